@@ -1,0 +1,36 @@
+/* pool.h: the models a request may go to, and what they charge.
+ *
+ * File format: docs/formats.md, "Pool". SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIR_POOL_H
+#define WEIR_POOL_H
+
+#include "weir/error.h"
+
+WEIR_BEGIN_DECLS
+
+/* A price that isn't known is NAN. */
+typedef struct weir_model {
+    char *name;
+    double input_usd_per_mtok;  /* USD per million input tokens */
+    double output_usd_per_mtok; /* USD per million output tokens */
+    double request_usd;         /* USD a request, on top; 0 where the file is silent */
+    double max_input_tokens;    /* longer prompts are not sent there; INFINITY: no limit */
+    double max_output_tokens;   /* INFINITY: no limit */
+} weir_model;
+
+typedef struct weir_pool {
+    size_t n_models;
+    weir_model *models; /* (n_models) */
+} weir_pool;
+
+/* Reads a YAML (or JSON) pool file. *out is new; free it with weir_pool_free. An unknown or wrong key is an error
+ * that names file, line and key. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_pool_load(weir_pool **out, const char *path, weir_error *err);
+WEIR_API void weir_pool_free(weir_pool *pool); /* NULL is fine */
+
+/* Index of a model by name, or (size_t)-1. */
+WEIR_API size_t weir_pool_find(const weir_pool *pool, const char *name);
+
+WEIR_END_DECLS
+
+#endif

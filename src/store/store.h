@@ -1,0 +1,68 @@
+/* store.h: the one LMDB file, as named sections and a log.
+ *
+ * Lives here: bytes under names, durable and checked. May not know: what the bytes mean. Schema: docs/formats.md,
+ * "Store". SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_STORE_H
+#define WEIRP_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/base/base.h"
+#include "weir/error.h"
+
+typedef struct weirp_store weirp_store;
+
+typedef enum weirp_store_mode {
+    WEIRP_STORE_READ,   /* must exist; works on read-only files and folders, beside a writer in another process */
+    WEIRP_STORE_WRITE,  /* must exist; the one writer: WEIR_BUSY while another process or handle has it */
+    WEIRP_STORE_CREATE, /* as WRITE; made where there is none */
+} weirp_store_mode;
+
+/* Foreign, truncated, newer and damaged files are told apart (WEIR_FOREIGN, _CORRUPT, _NEWER) and never written to. */
+weir_status weirp_store_open(weirp_store **out, const char *path, weirp_store_mode mode, weir_error *err);
+void weirp_store_close(weirp_store *store); /* NULL is fine */
+
+/* ---- reading: one snapshot ---- */
+
+typedef struct weirp_snapshot weirp_snapshot;
+
+weir_status weirp_snapshot_begin(weirp_snapshot **out, weirp_store *store, weir_error *err);
+void weirp_snapshot_end(weirp_snapshot *snapshot); /* NULL is fine */
+/* Bytes of a section, borrowed from the map until the snapshot ends. WEIR_NOTFOUND; WEIR_CORRUPT when the checksum is
+ * wrong. */
+weir_status weirp_snapshot_get(weirp_snapshot *snapshot, const char *section, const uint8_t **data, size_t *size,
+                               weir_error *err);
+/* Names of the sections in order; WEIR_END past the last. Borrowed until the snapshot ends. */
+weir_status weirp_snapshot_section(weirp_snapshot *snapshot, size_t index, const char **name, size_t *size,
+                                   weir_error *err);
+/* Counters that every commit moves. */
+uint64_t weirp_snapshot_version(weirp_snapshot *snapshot); /* commits so far */
+uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot);   /* log records ever appended */
+/* The log in order, from record number `from` (0 is the first ever appended): a non-OK return of `visit` stops it. */
+typedef weir_status (*weirp_log_visit)(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err);
+weir_status weirp_snapshot_log(weirp_snapshot *snapshot, uint64_t from, weirp_log_visit visit, void *user,
+                               weir_error *err);
+
+/* ---- writing: one transaction, durable when commit returns ---- */
+
+typedef struct weirp_change {
+    enum { WEIRP_PUT, WEIRP_DELETE, WEIRP_DELETE_PREFIX, WEIRP_APPEND_LOG } kind;
+    const char *section; /* PUT, DELETE: its name; DELETE_PREFIX: all names that begin so */
+    const uint8_t *data; /* PUT, APPEND_LOG */
+    size_t size;
+} weirp_change;
+
+/* All or nothing, in order. Grows the map as needed. After a failure (WEIR_FULL, WEIR_IO) the store holds what it held
+ * before, and the call may be made again. */
+weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
+
+/* ---- looking after ---- */
+
+/* Verifies pages, checksums and counters; NULL-safe counts out. */
+weir_status weirp_store_verify(const char *path, size_t *n_sections, uint64_t *n_log, weir_error *err);
+/* A copy without free pages; target NULL: in place (fsync'd copy, then rename). */
+weir_status weirp_store_compact_file(const char *path, const char *target, weir_error *err);
+
+#endif
