@@ -127,6 +127,15 @@ void cli_warn_end(const cli_warnings *warnings); /* "... and 12 more" */
 /* Index of a model of the router; (size_t)-1 after saying which there are (the command then exits with CLI_USAGE). */
 size_t cli_find_model(const char *command, const weir_router *router, const char *name);
 
+/* The same over any list of names: name(owner, index) for index < n. */
+typedef struct cli_names {
+    const void *owner;
+    size_t n;
+    const char *(*name)(const void *owner, size_t index);
+} cli_names;
+size_t cli_find_name(const char *command, const cli_names *names, const char *name);
+cli_names cli_router_names(const weir_router *router);
+
 /* ---- progress ---- */
 
 /* A weir_progress_fn that draws on stderr when that is a terminal. Ctrl-C asks the work to stop (WEIR_CANCELED); a

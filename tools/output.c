@@ -49,14 +49,26 @@ void cli_warn_end(const cli_warnings *w) {
         fprintf(stderr, "weir %s: ... and %zu more warnings\n", w->command, w->n - WARNINGS_SHOWN);
 }
 
-size_t cli_find_model(const char *command, const weir_router *router, const char *name) {
-    size_t index = weir_router_find_model(router, name);
-    if (index != (size_t)-1) return index;
-    fprintf(stderr, "weir %s: no model '%s' in the store; there are:", command, name);
-    for (size_t i = 0; i < weir_router_n_models(router); i++)
-        fprintf(stderr, "%s %s", i ? "," : "", weir_router_model(router, i));
+size_t cli_find_name(const char *command, const cli_names *names, const char *name) {
+    for (size_t i = 0; i < names->n; i++)
+        if (!strcmp(names->name(names->owner, i), name)) return i;
+    fprintf(stderr, "weir %s: no model '%s'; there are:", command, name);
+    for (size_t i = 0; i < names->n; i++) fprintf(stderr, "%s %s", i ? "," : "", names->name(names->owner, i));
     fputc('\n', stderr);
     return (size_t)-1;
+}
+
+static const char *router_name(const void *owner, size_t index) {
+    return weir_router_model(owner, index);
+}
+
+cli_names cli_router_names(const weir_router *router) {
+    return (cli_names){router, weir_router_n_models(router), router_name};
+}
+
+size_t cli_find_model(const char *command, const weir_router *router, const char *name) {
+    cli_names names = cli_router_names(router);
+    return cli_find_name(command, &names, name);
 }
 
 /* ---- tables ---- */
