@@ -182,7 +182,7 @@ static weir_status read_label(const weir_reader *reader, size_t line, const char
             *out = text;
             return WEIR_OK;
         }
-        /* a NUL within would cut it for whoever reads it: a control picture takes its place */
+        /* a NUL within would cut it for whoever reads it: U+FFFD takes its place */
         char *copy = malloc(3 * len + 1);
         size_t n = 0;
         for (size_t i = 0; copy && i < len; i++) {
@@ -211,7 +211,7 @@ static weir_status read_number(const weir_reader *reader, size_t line, const cha
         return weirp_fail(err, WEIR_PARSE, line, "%s:%zu: \"%s\" of model \"%s\" is %s: must be %s or null",
                           reader->path, line, key, shown, type_name(value), right);
     } else {
-        *out = json_number_value(value);
+        *out = json_number_value(value) + 0.0; /* no -0 */
         if (*out >= 0 && *out <= max) return WEIR_OK;
         weirp_excerpt(shown, sizeof shown, model, strlen(model));
         return weirp_fail(err, WEIR_PARSE, line, "%s:%zu: \"%s\" of model \"%s\" is %g: must be %s", reader->path, line,

@@ -20,7 +20,7 @@ typedef struct decoder {
 static const char *shown(char out[SHOWN], const weirp_yaml_node *node) {
     if (node->kind == WEIRP_YAML_NODE_LIST) return "a list";
     if (node->kind == WEIRP_YAML_NODE_MAP) return "a map";
-    return weirp_excerpt(out, SHOWN, node->text, node->len);
+    return node->len ? weirp_excerpt(out, SHOWN, node->text, node->len) : "empty";
 }
 
 static bool is_null(const weirp_yaml_node *node) {
@@ -109,7 +109,7 @@ static size_t n_children(const weirp_yaml_node *node) {
 static weir_status read_maps(const decoder *d, const weirp_yaml_key *key, const weirp_yaml_node *node,
                              weirp_yaml_list *list) {
     char otherwise[SHOWN];
-    snprintf(otherwise, sizeof otherwise, "a list, each entry %s", key->map->what);
+    snprintf(otherwise, sizeof otherwise, "a list of maps, each %s", key->map->what);
     if (node->kind != WEIRP_YAML_NODE_LIST) return wrong(d, key, node, otherwise);
     list->items = weirp_array(n_children(node), key->map->size);
     if (!list->items) return weirp_nomem(d->err);
@@ -162,6 +162,12 @@ static weir_status read_pairs(const decoder *d, const weirp_yaml_key *key, const
     return st;
 }
 
+static weir_status not_a_map(const decoder *d, const weirp_yaml_key *key, const weirp_yaml_node *node) {
+    char otherwise[SHOWN];
+    snprintf(otherwise, sizeof otherwise, "a map: %s", key->map->what);
+    return wrong(d, key, node, otherwise);
+}
+
 static weir_status read_value(const decoder *d, const weirp_yaml_key *key, const weirp_yaml_node *node, void *slot) {
     weir_status st;
     double number;
@@ -179,7 +185,7 @@ static weir_status read_value(const decoder *d, const weirp_yaml_key *key, const
     case WEIRP_YAML_FLAG: return read_flag(d, key, node, slot);
     case WEIRP_YAML_CHOICE: return read_choice(d, key, node, slot);
     case WEIRP_YAML_MAP:
-        if (node->kind != WEIRP_YAML_NODE_MAP) return wrong(d, key, node, key->map->what);
+        if (node->kind != WEIRP_YAML_NODE_MAP) return not_a_map(d, key, node);
         weirp_yaml_free(key->map, slot); /* its defaults */
         return read_map(d, key->map, node, slot);
     case WEIRP_YAML_MAPS: return read_maps(d, key, node, slot);

@@ -137,6 +137,7 @@ static weir_status on_alias(builder *b, const char *anchor, size_t line) {
         weirp_yaml_node *node = make(b, b->anchor[i].node->kind, line);
         if (!node) return weirp_nomem(b->err);
         *node = *b->anchor[i].node;
+        node->line = line;
         node->next = NULL;
         node->key = NULL;
         return attach(b, node);

@@ -34,7 +34,7 @@ static const weirp_yaml_key model_keys[] = {
     {"max_output_tokens", WEIRP_YAML_NUMBER, offsetof(entry, model.max_output_tokens), .right = LIMIT, .min = 1,
      .max = INFINITY, .fallback = INFINITY},
 };
-static const weirp_yaml_map model_map = {"a map of a model's name and prices",
+static const weirp_yaml_map model_map = {"a model with its name and prices",
                                          sizeof(entry),
                                          sizeof model_keys / sizeof model_keys[0],
                                          model_keys,
