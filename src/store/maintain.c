@@ -7,6 +7,8 @@
 
 #include "src/store/internal.h"
 
+#define COPY_SAVE ((size_t)1 << 28) /* bytes a transaction of a copy; a copy nobody sees may take several */
+
 weir_status weirp_store_verify(const char *path, size_t *n_sections, uint64_t *n_log, weir_error *err) {
     weirp_store *store = NULL;
     weirp_snapshot *snapshot = NULL;
@@ -40,33 +42,102 @@ static weir_status write_u64(int fd, uint64_t v, size_t at, const char *path, we
     return weirp_fail_errno(err, errno ? errno : ENOSPC, "can't write", path);
 }
 
-/* LMDB numbers a compacted copy's transaction 1. Processes that have the old file open share a lock file with it, where
- * the last transaction's number and what readers still need are noted. Compaction takes the lock file away with the old
- * file, but it may die in between; so the copy takes the old file's number over, which makes the two agree. `txnid` is
- * odd, as the second meta page's must be. */
+/* Processes that have the old file open share a lock file with whoever opens the new one until compaction has taken the
+ * lock file away, and it may die before it does. The lock file notes the last transaction's number and those that
+ * readers still need; so the copy takes the old file's number over, and the two agree. `env` wrote the copy; its last
+ * transaction's number and `txnid` are both odd or both even, as each meta page has its own kind. */
 static weir_status keep_number(int fd, size_t page_size, uint64_t txnid, const char *path, weir_error *err) {
     const size_t at = 16 + 128; /* page header, then MDB_meta up to mm_txnid */
-    weir_status st = write_u64(fd, txnid - 1, at, path, err);
-    return st == WEIR_OK ? write_u64(fd, txnid, page_size + at, path, err) : st;
+    weir_status st = write_u64(fd, txnid, txnid % 2 * page_size + at, path, err);
+    return st == WEIR_OK ? write_u64(fd, txnid - 1, (txnid + 1) % 2 * page_size + at, path, err) : st;
 }
 
-/* A synced copy of the env's state under another name beside `place`; *temp is new. txnid 0: as LMDB numbers it. */
-static weir_status copy_beside(weirp_env *env, const char *place, uint64_t txnid, char **temp, weir_error *err) {
+/* ---- copying ---- */
+
+/* LMDB's own compacting copy refuses files with lost pages (MDB_INCOMPATIBLE); putting every value into a new file
+ * heals them, and packs the pages as well, for keys arrive in order. */
+typedef struct copier {
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi meta, sections, log;
+    size_t unsaved; /* bytes in this transaction */
+} copier;
+
+static int copy_begin(copier *c) {
+    int rc = mdb_txn_begin(c->env, NULL, 0, &c->txn);
+    if (rc) {
+        c->txn = NULL;
+        return rc;
+    }
+    c->unsaved = 0;
+    if ((rc = mdb_dbi_open(c->txn, WEIRP_DB_META, MDB_CREATE, &c->meta)) ||
+        (rc = mdb_dbi_open(c->txn, WEIRP_DB_SECTIONS, MDB_CREATE, &c->sections)))
+        return rc;
+    return mdb_dbi_open(c->txn, WEIRP_DB_LOG, MDB_CREATE, &c->log);
+}
+
+static int copy_save(copier *c) {
+    int rc = mdb_txn_commit(c->txn);
+    c->txn = NULL;
+    return rc;
+}
+
+static int copy_database(copier *c, MDB_txn *from_txn, MDB_dbi from, const MDB_dbi *to) {
+    MDB_cursor *cursor;
+    MDB_val key, value;
+    int rc = mdb_cursor_open(from_txn, from, &cursor);
+    if (rc) return rc;
+    for (int step = MDB_FIRST; (rc = mdb_cursor_get(cursor, &key, &value, step)) == 0; step = MDB_NEXT) {
+        if ((rc = mdb_put(c->txn, *to, &key, &value, MDB_APPEND))) break;
+        c->unsaved += value.mv_size;
+        if (c->unsaved > COPY_SAVE && ((rc = copy_save(c)) || (rc = copy_begin(c)))) break;
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int copy_values(copier *c, weirp_snapshot *from, const char *path, uint64_t txnid) {
+    int rc;
+    size_t map = from->env->map_size;
+    if ((rc = mdb_env_set_maxdbs(c->env, 3)) || (rc = mdb_env_set_mapsize(c->env, map)) ||
+        (rc = mdb_env_open(c->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0666)) || (rc = copy_begin(c)) ||
+        (rc = copy_database(c, from->txn, from->env->sections, &c->sections)) ||
+        (rc = copy_database(c, from->txn, from->env->log, &c->log)) ||
+        (rc = copy_database(c, from->txn, from->env->meta, &c->meta)))
+        return rc;
+    size_t number = mdb_txn_id(c->txn);
+    if ((rc = copy_save(c)) || number % 2 == txnid % 2) return rc;
+    /* one more transaction, of the other kind; LMDB writes it only if something was put */
+    uint8_t bytes[WEIRP_META_SIZE];
+    char key_text[] = WEIRP_META_KEY;
+    MDB_val key = {strlen(key_text), key_text}, value = {sizeof bytes, bytes};
+    weirp_meta_encode(&from->meta, bytes);
+    if ((rc = copy_begin(c)) || (rc = mdb_put(c->txn, c->meta, &key, &value, 0))) return rc;
+    return copy_save(c);
+}
+
+/* A synced copy of the snapshot under another name beside `place`; *temp is new. */
+static weir_status copy_beside(weirp_snapshot *from, const char *place, char **temp, weir_error *err) {
     int fd = -1, rc;
     weir_status st;
-    MDB_txn *txn = NULL;
+    copier c = {0};
+    uint64_t txnid = mdb_txn_id(from->txn);
     WEIRP_TRY(weirp_temporary(place, temp, &fd, err));
-    struct stat own = env->data_id;
+    struct stat own = from->env->data_id;
     if (fchmod(fd, own.st_mode & 0777) != 0 || (geteuid() == 0 && fchown(fd, own.st_uid, own.st_gid) != 0)) {
         st = weirp_fail_errno(err, errno, "can't give the copy its rights", place);
         goto done;
     }
-    WEIRP_TRY(weirp_env_begin(env, false, &txn, err)); /* keeps the map where it is */
-    if ((rc = mdb_env_copyfd2(env->mdb, fd, MDB_CP_COMPACT))) st = weirp_store_fail(err, rc, "can't copy", place);
-    weirp_env_end(env, txn, false);
-    if (st == WEIR_OK && txnid) st = keep_number(fd, env->page_size, txnid, place, err);
+    rc = mdb_env_create(&c.env);
+    if (!rc) rc = copy_values(&c, from, *temp, txnid);
+    if (c.txn) mdb_txn_abort(c.txn);
+    MDB_stat stat = {0};
+    if (!rc) rc = mdb_env_stat(c.env, &stat); /* this machine's page size, which needn't be the old file's */
+    mdb_env_close(c.env);
+    if (rc) st = weirp_store_fail(err, rc, "can't copy", place);
+    if (st == WEIR_OK) st = keep_number(fd, stat.ms_psize, txnid, place, err);
     if (st == WEIR_OK && fsync(fd) != 0) st = weirp_fail_errno(err, errno, "fsync", place);
-    if (st == WEIR_OK) st = weirp_walk(fd, txnid ? txnid : 1, place, NULL, err);
+    if (st == WEIR_OK) st = weirp_walk(fd, txnid, place, NULL, err);
 done:
     if (fd >= 0) close(fd);
     if (st != WEIR_OK && *temp) {
@@ -77,45 +148,22 @@ done:
     return st;
 }
 
-static weir_status last_number(weirp_env *env, uint64_t *txnid, weir_error *err) {
-    MDB_txn *txn;
-    weir_status st = weirp_env_begin(env, false, &txn, err);
-    if (st != WEIR_OK) return st;
-    *txnid = mdb_txn_id(txn);
-    weirp_env_end(env, txn, false);
-    return WEIR_OK;
-}
-
-static weir_status verify_env(weirp_env *env, weir_error *err) {
-    weirp_snapshot *snapshot;
-    weir_status st = weirp_snapshot_of(&snapshot, env, err);
-    if (st != WEIR_OK) return st;
-    st = weirp_snapshot_verify(snapshot, err);
-    weirp_snapshot_end(snapshot);
-    return st;
-}
-
 weir_status weirp_store_compact_file(const char *path, const char *target, weir_error *err) {
     weirp_store *store = NULL;
+    weirp_snapshot *snapshot = NULL;
     char *temp = NULL;
-    uint64_t txnid = 0;
     weir_status st;
     if (target && access(target, F_OK) == 0) return weirp_fail(err, WEIR_INVALID, 0, "%s: exists", target);
     WEIRP_TRY(weirp_store_open(&store, path, target ? WEIRP_STORE_READ : WEIRP_STORE_WRITE, err));
-    WEIRP_TRY(verify_env(store->env, err)); /* never put a damaged copy in a store's place */
+    WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
+    WEIRP_TRY(weirp_snapshot_verify(snapshot, err)); /* never put a damaged copy in a store's place */
     const char *place = target ? target : store->path;
-    if (!target) {
-        WEIRP_TRY(last_number(store->env, &txnid, err));
-        if (txnid % 2 == 0) {
-            WEIRP_TRY(weirp_store_commit(store, NULL, 0, err));
-            WEIRP_TRY(last_number(store->env, &txnid, err));
-        }
-    }
-    WEIRP_TRY(copy_beside(store->env, place, txnid, &temp, err));
+    WEIRP_TRY(copy_beside(snapshot, place, &temp, err));
     st = weirp_put_in_place(temp, place, !target, err);
     if (st != WEIR_OK) unlink(temp);
 done:
     free(temp);
+    weirp_snapshot_end(snapshot);
     weirp_store_close(store);
     return st;
 }

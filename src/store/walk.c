@@ -36,8 +36,8 @@ enum {
     NODE_DB = 0x02,  /* the value is an MDB_db */
     DB_SIZE = 48,
     DB_INTEGER_KEYS = 0x08,
-    META_SIZE = 136,
-    MAX_DEPTH = 32, /* LMDB's cursor stack */
+    HEADER_BYTES = PAGE_HEADER + 136, /* a meta page's used part */
+    MAX_DEPTH = 32,                   /* LMDB's cursor stack */
 };
 #define META_MAGIC 0xBEEFC0DEu
 #define NO_PAGE    UINT64_MAX
@@ -103,24 +103,33 @@ static bool is_meta_page(const uint8_t *page) {
     return (get16(page + 10) & PAGE_META) && weirp_get_le32(page + PAGE_HEADER) == META_MAGIC;
 }
 
-static weir_status check_headers(int fd, const char *path, size_t *page_size, uint64_t *n_pages, weir_error *err) {
-    uint8_t page[2][PAGE_HEADER + META_SIZE];
+/* Both meta pages as they are now, and the size of the file. */
+static weir_status read_headers(int fd, const char *path, uint8_t page[2][HEADER_BYTES], size_t *size, uint64_t *bytes,
+                                weir_error *err) {
     struct stat st;
+    memset(page, 0, 2 * HEADER_BYTES);
     if (fstat(fd, &st) != 0) return weirp_fail_errno(err, errno, "fstat", path);
     if (!S_ISREG(st.st_mode)) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a file", path);
-    ssize_t n = pread(fd, page[0], sizeof page[0], 0);
+    if (st.st_size == 0) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a weir store: empty", path);
+    *bytes = (uint64_t)st.st_size;
+    ssize_t n = pread(fd, page[0], HEADER_BYTES, 0);
     if (n < 0) return weirp_fail_errno(err, errno, "can't read", path);
-    if (n == 0) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a weir store: empty", path);
-    if (n < 20 || !is_meta_page(page[0])) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a weir store", path);
-    if (n < (ssize_t)sizeof page[0]) return weirp_fail(err, WEIR_CORRUPT, 0, "%s: cut off in its first page", path);
+    if (n < PAGE_HEADER + 4 || !is_meta_page(page[0]))
+        return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a weir store", path);
+    if (n < HEADER_BYTES) return weirp_fail(err, WEIR_CORRUPT, 0, "%s: cut off in its first page", path);
+    *size = weirp_get_le32(page[0] + PAGE_HEADER + 24); /* the free list's pad */
+    if (*size < 512 || *size > 65536 || (*size & (*size - 1)))
+        return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: page size %zu", path, *size);
+    n = pread(fd, page[1], HEADER_BYTES, (off_t)*size);
+    if (n < HEADER_BYTES || *bytes < 2 * *size)
+        return weirp_fail(err, WEIR_CORRUPT, 0, "%s: cut off in its second page", path);
+    return WEIR_OK;
+}
+
+static weir_status check_headers(const char *path, uint8_t page[2][HEADER_BYTES], size_t size, uint64_t bytes,
+                                 uint64_t *n_pages, weir_error *err) {
     uint32_t version = weirp_get_le32(page[0] + PAGE_HEADER + 4);
     if (version != 1) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: LMDB data version %u; 1 is known", path, version);
-    size_t size = weirp_get_le32(page[0] + PAGE_HEADER + 24); /* the free list's pad */
-    if (size < 512 || size > 65536 || (size & (size - 1)))
-        return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: page size %zu", path, size);
-    n = pread(fd, page[1], sizeof page[1], (off_t)size);
-    if (n < (ssize_t)sizeof page[1] || (uint64_t)st.st_size < 2 * size)
-        return weirp_fail(err, WEIR_CORRUPT, 0, "%s: cut off in its second page", path);
     if (!is_meta_page(page[1]) || memcmp(page[0] + PAGE_HEADER, page[1] + PAGE_HEADER, 8) != 0 ||
         weirp_get_le32(page[1] + PAGE_HEADER + 24) != size)
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: its first two pages don't agree", path);
@@ -132,24 +141,29 @@ static weir_status check_headers(int fd, const char *path, size_t *page_size, ui
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: transactions %llu and %llu in its first two pages", path,
                           (unsigned long long)a.txnid, (unsigned long long)b.txnid);
     const header *h = a.txnid < b.txnid ? &b : &a;
-    uint64_t in_file = ((uint64_t)st.st_size + size - 1) / size;
+    uint64_t in_file = (bytes + size - 1) / size;
     if (h->last_page < 1 || h->last_page >= in_file + MAX_UNWRITTEN)
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged or cut off: %llu pages, but its last is page %llu", path,
                           (unsigned long long)in_file, (unsigned long long)h->last_page);
-    *page_size = size;
     *n_pages = h->last_page + 1;
     return WEIR_OK;
 }
 
 weir_status weirp_walk_headers(int fd, const char *path, size_t *page_size, uint64_t *n_pages, weir_error *err) {
-    /* A writer may be at work on these very bytes, and nothing makes our read and its write atomic: a file that is
-     * damaged stays so. */
-    for (int i = 0; i < 4; i++) {
+    /* A writer may be at work on these very bytes, and nothing makes our read and its write atomic: what looks damaged
+     * counts as damaged once it has stood still for a while. */
+    uint8_t page[2][HEADER_BYTES], before[2][HEADER_BYTES];
+    for (int i = 0;; i++) {
+        uint64_t bytes = 0;
         weir_error quiet = {0};
-        if (check_headers(fd, path, page_size, n_pages, &quiet) == WEIR_OK) return WEIR_OK;
-        nanosleep(&(struct timespec){0, 500000}, NULL);
+        weir_status st = read_headers(fd, path, page, page_size, &bytes, &quiet);
+        if (st == WEIR_OK) st = check_headers(path, page, *page_size, bytes, n_pages, &quiet);
+        if (st == WEIR_OK) return WEIR_OK;
+        if (i == 100 || (i > 0 && memcmp(page, before, sizeof page) == 0))
+            return weirp_fail(err, st, 0, "%s", quiet.text);
+        memcpy(before, page, sizeof page);
+        nanosleep(&(struct timespec){0, 100000}, NULL);
     }
-    return check_headers(fd, path, page_size, n_pages, err);
 }
 
 /* ---- pages ---- */
