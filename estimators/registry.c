@@ -5,6 +5,7 @@
 
 static const weirp_estimator_class *const classes[] = {
     &weirp_ridge_class,
+    &weirp_knn_class,
     &weirp_kmeans_class,
     &weirp_lowrank_class,
 };
