@@ -20,7 +20,7 @@ static void usage(FILE *out) {
                  "Usage: weir COMMAND [OPTION]...\n\nCommands:\n");
     for (const cli_entry *e = cli_entries; e->name; e++) fprintf(out, "  %-11s %s\n", e->name, e->summary);
     fprintf(out, "\n'weir COMMAND --help' or 'weir help COMMAND' explains one. First steps:\n\n"
-                 "  weir simulate --n 2000 --out sample.jsonl\n"
+                 "  weir simulate --prompts 2000 --out sample.jsonl\n"
                  "  weir train --store router.mdb --data sample.jsonl\n"
                  "  weir route --store router.mdb \"What is the capital of France?\"\n");
 }
