@@ -1,9 +1,11 @@
 # Where things go on "cmake --install".
 configure_file(cmake/weir.pc.in ${PROJECT_BINARY_DIR}/weir.pc @ONLY)
-install(TARGETS weir_static weir_shared weir
-        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+install(TARGETS weir_static weir_shared
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY include/weir DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(FILES ${PROJECT_BINARY_DIR}/weir.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+if(TARGET weir)
+  install(TARGETS weir RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
