@@ -56,8 +56,8 @@ static weir_status measure(json_t *report, const bench_arguments *a, const char 
         json_object_set_new(report, "prompts", json_integer((json_int_t)data->n_prompts));
         json_object_set_new(report, "models", json_integer((json_int_t)data->n_models));
         cli_json_set(report, "seconds", seconds);
-        cli_json_set(report, "peak_rss_bytes", rss);
-        cli_json_set(report, "data_rss_bytes", rss_data);
+        json_object_set_new(report, "peak_rss_bytes", json_integer((json_int_t)rss));
+        json_object_set_new(report, "data_rss_bytes", json_integer((json_int_t)rss_data));
         cli_json_set(report, "simulate_seconds", simulated - begin);
         json_object_set_new(report, "store_bytes", json_integer((json_int_t)file.st_size));
         cli_json_set(report, "decide_p50_us", decisions.p50_us);

@@ -63,8 +63,9 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is a failed write, not a death in the middle of a commit */
     int rc = run(argc, argv);
     /* a full disk behind a pipe or a redirection shows only here */
+    errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && rc == CLI_OK) {
-        fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno));
+        if (errno != EPIPE) fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno ? errno : EIO));
         return CLI_FAILED;
     }
     return rc;
