@@ -13,6 +13,11 @@ double weirp_strong_wins(const weirp_view *v, size_t strong, size_t weak) {
     return 0.5 * erfc(-gap / sd * M_SQRT1_2);
 }
 
+double weir_policy_strong_wins(const weir_estimates *estimates, size_t strong, size_t weak) {
+    weirp_view v = {.estimates = estimates};
+    return weirp_strong_wins(&v, strong, weak);
+}
+
 /* Unless they are named: strong has the best expected quality; weak is the cheapest, or the worst where no cost is
  * known. */
 static size_t find(const weirp_view *v, bool strong) {

@@ -254,6 +254,7 @@ static void threshold_closed_form(void **state) {
     weirp_view v = weirp_view_make(&k.o, &k.e);
     assert_float_equal(weirp_strong_wins(&v, 1, 0), 0.72574688224992645, 1e-14);
     assert_float_equal(weirp_strong_wins(&v, 0, 1), 1 - 0.72574688224992645, 1e-14);
+    assert_float_equal(weir_policy_strong_wins(&k.e, 1, 0), 0.72574688224992645, 1e-14);
     k.o.threshold = 0.7257;
     expect(&k, "threshold", 1, WEIR_RULE_THRESHOLD, WEIR_REASON_STRONG); /* best and cheapest by themselves */
     k.o.threshold = 0.7258;
