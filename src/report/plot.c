@@ -67,6 +67,18 @@ static void draw_curve(canvas *c, const weirp_curve *curve) {
     }
 }
 
+/* A letter in its cell, or in the nearest free one of the row. */
+static void put_letter(canvas *c, size_t x, size_t row, char letter) {
+    for (size_t away = 0; away < 4; away++) {
+        const size_t at[2] = {x + away, x - away};
+        for (size_t i = 0; i < 2; i++) {
+            if (at[i] >= c->columns || c->mark[row * c->columns + at[i]]) continue;
+            c->mark[row * c->columns + at[i]] = letter;
+            return;
+        }
+    }
+}
+
 static void put_cell(FILE *out, const canvas *c, size_t cell, bool color) {
     const ink i = c->mark[cell] ? MODEL : (ink)c->ink[cell];
     if (color && i != NONE) fputs(escapes[i], out);
@@ -113,7 +125,7 @@ static void put_axis(FILE *out, const canvas *c) {
         memcpy(line + from, x->text[next], length);
         free_from = from + length + 1;
     }
-    line[free_from] = '\0';
+    line[free_from > 0 ? free_from - 1 : 0] = '\0';
     fprintf(out, "\n%*s%s\n", MARGIN, "", line);
     free(line);
 }
@@ -131,16 +143,16 @@ weir_status weirp_plot(const weir_evaluation *e, FILE *out, size_t width, bool c
     }
     draw_mixture(&c, &e->curve[WEIRP_ZERO]);
     draw_curve(&c, &e->curve[WEIRP_PLUGIN]);
-    for (size_t k = e->tables->n_models; k-- > 0;) {
+    for (size_t k = 0; k < e->tables->n_models; k++) {
         const size_t x = (size_t)(dot_x(&c, e->models[k].cost) / 2), y = (size_t)(dot_y(&c, e->models[k].quality) / 4);
-        c.mark[(c.rows - 1 - y) * c.columns + x] = weirp_plot_letter(k);
+        put_letter(&c, x, c.rows - 1 - y, weirp_plot_letter(k));
     }
-    fprintf(out, "  mean quality over mean cost, USD per 1,000 prompts (log scale)\n");
+    fprintf(out, "  mean quality over USD per 1,000 prompts, log scale\n");
     put_rows(out, &c, color);
     put_axis(out, &c);
-    fprintf(out, "%*s%s⠒⠒%s plug-in   %s⠂⠐%s mixture of single models   %sA%s, B, ... the models above\n", MARGIN, "",
-            color ? escapes[ROUTER] : "", color ? "\033[0m" : "", color ? escapes[MIXTURE] : "", color ? "\033[0m" : "",
-            color ? escapes[MODEL] : "", color ? "\033[0m" : "");
+    const char *reset = color ? "\033[0m" : "";
+    fprintf(out, "  %s⠒⠒%s plug-in   %s⠂⠐%s zero router   %sA%s, B, ... single models\n", color ? escapes[ROUTER] : "",
+            reset, color ? escapes[MIXTURE] : "", reset, color ? escapes[MODEL] : "", reset);
     free(c.dots), free(c.ink), free(c.mark);
     return WEIR_OK;
 }

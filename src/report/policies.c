@@ -1,7 +1,7 @@
 /* policies.c: every policy's way along its knob, as paths of outcomes.
  *
- * Plug-in, constant and oracle paths are exact (measure.h). What has no closed form is asked from weir_policy_decide on
- * a grid of values. SPDX-License-Identifier: GPL-3.0-or-later */
+ * Plug-in, constant and oracle paths are exact (measure.h). Minimax and the fallback are asked from weir_policy_decide
+ * on a grid of values, and between two of them by bisection. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,18 +96,42 @@ static weir_status step_to(weirp_path *path, const weirp_tables *t, size_t i, si
                           err);
 }
 
+/* Between two values of the grid the choice moves from *model to another one: finds, by bisection, from where on, and
+ * steps there. More than one change in between is followed too, as long as the ends differ. */
+static weir_status follow(asker *a, weirp_path *path, size_t i, double lo, size_t *model, double hi, size_t target,
+                          weir_error *err) {
+    enum { HALVINGS = 64, CHANGES = 8 };
+    weir_status st = WEIR_OK;
+    for (int change = 0; *model != target; change++) {
+        double left = lo > 0 ? lo : hi * 1e-6, right = hi;
+        size_t to = target;
+        for (int h = 0; h < HALVINGS && change < CHANGES && right > left * (1 + 1e-13); h++) {
+            const double middle = sqrt(left) * sqrt(right);
+            size_t found;
+            WEIRP_TRY(ask(a, middle, &found, err));
+            if (found == *model)
+                left = middle;
+            else
+                right = middle, to = found;
+        }
+        WEIRP_TRY(step_to(path, a->e->tables, i, *model, to, right, err));
+        *model = to;
+        lo = right;
+    }
+done:
+    return st;
+}
+
 /* One prompt's choices along the grid, asked one by one. */
 static weir_status walk(asker *a, weirp_path *path, size_t i, const double *grid, size_t n_grid, weir_error *err) {
-    const weirp_tables *t = a->e->tables;
     weir_status st = WEIR_OK;
-    size_t model, before = 0;
+    size_t model, at = 0;
     for (size_t g = 0; g < n_grid; g++) {
         WEIRP_TRY(ask(a, grid[g], &model, err));
         if (g == 0)
-            start_at(path, t, i, model);
-        else if (model != before)
-            WEIRP_TRY(step_to(path, t, i, before, model, grid[g], err));
-        before = model;
+            start_at(path, a->e->tables, i, at = model);
+        else
+            WEIRP_TRY(follow(a, path, i, grid[g - 1], &at, grid[g], model, err));
     }
 done:
     return st;
@@ -120,7 +144,6 @@ static weir_status trace_minimax(weir_evaluation *e, const double *grid, size_t 
     asker a = {0};
     WEIRP_TRY(weirp_path_init(path, e->tables->n, err));
     WEIRP_TRY(asker_init(&a, e, "minimax", false, err));
-    path->grid = true;
     for (size_t i = 0; i < path->n; i++) {
         if (i % 64 == 0) WEIRP_TRY(weirp_progress(options, "minimax", i, path->n, err));
         look_at(&a, i);

@@ -24,20 +24,41 @@ static void percent(char *cell, double x, int decimals) {
         snprintf(cell, WEIRP_CELL, "%.*f %%", decimals, 100 * x);
 }
 
-/* "0.832–0.851"; an end that is never reached is "∞". */
+/* "[0.832, 0.851]"; an end that is never reached is "∞". */
 static void between(char *cell, double lo, double hi, double scale, int decimals) {
     if (isnan(lo))
         cell[0] = '\0';
     else if (isinf(lo))
         snprintf(cell, WEIRP_CELL, "never");
     else if (isinf(hi))
-        snprintf(cell, WEIRP_CELL, "%.*f–∞", decimals, lo * scale);
+        snprintf(cell, WEIRP_CELL, "[%.*f, ∞]", decimals, lo * scale);
     else
-        snprintf(cell, WEIRP_CELL, "%.*f–%.*f", decimals, lo * scale, decimals, hi * scale);
+        snprintf(cell, WEIRP_CELL, "[%.*f, %.*f]", decimals, lo * scale, decimals, hi * scale);
 }
 
 static double bound(const weir_evaluation *e, const double *figure, const weirp_figures *bounds) {
     return ((const double *)bounds)[figure - (const double *)&e->figures];
+}
+
+/* Text with its lines broken at spaces, the later ones indented. */
+static void put_paragraph(const char *text, FILE *out, size_t width, size_t indent) {
+    size_t column = 0;
+    while (*text) {
+        const size_t length = strcspn(text, " ");
+        char word[512];
+        snprintf(word, sizeof word, "%.*s", (int)(length < 500 ? length : 500), text);
+        const size_t w = weirp_text_width(word);
+        if (column > indent && column + 1 + w > width) {
+            fprintf(out, "\n%*s", (int)indent, "");
+            column = indent;
+        } else if (column > 0) {
+            fputc(' ', out), column++;
+        }
+        fputs(word, out);
+        column += w;
+        text += length + strspn(text + length, " ");
+    }
+    fputc('\n', out);
 }
 
 static void put_heading(const weir_evaluation *e, FILE *out, size_t width, bool color) {
@@ -46,28 +67,12 @@ static void put_heading(const weir_evaluation *e, FILE *out, size_t width, bool 
     fprintf(out, "%s%s%s\n", color ? "\033[1m" : "", text, color ? "\033[0m" : "");
     weirp_text_count(n, sizeof n, e->tables->n), weirp_text_count(m, sizeof m, e->tables->n_models);
     weirp_text_count(b, sizeof b, e->n_bootstrap);
-    fprintf(out, "%s prompts, %s models; 95 %% intervals from %s resamples of the prompts\n", n, m, b);
-}
-
-/* A note, its lines broken at spaces. */
-static void put_note(const char *note, FILE *out, size_t width) {
-    size_t column = 2;
-    fputs("! ", out);
-    while (*note) {
-        const size_t word = strcspn(note, " ");
-        char copy[512];
-        snprintf(copy, sizeof copy, "%.*s", (int)(word < 500 ? word : 500), note);
-        const size_t w = weirp_text_width(copy);
-        if (column > 2 && column + 1 + w > width) {
-            fputs("\n  ", out);
-            column = 2;
-        }
-        if (column > 2) fputc(' ', out), column++;
-        fputs(copy, out);
-        column += w;
-        note += word + strspn(note + word, " ");
+    snprintf(text, sizeof text, "%s prompts, %s models; 95 %% intervals from %s resamples of the prompts", n, m, b);
+    put_paragraph(text, out, width, 0);
+    for (size_t i = 0; i < e->n_notes; i++) {
+        fputs("! ", out);
+        put_paragraph(e->notes[i], out, width - 2, 2);
     }
-    fputc('\n', out);
 }
 
 static weir_status put_models(const weir_evaluation *e, FILE *out, size_t width, bool color, weir_error *err) {
@@ -83,8 +88,8 @@ static weir_status put_models(const weir_evaluation *e, FILE *out, size_t width,
             weirp_grid_free(&g);
             return weirp_nomem(err);
         }
-        char name[WEIRP_CELL - 4];
-        weirp_text_fit(name, sizeof name, e->tables->names[k], 48);
+        char name[WEIRP_CELL - 2];
+        weirp_text_fit(name, sizeof name, e->tables->names[k], MOST_WIDTH);
         snprintf(row[0], WEIRP_CELL, "%c %s", weirp_plot_letter(k), name);
         fixed(row[1], s->quality, 4);
         weirp_text_amount(row[2], WEIRP_CELL, 1000 * s->cost);
@@ -107,7 +112,7 @@ static weir_status put_models(const weir_evaluation *e, FILE *out, size_t width,
 static void put_figure(const weir_evaluation *e, char *cell, char *below, const double *figure, double scale,
                        int decimals) {
     fixed(cell, *figure * scale, decimals);
-    between(below, bound(e, figure, &e->lo), bound(e, figure, &e->hi), scale, decimals);
+    between(below, bound(e, figure, &e->lo), bound(e, figure, &e->hi), scale, decimals == 4 ? 3 : decimals);
 }
 
 static weir_status put_policies(const weir_evaluation *e, FILE *out, size_t width, bool color, weir_error *err) {
@@ -144,7 +149,7 @@ static void put_line(const weir_evaluation *e, FILE *out, const char *label, con
     char value[WEIRP_CELL], range[WEIRP_CELL];
     if (isnan(*figure)) return;
     put_figure(e, value, range, figure, 1, decimals);
-    fprintf(out, "  %-44s %8s  %s\n", label, value, range);
+    fprintf(out, "  %-32s %7s  %s\n", label, value, range);
 }
 
 static void put_estimator(const weir_evaluation *e, FILE *out) {
@@ -153,7 +158,7 @@ static void put_estimator(const weir_evaluation *e, FILE *out) {
     fputs("\nestimator\n", out);
     put_line(e, out, "AUC, mean over models", &f->auc, 4);
     put_line(e, out, "Brier score of quality", &f->brier, 4);
-    put_line(e, out, "R2 of cost, all models together", &f->cost_r2, 4);
+    put_line(e, out, "R2 of cost, all models", &f->cost_r2, 4);
     snprintf(label, sizeof label, "quality inside its %.0f %% interval", 100 * e->tables->coverage);
     put_line(e, out, label, &f->quality_coverage, 4);
     snprintf(label, sizeof label, "cost inside its %.0f %% interval", 100 * e->tables->coverage);
@@ -167,29 +172,32 @@ static void put_pair(const weir_evaluation *e, FILE *out, size_t width) {
     weirp_text_fit(weak, sizeof weak, e->tables->names[e->weak], width / 3);
     fprintf(out, "\nstrong %s, weak %s\n", strong, weak);
     if (isnan(e->figures.apgr)) fputs("  the strong model is not the better one here: no gap to recover\n", out);
-    put_line(e, out, "APGR: share of the gap recovered, mean", &e->figures.apgr, 4);
-    put_line(e, out, "CPT(50 %): strong calls for half the gap", &e->figures.cpt50, 4);
-    put_line(e, out, "CPT(80 %): strong calls for 80 % of the gap", &e->figures.cpt80, 4);
+    put_line(e, out, "APGR, mean share of the gap", &e->figures.apgr, 4);
+    put_line(e, out, "CPT(50 %), share of strong calls", &e->figures.cpt50, 4);
+    put_line(e, out, "CPT(80 %), share of strong calls", &e->figures.cpt80, 4);
 }
 
-static void put_operating_point(const weir_evaluation *e, FILE *out) {
+static void put_operating_point(const weir_evaluation *e, FILE *out, size_t width) {
     const weirp_operating_point *o = &e->operating;
-    char value[WEIRP_CELL], cost[WEIRP_CELL];
+    char value[32], cost[32], goal[96], text[512];
     if (!e->has_cost) {
         fprintf(out, "\nalways the model of most expected quality: quality %.4f\n", o->quality);
         return;
     }
     weirp_text_amount(value, sizeof value, o->value), weirp_text_amount(cost, sizeof cost, 1000 * o->cost);
     if (o->target > 0)
-        fprintf(out, "\ncheapest with %.0f %% of the best single model's quality: value %s USD\n", 100 * o->target,
-                value);
+        snprintf(goal, sizeof goal, "cheapest with %.0f %% of the best single model's quality", 100 * o->target);
     else
-        fprintf(out, "\nmost quality (below 95 %% of the best single model's): value %s USD\n", value);
-    fprintf(out, "  quality %.4f for USD %s per 1,000 prompts", o->quality, cost);
-    if (!isnan(o->latency_ms)) fprintf(out, ", mean latency %.0f ms", o->latency_ms);
+        snprintf(goal, sizeof goal, "most quality (below 95 %% of the best single model's)");
+    int length = snprintf(text, sizeof text, "%s: value %s USD gives quality %.4f for USD %s per 1,000 prompts", goal,
+                          value, o->quality, cost);
+    if (!isnan(o->latency_ms))
+        length += snprintf(text + length, sizeof text - (size_t)length, ", mean latency %.0f ms", o->latency_ms);
     if (o->fallback_share > 0)
-        fprintf(out, "\n  minimax speaks for the plug-in on %.1f %% of the prompts", 100 * o->fallback_share);
+        snprintf(text + length, sizeof text - (size_t)length,
+                 "; minimax speaks for the plug-in on %.1f %% of the prompts", 100 * o->fallback_share);
     fputc('\n', out);
+    put_paragraph(text, out, width, 2);
 }
 
 static weir_status put_tasks(const weir_evaluation *e, FILE *out, size_t width, bool color, weir_error *err) {
@@ -205,7 +213,7 @@ static weir_status put_tasks(const weir_evaluation *e, FILE *out, size_t width, 
             weirp_grid_free(&g);
             return weirp_nomem(err);
         }
-        weirp_text_fit(row[0], WEIRP_CELL, *t->task ? t->task : "(none)", 40);
+        weirp_text_fit(row[0], WEIRP_CELL, *t->task ? t->task : "(none)", MOST_WIDTH);
         weirp_text_count(row[1], WEIRP_CELL, t->n);
         fixed(row[2], t->best_quality, 4);
         weirp_text_amount(row[3], WEIRP_CELL, 1000 * t->best_cost);
@@ -225,7 +233,6 @@ weir_status weir_evaluation_print(const weir_evaluation *e, FILE *out, int colum
     const bool color = !(no_color && *no_color) && isatty(fileno(out));
     weir_status st = WEIR_OK;
     put_heading(e, out, width, color);
-    for (size_t i = 0; i < e->n_notes; i++) put_note(e->notes[i], out, width);
     fputc('\n', out);
     WEIRP_TRY(put_models(e, out, width, color, err));
     if (e->has_curve) {
@@ -239,7 +246,7 @@ weir_status weir_evaluation_print(const weir_evaluation *e, FILE *out, int colum
     put_estimator(e, out);
     put_pair(e, out, width);
     if (e->has_curve) {
-        put_operating_point(e, out);
+        put_operating_point(e, out, width);
         WEIRP_TRY(put_tasks(e, out, width, color, err));
     }
     if (fflush(out) != 0 || ferror(out)) WEIRP_TRY(weirp_fail(err, WEIR_IO, 0, "the report can't be written"));

@@ -40,7 +40,7 @@ double weirp_curve_hull_at(const weirp_curve *hull, double cost);
 
 /* ---- text ---- */
 
-enum { WEIRP_CELL = 96 };
+enum { WEIRP_CELL = 256 };
 
 /* Columns that a terminal takes for UTF-8 text. */
 size_t weirp_text_width(const char *text);

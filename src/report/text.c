@@ -41,10 +41,9 @@ static bool append(char *out, size_t size, size_t *at, const char *text, size_t 
 
 void weirp_text_fit(char *out, size_t size, const char *text, size_t columns) {
     const size_t width = weirp_text_width(text);
-    /* Columns [head, width - tail) are left out, with a "…" in their place. Long text is cut sooner than its bytes are.
-     */
+    /* Columns [head, width - tail) are left out, with a "…" in their place; sooner where the bytes are too few. */
     size_t limit = columns;
-    if (limit > (size - 4) / 4 && width > (size - 4) / 4) limit = (size - 4) / 4;
+    if (strlen(text) >= size && limit > (size - 4) / 4) limit = (size - 4) / 4;
     const bool cut = width > limit;
     const size_t tail = cut ? (limit > 0 ? (limit - 1) / 2 : 0) : 0,
                  head = cut ? (limit > 0 ? limit - 1 - tail : 0) : 0;
