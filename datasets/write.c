@@ -10,8 +10,17 @@
 /* Fifteen digits: 0.00077 stays 0.00077, and what is lost is below a double's own rounding. */
 enum { DIGITS = 15 };
 
+/* Whole numbers, such as tokens, without ".0". */
 static bool put(json_t *object, const char *key, double value) {
-    return isnan(value) || !json_object_set_new_nocheck(object, key, json_real(value));
+    if (isnan(value)) return true;
+    bool whole = value == floor(value) && value < 0x1p53;
+    json_t *number = whole ? json_integer((json_int_t)value) : json_real(value);
+    return !json_object_set_new_nocheck(object, key, number);
+}
+
+/* To a billionth: expectations are compared, not added up, and short lines read faster. */
+static double brief(double value) {
+    return round(value * 1e9) / 1e9;
 }
 
 static json_t *outcome_object(const weir_outcome *o, const weirp_truth *truth) {
@@ -20,8 +29,8 @@ static json_t *outcome_object(const weir_outcome *o, const weirp_truth *truth) {
               put(object, "input_tokens", o->input_tokens) && put(object, "output_tokens", o->output_tokens) &&
               put(object, "latency_ms", o->latency_ms);
     if (ok && truth)
-        ok = put(object, "expected_quality", truth->expected_quality) &&
-             put(object, "expected_cost", truth->expected_cost);
+        ok = put(object, "expected_quality", brief(truth->expected_quality)) &&
+             put(object, "expected_cost", brief(truth->expected_cost));
     if (ok) return object;
     json_decref(object);
     return NULL;
