@@ -44,8 +44,8 @@ typedef struct weirp_estimator_class {
     weir_status (*fit_predict)(const weirp_sample *train, const weirp_sample *test, double *predicted,
                                weir_error *err);
 
-    /* q and sd: (n_models); sd is the standard error of q. Neither allocates nor locks; scratch is one thread's, of
-     * scratch_size bytes, aligned to 64. */
+    /* q and sd: (n_models); sd is the standard error of q, and NULL where nobody asks. Neither allocates nor locks;
+     * scratch is one thread's, of scratch_size bytes, aligned to 64. */
     void (*predict)(const weirp_estimator *self, const weirp_features *x, void *scratch, double *q, double *sd);
     size_t (*scratch_size)(const weirp_estimator *self);
 

@@ -13,7 +13,8 @@
 
 WEIR_BEGIN_DECLS
 
-/* What is expected of every model for one prompt. Arrays have n_models entries and belong to whoever made the struct. */
+/* What is expected of every model for one prompt. Arrays have n_models entries and belong to whoever made the struct.
+ */
 typedef struct weir_estimates {
     size_t n_models;
     double *quality;    /* expected quality, [0,1] */
@@ -24,14 +25,14 @@ typedef struct weir_estimates {
     double *cost_sd;
     double *cost_lo; /* interval for the outcome's cost */
     double *cost_hi;
-    double *latency_ms;   /* expected latency; NAN: not known */
-    double *latency_p95;  /* 95th percentile of latency; NAN: not known */
-    double input_tokens;  /* expected number of input tokens */
+    double *latency_ms;    /* expected latency; NAN: not known */
+    double *latency_p95;   /* 95th percentile of latency; NAN: not known */
+    double input_tokens;   /* expected number of input tokens */
     double *output_tokens; /* expected number of output tokens; NAN: not known */
-    bool *eligible;       /* may be chosen at all: in the pool, prompt fits, not disabled */
-    double coverage;      /* nominal coverage of the intervals, e.g. 0.9 */
-    double novelty;       /* share of held-out training prompts that were less unlike the rest than this one: [0,1] */
-    bool fitted;          /* false: no estimator yet; quality is a prior and intervals are [0,1] */
+    bool *eligible;        /* may be chosen at all: in the pool, prompt fits, not disabled */
+    double coverage;       /* nominal coverage of the intervals, e.g. 0.9 */
+    double novelty;        /* share of held-out training prompts that were less unlike the rest than this one: [0,1] */
+    bool fitted;           /* false: no estimator yet; quality is a prior and intervals are [0,1] */
 } weir_estimates;
 
 /* X(name, text): which rule spoke. */
@@ -105,10 +106,13 @@ typedef struct weir_decision {
     size_t model;       /* the chosen one */
     weir_rule rule;     /* which rule spoke */
     weir_reason reason; /* and why */
-    double *risk_usd;   /* R_m; INFINITY for models that are not eligible */
+    double *risk_usd; /* R_m; INFINITY for models that are not eligible; in units of the value where that is INFINITY */
     double *regret_usd; /* worst-case regret of m: max(0, R+_m - min_{j != m} R-_j) */
     double *propensity; /* probability with which each model was chosen; sums to 1 */
 } weir_decision;
+
+/* P(strong is better than weak) as the threshold policy sees it, from expectations and standard errors. */
+WEIR_API double weir_policy_strong_wins(const weir_estimates *estimates, size_t strong, size_t weak);
 
 /* Names of the policies, in order; NULL past the last. Borrowed, static. */
 WEIR_API const char *weir_policy_name(size_t index);

@@ -57,6 +57,7 @@ typedef struct weirp_features {
     const float *weight;    /* (n_terms) TF-IDF, L2-normalised */
     size_t dim;             /* of dense: the featurizer's dim + WEIRP_N_SCALARS */
     const float *dense;     /* (dim) L2-normalised SVD part, then standardised and damped scalars */
+    float explained;        /* share of the TF-IDF vector that the SVD's directions hold, [0,1]; 1 on a cold featurizer */
     const float *scalars;   /* (WEIRP_N_SCALARS) raw */
     size_t n_chars;         /* of the whole prompt (code points) */
     size_t n_bytes;

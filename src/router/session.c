@@ -1,0 +1,101 @@
+/* session.c: asking a store's snapshot. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/router/workspace.h"
+#include "weir/router.h"
+
+struct weir_router {
+    weirp_state *state; /* immutable */
+    bool has_cost;
+};
+
+struct weir_session {
+    weirp_workspace workspace;
+};
+
+weir_status weir_router_open(weir_router **out, const char *path, weir_error *err) {
+    weir_router *r = weirp_array(1, sizeof *r);
+    if (!r) return weirp_nomem(err);
+    weir_status st = weirp_state_open(&r->state, path, err);
+    if (st != WEIR_OK) {
+        free(r);
+        return st;
+    }
+    for (size_t m = 0; m < weir_router_n_models(r); m++)
+        r->has_cost |= r->state->costs.source[m] != WEIRP_COST_NONE;
+    *out = r;
+    return WEIR_OK;
+}
+
+void weir_router_close(weir_router *router) {
+    if (!router) return;
+    weirp_state_free(router->state);
+    free(router);
+}
+
+size_t weir_router_n_models(const weir_router *router) {
+    return weirp_state_n_models(router->state);
+}
+
+const char *weir_router_model(const weir_router *router, size_t index) {
+    return index < weir_router_n_models(router) ? router->state->pool->models[index].name : NULL;
+}
+
+size_t weir_router_find_model(const weir_router *router, const char *name) {
+    return weir_pool_find(router->state->pool, name);
+}
+
+bool weir_router_has_cost(const weir_router *router) {
+    return router->has_cost;
+}
+
+uint64_t weir_router_version(const weir_router *router) {
+    return router->state->store_version;
+}
+
+weir_status weir_session_new(weir_session **out, const weir_router *router, weir_error *err) {
+    weir_session *s = weirp_array(1, sizeof *s);
+    if (!s) return weirp_nomem(err);
+    weir_status st = weirp_workspace_init(&s->workspace, router->state, err);
+    if (st != WEIR_OK) {
+        free(s);
+        return st;
+    }
+    *out = s;
+    return WEIR_OK;
+}
+
+void weir_session_free(weir_session *session) {
+    if (!session) return;
+    weirp_workspace_clear(&session->workspace);
+    free(session);
+}
+
+weir_status weir_estimate(weir_session *session, const char *prompt, size_t prompt_len, const weir_estimates **out,
+                          weir_error *err) {
+    (void)err; /* estimating can't fail; the status is there for estimators that will talk to somebody */
+    weirp_workspace_estimate(&session->workspace, prompt, prompt_len);
+    *out = &session->workspace.estimates;
+    return WEIR_OK;
+}
+
+weir_status weir_decide(weir_session *session, const char *prompt, size_t prompt_len,
+                        const weir_policy_options *options, const weir_decision **out, const weir_estimates **estimates,
+                        weir_error *err) {
+    weirp_workspace_estimate(&session->workspace, prompt, prompt_len);
+    weir_status st = weirp_workspace_decide(&session->workspace, options, err);
+    if (st != WEIR_OK) return st;
+    *out = &session->workspace.decision;
+    if (estimates) *estimates = &session->workspace.estimates;
+    return WEIR_OK;
+}
+
+void weir_session_profile(weir_session *session, bool on) {
+    session->workspace.profile = on;
+}
+
+size_t weir_session_phases(const weir_session *session, const weir_phase **out) {
+    *out = session->workspace.phase;
+    return session->workspace.n_phases;
+}

@@ -1,0 +1,71 @@
+/* main.c: weir CMD: finds the subcommand. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+
+#include "tools/cli.h"
+
+static const char *command_name(size_t index) {
+    return cli_entries[index].name;
+}
+
+static const cli_entry *find(const char *name) {
+    for (const cli_entry *e = cli_entries; e->name; e++)
+        if (!strcmp(e->name, name)) return e;
+    return NULL;
+}
+
+static void usage(FILE *out) {
+    fprintf(out, "weir: a cost-aware router for language models\n\n"
+                 "Usage: weir COMMAND [OPTION]...\n\nCommands:\n");
+    for (const cli_entry *e = cli_entries; e->name; e++) fprintf(out, "  %-11s %s\n", e->name, e->summary);
+    fprintf(out, "\n'weir COMMAND --help' or 'weir help COMMAND' explains one. First steps:\n\n"
+                 "  weir simulate --n 2000 --out sample.jsonl\n"
+                 "  weir train --store router.mdb --data sample.jsonl\n"
+                 "  weir route --store router.mdb \"What is the capital of France?\"\n");
+}
+
+static int unknown(const char *name) {
+    const char *near = cli_nearest(name, command_name);
+    fprintf(stderr, "weir: no command '%s'%s%s%s\nTry 'weir help'.\n", name, near ? "; did you mean '" : "",
+            near ? near : "", near ? "'?" : "");
+    return CLI_USAGE;
+}
+
+static int help(int argc, char **argv) {
+    if (argc < 2) {
+        usage(stdout);
+        return CLI_OK;
+    }
+    const cli_entry *entry = find(argv[1]);
+    if (!entry) return unknown(argv[1]);
+    char option[] = "--help";
+    char *line[] = {argv[1], option, NULL};
+    return entry->run(2, line);
+}
+
+static int run(int argc, char **argv) {
+    if (argc < 2) {
+        usage(stderr);
+        return CLI_USAGE;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("weir %s\n", weir_version());
+        return CLI_OK;
+    }
+    if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+        return help(argc - 1, argv + 1);
+    const cli_entry *entry = find(argv[1]);
+    return entry ? entry->run(argc - 1, argv + 1) : unknown(argv[1]);
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN); /* a reader that leaves is a failed write, not a death in the middle of a commit */
+    int rc = run(argc, argv);
+    /* a full disk behind a pipe or a redirection shows only here */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && rc == CLI_OK) {
+        fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno));
+        return CLI_FAILED;
+    }
+    return rc;
+}
