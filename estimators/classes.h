@@ -8,6 +8,7 @@
 
 #include "estimators/estimator.h"
 
+extern const weirp_estimator_class weirp_forest_class;
 extern const weirp_estimator_class weirp_ridge_class;
 extern const weirp_estimator_class weirp_knn_class;
 extern const weirp_estimator_class weirp_kmeans_class;
