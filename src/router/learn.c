@@ -99,6 +99,7 @@ weir_status weirp_learn(weirp_state *s, weirp_workspace *w, size_t n, const size
                               &alarm);
         if (alarm.raised && drift) drift(user, models[i], &alarm);
     }
+    weirp_adaptive_tick(s->adaptive, w->features.dense);
     for (size_t i = 0; i < n; i++) {
         if (!isnan(outcomes[i].quality))
             WEIRP_TRY(weirp_quality_update(&s->quality, &w->features, models[i], outcomes[i].quality, err));

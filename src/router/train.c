@@ -16,6 +16,8 @@
 /* Estimators are chosen and costs fitted on at most so many prompts, drawn at random; the chosen ones are then fitted on
  * all. Beyond this a larger sample changes no choice, and cross-validation would be most of the time. */
 #define CHOICE_ROWS 40000
+#define CHOICE_CELLS 640000 /* prompts times models: bounds memory for large pools */
+#define LEAST_CHOICE_ROWS 2000
 /* A model's mean quality counts as this many prompts of the pool's mean. */
 #define MEAN_PRIOR 5.0
 #define N_NOVELTY 2001
@@ -115,7 +117,9 @@ static double *pick_rows(const double *table, const size_t *row, size_t n, size_
 
 static weir_status choose_rows(training *t, weir_error *err) {
     const weir_dataset *d = t->data;
-    size_t n = d->n_prompts < CHOICE_ROWS ? d->n_prompts : CHOICE_ROWS, m = d->n_models, dim = t->sample.dim;
+    size_t m = d->n_models, dim = t->sample.dim, n = CHOICE_ROWS;
+    if (n > CHOICE_CELLS / m) n = CHOICE_CELLS / m > LEAST_CHOICE_ROWS ? CHOICE_CELLS / m : LEAST_CHOICE_ROWS;
+    if (n > d->n_prompts) n = d->n_prompts;
     size_t *row = weirp_array(d->n_prompts, sizeof *row);
     bool failed = !row;
     if (row) {

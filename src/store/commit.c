@@ -1,0 +1,275 @@
+/* commit.c: changes, all or none, durable on return.
+ *
+ * LMDB's defaults are kept: data pages are written and fdatasync()ed, then the meta page is written through a
+ * synchronous descriptor. Nothing that is in use is overwritten, so that whatever fails or dies before the meta page
+ * leaves the old state. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "src/store/internal.h"
+
+#define BATCH_FLUSH 65536u /* a batch that has grown so long is put away */
+enum { READER_CHECK_EVERY = 256, MAX_TRIES = 48 /* doublings of the map */ };
+
+typedef struct commit {
+    weirp_env *env;
+    MDB_txn *txn;
+    weir_error *err;
+    weirp_meta meta;
+    bool full; /* the map: grow it and start over */
+    /* the log's batch at hand */
+    bool loaded, replaces;
+    uint64_t first; /* number of its first record */
+    uint32_t n;
+    weirp_writer batch;
+} commit;
+
+static weir_status fail(commit *c, int rc, const char *what) {
+    c->full = rc == MDB_MAP_FULL;
+    return weirp_store_fail(c->full ? NULL : c->err, rc, what, c->env->path);
+}
+
+/* ---- sections ---- */
+
+/* Takes a stored section out of the header's counts. */
+static weir_status uncount(commit *c, const MDB_val *stored) {
+    uint64_t checksum;
+    const uint8_t *data;
+    size_t size;
+    if (!weirp_section_split(stored, &checksum, &data, &size))
+        return weirp_fail(c->err, WEIR_CORRUPT, 0, "%s: damaged: a section without its header", c->env->path);
+    c->meta.n_sections--;
+    c->meta.sections_sum -= checksum;
+    return WEIR_OK;
+}
+
+static weir_status put_section(commit *c, const weirp_change *change) {
+    weir_status st = WEIR_OK;
+    MDB_val name = {strlen(change->section), (void *)(uintptr_t)change->section}, stored;
+    int rc = mdb_get(c->txn, c->env->sections, &name, &stored);
+    if (rc == 0)
+        st = uncount(c, &stored);
+    else if (rc != MDB_NOTFOUND)
+        st = fail(c, rc, "can't replace a section");
+    if (st != WEIR_OK) return st;
+    stored = (MDB_val){WEIRP_SECTION_HEADER + change->size, NULL};
+    if ((rc = mdb_put(c->txn, c->env->sections, &name, &stored, MDB_RESERVE)))
+        return fail(c, rc, "can't put a section");
+    uint64_t checksum = weirp_section_checksum(name.mv_data, name.mv_size, change->data, change->size);
+    uint8_t *out = stored.mv_data;
+    weirp_put_le64(out, checksum);
+    weirp_put_le64(out + 8, change->size);
+    if (change->size) memcpy(out + WEIRP_SECTION_HEADER, change->data, change->size);
+    c->meta.n_sections++;
+    c->meta.sections_sum += checksum;
+    return WEIR_OK;
+}
+
+/* Deletes the first section at or after `prefix` if it is `prefix` (exact) or begins so; WEIR_END: there is none. */
+static weir_status delete_one(commit *c, const char *prefix, bool exact) {
+    size_t len = strlen(prefix);
+    MDB_val name = {len, (void *)(uintptr_t)prefix}, stored;
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(c->txn, c->env->sections, &cursor);
+    if (rc) return fail(c, rc, "can't delete a section");
+    weir_status st;
+    rc = mdb_cursor_get(cursor, &name, &stored, len ? MDB_SET_RANGE : MDB_FIRST);
+    if (rc == MDB_NOTFOUND)
+        st = WEIR_END;
+    else if (rc)
+        st = fail(c, rc, "can't delete a section");
+    else if (name.mv_size < len || memcmp(name.mv_data, prefix, len) != 0 || (exact && name.mv_size != len))
+        st = WEIR_END;
+    else if ((st = uncount(c, &stored)) == WEIR_OK && (rc = mdb_cursor_del(cursor, 0)))
+        st = fail(c, rc, "can't delete a section");
+    mdb_cursor_close(cursor);
+    return st;
+}
+
+static weir_status delete_sections(commit *c, const weirp_change *change) {
+    bool exact = change->kind == WEIRP_DELETE;
+    weir_status st;
+    while ((st = delete_one(c, change->section, exact)) == WEIR_OK && !exact) {
+    }
+    return st == WEIR_END ? WEIR_OK : st;
+}
+
+/* ---- the log ---- */
+
+/* A short last batch is taken up again: single records would otherwise take a value, and every few of them a page,
+ * each. */
+static weir_status load_batch(commit *c) {
+    MDB_cursor *cursor;
+    MDB_val key, last;
+    weir_status st = WEIR_OK;
+    int rc = mdb_cursor_open(c->txn, c->env->log, &cursor);
+    if (rc) return fail(c, rc, "can't append to the log");
+    c->loaded = true;
+    c->first = c->meta.n_log;
+    rc = mdb_cursor_get(cursor, &key, &last, MDB_LAST);
+    if (rc == 0) {
+        uint32_t n = last.mv_size >= WEIRP_BATCH_HEADER ? weirp_get_le32(last.mv_data) : 0;
+        if (!n || key.mv_size != 8 || weirp_log_number(key.mv_data) + n != c->meta.n_log)
+            st = weirp_fail(c->err, WEIR_CORRUPT, 0, "%s: damaged: its log doesn't end where its header says",
+                            c->env->path);
+        else if (last.mv_size < WEIRP_BATCH_BYTES) {
+            c->replaces = true;
+            c->first = weirp_log_number(key.mv_data);
+            c->n = n;
+            weirp_put(&c->batch, last.mv_data, last.mv_size);
+        }
+    } else if (rc != MDB_NOTFOUND || c->meta.n_log) {
+        st = rc != MDB_NOTFOUND ? fail(c, rc, "can't append to the log")
+                                : weirp_fail(c->err, WEIR_CORRUPT, 0, "%s: damaged: its log is gone", c->env->path);
+    }
+    mdb_cursor_close(cursor);
+    return st;
+}
+
+static weir_status flush_batch(commit *c) {
+    if (!c->loaded || !c->n) return WEIR_OK;
+    uint8_t bytes[8];
+    weirp_log_key(c->first, bytes);
+    weirp_put_le32(c->batch.data, c->n);
+    weirp_put_le32(c->batch.data + 4, 0);
+    MDB_val key = {sizeof bytes, bytes}, value = {c->batch.size, c->batch.data};
+    int rc = mdb_put(c->txn, c->env->log, &key, &value, c->replaces ? 0 : MDB_APPEND);
+    if (rc) return fail(c, rc, "can't append to the log");
+    c->first += c->n;
+    c->n = 0;
+    c->batch.size = 0;
+    c->replaces = false;
+    return WEIR_OK;
+}
+
+static weir_status append(commit *c, const weirp_change *change) {
+    weir_status st;
+    if (!c->loaded) WEIRP_TRY(load_batch(c));
+    uint64_t header = 0;
+    if (!c->batch.size) weirp_put(&c->batch, &header, WEIRP_BATCH_HEADER);
+    size_t at = c->batch.size, whole = weirp_record_size(change->size);
+    if (c->batch.failed || whole > SIZE_MAX - at ||
+        !weirp_reserve((void **)&c->batch.data, &c->batch.capacity, at + whole, 1))
+        return weirp_nomem(c->err);
+    weirp_record_encode(c->meta.n_log, change->data, change->size, c->batch.data + at);
+    c->batch.size += whole;
+    c->n++;
+    c->meta.n_log++;
+    st = c->batch.size >= BATCH_FLUSH ? flush_batch(c) : WEIR_OK;
+done:
+    return st;
+}
+
+/* ---- one try ---- */
+
+static weir_status apply(commit *c, const weirp_change *changes, size_t n) {
+    weir_status st;
+    WEIRP_TRY(weirp_read_meta(c->env, c->txn, &c->meta, c->err));
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].kind == WEIRP_PUT)
+            WEIRP_TRY(put_section(c, &changes[i]));
+        else if (changes[i].kind == WEIRP_APPEND_LOG)
+            WEIRP_TRY(append(c, &changes[i]));
+        else
+            WEIRP_TRY(delete_sections(c, &changes[i]));
+    }
+    WEIRP_TRY(flush_batch(c));
+    c->meta.n_commits++;
+    uint8_t bytes[WEIRP_META_SIZE];
+    weirp_meta_encode(&c->meta, bytes);
+    char key_text[] = WEIRP_META_KEY;
+    MDB_val key = {strlen(key_text), key_text}, value = {sizeof bytes, bytes};
+    int rc = mdb_put(c->txn, c->env->meta, &key, &value, 0);
+    if (rc) st = fail(c, rc, "can't write its header");
+done:
+    return st;
+}
+
+/* LMDB reports a short write as EIO: is the disk, the quota or the file size limit behind it? */
+static bool out_of_space(weirp_env *env, size_t need) {
+    struct statvfs fs;
+    struct rlimit limit;
+    struct stat st;
+    mdb_filehandle_t fd;
+    if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0) return false;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        (uint64_t)st.st_size + need > limit.rlim_cur)
+        return true;
+    return fstatvfs(fd, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need;
+}
+
+static weir_status try_commit(weirp_env *env, const weirp_change *changes, size_t n, size_t need, bool *full,
+                              weir_error *err) {
+    commit c = {.env = env, .err = err};
+    weir_status st;
+    WEIRP_TRY(weirp_env_begin(env, true, &c.txn, err));
+    st = apply(&c, changes, n);
+    if (st == WEIR_OK) {
+        int rc = weirp_env_end(env, c.txn, true);
+        c.full = rc == MDB_MAP_FULL;
+        if (rc == EIO && out_of_space(env, need))
+            st = weirp_fail(err, WEIR_FULL, 0, "%s: no space left to commit", env->path);
+        else if (rc)
+            st = weirp_store_fail(c.full ? NULL : err, rc, "can't commit", env->path);
+    } else {
+        weirp_env_end(env, c.txn, false);
+    }
+done:
+    weirp_writer_free(&c.batch);
+    *full = c.full;
+    return st;
+}
+
+/* ---- the call ---- */
+
+/* What is wrong with a change; NULL: nothing. */
+static const char *check_change(const weirp_change *change) {
+    const size_t longest = UINT32_MAX - WEIRP_BATCH_HEADER - 2 * BATCH_FLUSH; /* LMDB's values have 32-bit sizes */
+    size_t name = change->section ? strlen(change->section) : 0;
+    switch (change->kind) {
+    case WEIRP_PUT:
+    case WEIRP_DELETE:
+        if (!name || name > WEIRP_NAME_MAX) return "a section's name has 1 to 511 bytes";
+        break;
+    case WEIRP_DELETE_PREFIX:
+        if (!change->section || name > WEIRP_NAME_MAX) return "a prefix has 0 to 511 bytes";
+        return NULL;
+    case WEIRP_APPEND_LOG: break;
+    default: return "no such kind of change";
+    }
+    if (change->kind == WEIRP_DELETE) return NULL;
+    if (change->size && !change->data) return "a change without its bytes";
+    return change->size > longest ? "a section or record of 4 GiB or more" : NULL;
+}
+
+weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err) {
+    if (store->mode == WEIRP_STORE_READ)
+        return weirp_fail(err, WEIR_READONLY, 0, "%s: was opened for reading", store->path);
+    if (store->pid != getpid())
+        return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", store->path);
+    size_t need = 1u << 16;
+    for (size_t i = 0; i < n; i++) {
+        const char *wrong = check_change(&changes[i]);
+        if (wrong) return weirp_fail(err, WEIR_INVALID, 0, "%s: %s", store->path, wrong);
+        need += changes[i].size + 4096;
+    }
+    weirp_env *env = store->env;
+    if (weirp_env_replaced(env))
+        return weirp_fail(err, WEIR_IO, 0, "%s: another file has taken its place; nothing was written", store->path);
+    if (store->n_commits++ % READER_CHECK_EVERY == READER_CHECK_EVERY - 1) {
+        int dead;
+        mdb_reader_check(env->mdb, &dead);
+    }
+    for (int i = 0; i < MAX_TRIES; i++) {
+        bool full = false;
+        weir_status st = try_commit(env, changes, n, need, &full, err);
+        if (!full) return st;
+        st = weirp_env_grow(env, env->map_size + 2 * need, err);
+        if (st != WEIR_OK) return st;
+    }
+    return weirp_fail(err, WEIR_FULL, 0, "%s: its map can't grow any further", store->path);
+}

@@ -1,0 +1,162 @@
+/* internal.h: what the store's files share; nobody outside src/store/ but its tests includes this.
+ *
+ * env.c       one LMDB environment a file and process, counted; map sizes
+ * lock.c      who may write, and who may swap the file
+ * format.c    bytes of our records
+ * walk.c      LMDB's own pages, checked before LMDB follows them
+ * snapshot.c  reading; commit.c  writing; create.c  a new file; maintain.c  verify and compact
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_STORE_INTERNAL_H
+#define WEIRP_STORE_INTERNAL_H
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "src/store/store.h"
+
+/* ---- our records (docs/formats.md, "Store") ---- */
+
+#define WEIRP_SCHEMA         1u
+#define WEIRP_DB_META        "weir.meta"
+#define WEIRP_DB_SECTIONS    "weir.sections"
+#define WEIRP_DB_LOG         "weir.log"
+#define WEIRP_META_KEY       "store"
+#define WEIRP_META_SIZE      56u
+#define WEIRP_SECTION_HEADER 16u  /* checksum, size */
+#define WEIRP_BATCH_HEADER   8u   /* records, reserved */
+#define WEIRP_RECORD_HEADER  16u  /* checksum, size, reserved */
+#define WEIRP_NAME_MAX       511u /* LMDB's longest key */
+/* A log batch that has reached this size is left alone; a smaller last one is extended by the next commit. */
+#define WEIRP_BATCH_BYTES 16384u
+
+typedef struct weirp_meta {
+    uint32_t schema;
+    uint64_t n_commits;
+    uint64_t n_log; /* records ever appended */
+    uint64_t n_sections;
+    uint64_t sections_sum; /* sum of the sections' checksums, modulo 2^64 */
+} weirp_meta;
+
+void weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]);
+/* WEIR_FOREIGN, WEIR_NEWER or WEIR_CORRUPT when it isn't ours to read; `path` is for the error's text. */
+weir_status weirp_meta_decode(weirp_meta *meta, const void *bytes, size_t size, const char *path, weir_error *err);
+
+uint64_t weirp_section_checksum(const void *name, size_t name_len, const uint8_t *data, size_t size);
+/* Splits a stored section into its checksum and bytes; false when the header and the length don't agree. */
+bool weirp_section_split(const MDB_val *stored, uint64_t *checksum, const uint8_t **data, size_t *size);
+
+void weirp_log_key(uint64_t number, uint8_t key[8]); /* big-endian: LMDB's byte order is numeric order */
+uint64_t weirp_log_number(const void *key);
+size_t weirp_record_size(size_t size); /* bytes of a record with its header, in multiples of 8 */
+void weirp_record_encode(uint64_t number, const uint8_t *data, size_t size, uint8_t *out);
+/* The record at *at in a batch of `total` bytes; moves *at past it. false: it doesn't fit or its checksum is wrong. */
+bool weirp_record_decode(uint64_t number, const uint8_t *batch, size_t total, size_t *at, const uint8_t **data,
+                         size_t *size);
+void weirp_put_le32(uint8_t *out, uint32_t v);
+void weirp_put_le64(uint8_t *out, uint64_t v);
+uint32_t weirp_get_le32(const uint8_t *in);
+uint64_t weirp_get_le64(const uint8_t *in);
+
+/* ---- LMDB's failures as ours ---- */
+
+weir_status weirp_store_fail(weir_error *err, int rc, const char *what, const char *path);
+
+/* ---- locks ---- */
+
+/* Locks the data file for writing on a descriptor of its own; WEIR_BUSY names the holder where the kernel tells it. */
+weir_status weirp_lock_writer(int *fd, const char *path, weir_error *err);
+void weirp_unlock(int fd); /* -1 is fine */
+/* The process that holds a flock() on the file, from /proc/locks; 0: not to be found. */
+pid_t weirp_lock_holder(const struct stat *st);
+weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err);
+/* The gate: opening shares it, swapping the file for a compacted one excludes openers, so that nobody pairs the new
+ * data file with the old lock file. *fd is -1 where the folder can't be opened (nobody can swap files there either). */
+weir_status weirp_gate_enter(int *fd, const char *path, bool exclusive, weir_error *err);
+int weirp_sync_folder(const char *path); /* fsync of the folder that holds `path`; 0 or errno */
+/* `path`'s folder followed by `name`; new, free() it. */
+char *weirp_sibling(const char *path, const char *suffix);
+
+/* ---- environments ---- */
+
+typedef struct weirp_env {
+    struct weirp_env *next;
+    pid_t pid;   /* the process that opened it; a fork's child must leave it alone */
+    size_t refs; /* handles and snapshots; guarded by the registry */
+    char *path;  /* resolved */
+    struct stat data_id, lock_id;
+    bool has_lock_id;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    MDB_env *mdb;
+    MDB_dbi meta, sections, log;
+    size_t map_size, page_size;
+    size_t n_active; /* transactions: while there are any, the map may not move */
+    bool has_writer, read_only, no_lock;
+    bool broken;   /* LMDB refuses to write until the environment is opened again */
+    int shared_fd; /* no_lock: descriptor whose shared flock keeps writers out while n_active; else -1 */
+} weirp_env;
+
+/* The environment of an existing file, checked page by page; shared by all who have it open in this process. */
+weir_status weirp_env_acquire(weirp_env **out, const char *path, weir_error *err);
+void weirp_env_retain(weirp_env *env);
+void weirp_env_release(weirp_env *env);
+/* Begins a transaction, following what other processes did to the map; ended by weirp_env_end. */
+weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_error *err);
+int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit); /* LMDB's code */
+weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err);
+weir_status weirp_env_reopen(weirp_env *env, weir_error *err);
+bool weirp_env_replaced(const weirp_env *env); /* another file has taken its name */
+/* For tests of growth: a map of just so many bytes. */
+weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
+
+/* ---- pages ---- */
+
+typedef struct weirp_pages {
+    uint64_t n_pages, n_free, n_lost; /* in the file's address range; on the free list; neither used nor free */
+    uint64_t n_sections, n_batches;
+} weirp_pages;
+
+/* Reads the two meta pages without LMDB: WEIR_FOREIGN when they aren't LMDB's, WEIR_CORRUPT when they can't be. */
+weir_status weirp_walk_headers(int fd, const char *path, size_t *page_size, uint64_t *n_pages, weir_error *err);
+/* Follows every pointer of transaction `txnid`'s trees within the file's bounds. `pages` may be NULL. Nothing that LMDB
+ * holds is called: a transaction of LMDB's must keep the pages alive meanwhile. */
+weir_status weirp_walk(int fd, uint64_t txnid, const char *path, weirp_pages *pages, weir_error *err);
+
+/* ---- handles ---- */
+
+struct weirp_store {
+    weirp_env *env;
+    weirp_store_mode mode;
+    pid_t pid;
+    int writer_fd;         /* flock()ed; -1: a reader */
+    char *path;            /* resolved */
+    uint64_t n_commits;    /* by this handle */
+    pthread_mutex_t mutex; /* guards env, which changes when another file takes the path */
+};
+
+struct weirp_snapshot {
+    weirp_env *env;
+    MDB_txn *txn;
+    weirp_meta meta;
+    bool listed;
+    size_t n_names;
+    char **names;  /* (n_names) in order; all in one piece of memory; NULL until asked for */
+    size_t *sizes; /* (n_names) bytes */
+};
+
+/* Makes an empty store where there is none; somebody else's, made meanwhile, is fine too. */
+weir_status weirp_create(const char *path, weir_error *err);
+/* A new file beside `path` under a name of its own; *temp is new. Unlink and free it. */
+weir_status weirp_temporary(const char *path, char **temp, int *fd, weir_error *err);
+/* Gives a finished, synced file its name, durably, with nobody opening that name meanwhile, and takes away the lock
+ * file, which belongs to the file that had the name before. WEIR_INVALID when the name is taken and `replace` is false.
+ */
+weir_status weirp_put_in_place(const char *temp, const char *path, bool replace, weir_error *err);
+weir_status weirp_read_meta(weirp_env *env, MDB_txn *txn, weirp_meta *meta, weir_error *err);
+weir_status weirp_snapshot_of(weirp_snapshot **out, weirp_env *env, weir_error *err);
+/* Every section and record of a snapshot against its checksum and the counters. */
+weir_status weirp_snapshot_verify(weirp_snapshot *snapshot, weir_error *err);
+
+#endif

@@ -1,0 +1,133 @@
+/* lock.c: who may write, and who may swap the file.
+ *
+ * LMDB serialises transactions, not writers: two processes could take turns and each overwrite what the other has
+ * learned. So a writer holds flock() on the data file for as long as its handle lives; the kernel drops it with the
+ * process, whatever ends it. LMDB itself locks only its lock file, so that a descriptor of our own on the data file
+ * disturbs nothing. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "src/store/internal.h"
+
+enum { GATE_TRIES = 2000, GATE_WAIT_NS = 5000000 }; /* 10 s: a swap takes two renames and an fsync */
+
+pid_t weirp_lock_holder(const struct stat *st) {
+    FILE *file = fopen("/proc/locks", "re");
+    if (!file) return 0;
+    char line[256];
+    pid_t holder = 0;
+    while (!holder && fgets(line, sizeof line, file)) {
+        char kind[16];
+        int pid;
+        unsigned major_id, minor_id;
+        unsigned long long inode;
+        /* "12: FLOCK  ADVISORY  WRITE 4711 fe:01:131 0 EOF"; proc(5) */
+        if (sscanf(line, "%*d: %15s %*s %*s %d %x:%x:%llu", kind, &pid, &major_id, &minor_id, &inode) != 5) continue;
+        if (strcmp(kind, "FLOCK") == 0 && inode == st->st_ino && major_id == major(st->st_dev) &&
+            minor_id == minor(st->st_dev) && pid > 0)
+            holder = pid;
+    }
+    fclose(file);
+    return holder;
+}
+
+weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err) {
+    pid_t holder = weirp_lock_holder(st);
+    if (holder == getpid()) return weirp_fail(err, WEIR_BUSY, 0, "%s: already open in this process", path);
+    if (holder) return weirp_fail(err, WEIR_BUSY, 0, "%s: in use by process %ld", path, (long)holder);
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: in use by another process", path);
+}
+
+weir_status weirp_lock_writer(int *out, const char *path, weir_error *err) {
+    /* The file may be swapped for a compacted one between open() and flock(): then the lock is on a file that has lost
+     * its name, and the next round takes the new one. */
+    for (int round = 0; round < 8; round++) {
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0) return weirp_fail_errno(err, errno, "can't open for writing", path);
+        struct stat held, named;
+        if (fstat(fd, &held) != 0) {
+            int e = errno;
+            close(fd);
+            return weirp_fail_errno(err, e, "fstat", path);
+        }
+        if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+            int e = errno;
+            close(fd);
+            if (e == EWOULDBLOCK) return weirp_busy(path, &held, err);
+            return weirp_fail_errno(err, e, "flock", path);
+        }
+        if (stat(path, &named) == 0 && named.st_ino == held.st_ino && named.st_dev == held.st_dev) {
+            *out = fd;
+            return WEIR_OK;
+        }
+        weirp_unlock(fd);
+    }
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: is being replaced again and again", path);
+}
+
+void weirp_unlock(int fd) {
+    if (fd < 0) return;
+    /* by name: a descriptor that a fork's child still holds would keep the lock alive after close() */
+    flock(fd, LOCK_UN);
+    close(fd);
+}
+
+char *weirp_sibling(const char *path, const char *suffix) {
+    size_t a = strlen(path), b = strlen(suffix);
+    char *name = malloc(a + b + 1);
+    if (!name) return NULL;
+    memcpy(name, path, a);
+    memcpy(name + a, suffix, b + 1);
+    return name;
+}
+
+static int open_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *folder = slash == path ? weirp_strndup("/", 1) : slash ? weirp_strndup(path, (size_t)(slash - path)) : NULL;
+    if (slash && !folder) {
+        errno = ENOMEM;
+        return -1;
+    }
+    int fd = open(folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int e = errno;
+    free(folder);
+    errno = e;
+    return fd;
+}
+
+weir_status weirp_gate_enter(int *out, const char *path, bool exclusive, weir_error *err) {
+    *out = -1;
+    int fd = open_folder(path);
+    if (fd < 0) {
+        if (!exclusive && (errno == EACCES || errno == EPERM)) return WEIR_OK;
+        return weirp_fail_errno(err, errno, "can't open its folder", path);
+    }
+    for (int i = 0; i < GATE_TRIES; i++) {
+        if (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0) {
+            *out = fd;
+            return WEIR_OK;
+        }
+        if (errno != EWOULDBLOCK && errno != EINTR) break;
+        nanosleep(&(struct timespec){0, GATE_WAIT_NS}, NULL);
+    }
+    int e = errno;
+    close(fd);
+    if (e == EWOULDBLOCK) return weirp_fail(err, WEIR_BUSY, 0, "%s: its folder stays locked", path);
+    return weirp_fail_errno(err, e, "can't lock its folder", path);
+}
+
+int weirp_sync_folder(const char *path) {
+    int fd = open_folder(path);
+    if (fd < 0) return errno;
+    int e = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    /* some file systems have no fsync for folders: there is nothing more to do */
+    return e == EINVAL ? 0 : e;
+}

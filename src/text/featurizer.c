@@ -1,0 +1,141 @@
+/* featurizer.c: featurizers and scratches come and go; one prompt's features. SPDX-License-Identifier: GPL-3.0-or-later
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/text/parts.h"
+
+static void *aligned_zeros(size_t size) {
+    size = (size + 63) / 64 * 64;
+    void *p = aligned_alloc(64, size ? size : 64);
+    if (p) memset(p, 0, size);
+    return p;
+}
+
+weir_status weirp_text_options_fill(weirp_text_options *out, const weirp_text_options *in, weir_error *err) {
+    weirp_text_options o = in ? *in : (weirp_text_options){0};
+    if (!o.bucket_bits) o.bucket_bits = DEFAULT_BUCKET_BITS;
+    if (!o.dim) o.dim = DEFAULT_DIM;
+    if (!o.char_min) o.char_min = DEFAULT_CHAR_MIN;
+    if (!o.char_max) o.char_max = o.char_min > DEFAULT_CHAR_MAX ? o.char_min : DEFAULT_CHAR_MAX;
+    if (!o.word_max) o.word_max = DEFAULT_WORD_MAX;
+    if (!o.svd_rows) o.svd_rows = DEFAULT_SVD_ROWS;
+    if (o.bucket_bits < MIN_BUCKET_BITS || o.bucket_bits > MAX_BUCKET_BITS)
+        return weirp_fail(err, WEIR_INVALID, 0, "2^%u buckets of terms; from 2^%d to 2^%d are possible", o.bucket_bits,
+                          MIN_BUCKET_BITS, MAX_BUCKET_BITS);
+    if (o.dim > MAX_DIM)
+        return weirp_fail(err, WEIR_INVALID, 0, "%u dimensions; at most %d are possible", o.dim, MAX_DIM);
+    if (o.char_min > o.char_max || o.char_max > MAX_CHAR_ORDER)
+        return weirp_fail(err, WEIR_INVALID, 0, "character n-grams of %u to %u; 1 to %d are possible", o.char_min,
+                          o.char_max, MAX_CHAR_ORDER);
+    if (o.word_max > MAX_WORD_ORDER)
+        return weirp_fail(err, WEIR_INVALID, 0, "word n-grams up to %u; at most %d are possible", o.word_max,
+                          MAX_WORD_ORDER);
+    *out = o;
+    return WEIR_OK;
+}
+
+weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_options *options, weir_error *err) {
+    weirp_text_options filled;
+    weir_status st = weirp_text_options_fill(&filled, options, err);
+    if (st != WEIR_OK) return st;
+    weirp_featurizer *f = weirp_array(1, sizeof *f);
+    if (!f) return weirp_nomem(err);
+    f->options = filled;
+    f->n_buckets = (size_t)1 << filled.bucket_bits;
+    f->stride = (filled.dim + 63) / 64 * 64;
+    for (int i = 1; i <= MAX_COUNT; i++) f->tf[i] = (float)(1 + weirp_portable_log(i));
+    *out = f;
+    return WEIR_OK;
+}
+
+weir_status weirp_featurizer_room(weirp_featurizer *f, weir_error *err) {
+    f->idf = weirp_array(f->n_buckets, sizeof *f->idf);
+    f->row_scale = weirp_array(f->n_buckets, sizeof *f->row_scale);
+    f->rows = aligned_zeros(f->n_buckets * f->stride);
+    return f->idf && f->row_scale && f->rows ? WEIR_OK : weirp_nomem(err);
+}
+
+weir_status weirp_featurizer_cold(weirp_featurizer **out, const weirp_text_options *options, weir_error *err) {
+    weirp_featurizer *f = NULL;
+    weir_status st = weirp_featurizer_new(&f, options, err);
+    if (st != WEIR_OK) return st;
+    f->cold = true;
+    for (int i = 0; i < WEIRP_N_SCALARS; i++) {
+        f->scalar_mean[i] = weirp_usual_mean[i];
+        f->scalar_inverse_sd[i] = 1.0f / weirp_usual_sd[i];
+    }
+    *out = f;
+    return WEIR_OK;
+}
+
+void weirp_featurizer_free(weirp_featurizer *f) {
+    if (!f) return;
+    free(f->idf);
+    free(f->row_scale);
+    free(f->rows);
+    free(f);
+}
+
+size_t weirp_featurizer_dim(const weirp_featurizer *f) {
+    return f->options.dim + WEIRP_N_SCALARS;
+}
+
+size_t weirp_featurizer_n_buckets(const weirp_featurizer *f) {
+    return f->n_buckets;
+}
+
+weir_status weirp_text_scratch_new(weirp_text_scratch **out, const weirp_featurizer *f, weir_error *err) {
+    weirp_text_scratch *s = weirp_array(1, sizeof *s);
+    if (!s) return weirp_nomem(err);
+    s->n_buckets = f->n_buckets;
+    s->counter.count = aligned_zeros(f->n_buckets);
+    s->counter.seen = aligned_zeros(f->n_buckets / 8);
+    /* one more than can be: a weight is written before it is known to be worth keeping */
+    s->bucket = weirp_array(f->n_buckets + 1, sizeof *s->bucket);
+    s->weight = weirp_array(f->n_buckets + 1, sizeof *s->weight);
+    s->dense = aligned_zeros((f->stride + WEIRP_N_SCALARS) * sizeof *s->dense);
+    if (!s->counter.count || !s->counter.seen || !s->bucket || !s->weight || !s->dense) {
+        weirp_text_scratch_free(s);
+        return weirp_nomem(err);
+    }
+    weirp_counter_keys(&s->counter);
+    *out = s;
+    return WEIR_OK;
+}
+
+void weirp_text_scratch_free(weirp_text_scratch *s) {
+    if (!s) return;
+    free(s->counter.count);
+    free(s->counter.seen);
+    free(s->bucket);
+    free(s->weight);
+    free(s->dense);
+    free(s);
+}
+
+static float damped(float value, float mean, float inverse_sd) {
+    float z = (value - mean) * inverse_sd;
+    return SCALAR_DAMPING * (z < -SCALAR_CLIP ? -SCALAR_CLIP : z > SCALAR_CLIP ? SCALAR_CLIP : z);
+}
+
+void weirp_featurize(const weirp_featurizer *f, weirp_text_scratch *s, const char *prompt, size_t len,
+                     weirp_features *out) {
+    weirp_counts counts;
+    weirp_count_chars(prompt, len, &counts);
+    weirp_scalars(&counts, s->scalars);
+    weirp_count_terms(f, &s->counter, prompt, len);
+    size_t n_terms = weirp_weigh(f, s);
+    weirp_project(f, s, n_terms);
+    for (size_t i = 0; i < WEIRP_N_SCALARS; i++)
+        s->dense[f->options.dim + i] = damped(s->scalars[i], f->scalar_mean[i], f->scalar_inverse_sd[i]);
+    *out = (weirp_features){.n_terms = n_terms,
+                            .bucket = s->bucket,
+                            .weight = s->weight,
+                            .dim = f->options.dim + WEIRP_N_SCALARS,
+                            .dense = s->dense,
+                            .scalars = s->scalars,
+                            .n_chars = (size_t)(counts.chars + 0.5),
+                            .n_bytes = len,
+                            .approximate_tokens = weirp_counts_tokens(&counts)};
+}
