@@ -61,7 +61,7 @@ static void decade_ticks(weirp_axis *a, double from, size_t want) {
 }
 
 weirp_axis weirp_axis_log(double lo, double hi, bool zero, size_t want) {
-    if (!(lo > 0)) lo = hi > 0 ? hi : 1;
+    if (!(lo > 0) || !isfinite(lo)) lo = hi > 0 ? hi : 1; /* nothing positive at all */
     if (!(hi > lo * (1 + 1e-9))) lo /= 2, hi = lo * 4;
     const double pad = pow(hi / lo, 0.06);
     const double from = lo / pad;

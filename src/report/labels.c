@@ -9,13 +9,13 @@
 
 #include "src/base/base.h"
 
-enum { NEAR = 8, RINGS = 7, AROUND = 16, PLACES = NEAR + RINGS * AROUND, STARTS = 6, ROUNDS = 24 };
+enum { NEAR = 8, RINGS = 8, AROUND = 16, PLACES = NEAR + RINGS * AROUND, STARTS = 6, ROUNDS = 24 };
 
-static const double ring_px[RINGS] = {14, 22, 32, 46, 64, 88, 120};
+static const double ring_px[RINGS] = {12, 18, 26, 36, 50, 68, 92, 124};
 static const double NEAR_PX = 7, MARK_PX = 5, PAD_PX = 1.5;
 
 /* What is how bad, relative to a curve through a label (1 a spot). */
-static const double OVER_LABEL = 400, OVER_MARK = 40, OUTSIDE = 1e6, LEADER_OVER_LABEL = 60, LEADERS_CROSS = 60;
+static const double OVER_LABEL = 400, OVER_MARK = 150, OUTSIDE = 1e6, LEADER_OVER_LABEL = 60, LEADERS_CROSS = 60;
 
 typedef struct place {
     weirp_box box;
@@ -80,7 +80,7 @@ static void add_still_costs(place *p, const weirp_label *labels, size_t n, size_
             p->cost += OVER_MARK;
         const weirp_box mark = {x - MARK_PX, y - MARK_PX, x + MARK_PX, y + MARK_PX};
         if (i != own && p->leader && cuts(&mark, labels[own].x, labels[own].y, p->end_x, p->end_y))
-            p->cost += OVER_MARK / 4;
+            p->cost += OVER_MARK / 8;
     }
     for (size_t s = 0; s < n_spots; s++)
         if (spots[s].x > b->x0 - 1 && spots[s].x < b->x1 + 1 && spots[s].y > b->y0 - 1 && spots[s].y < b->y1 + 1)

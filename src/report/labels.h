@@ -28,7 +28,7 @@ typedef struct weirp_label {
     double end_x, end_y;
 } weirp_label;
 
-/* Fewest overlaps by trying about 120 places a label, from several starts; deterministic. A label that would still
+/* Fewest overlaps by trying 136 places a label, from several starts; deterministic. A label that would still
  * cover another one isn't shown. */
 weir_status weirp_labels_place(weirp_label *labels, size_t n, weirp_box area, const weirp_spot *spots, size_t n_spots,
                                weir_error *err);

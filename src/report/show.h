@@ -47,6 +47,9 @@ size_t weirp_text_width(const char *text);
 /* Copies `text` into (size) bytes, cut to `columns` with "…" in the middle, so that both ends of a long name can be
  * read; control characters become spaces. */
 void weirp_text_fit(char *out, size_t size, const char *text, size_t columns);
+/* Short names that tell models apart: without the vendor ("vendor/name"), where that leaves no two alike; then, where
+ * cutting to `columns` would, without what all of them begin and end with. `out` has n rows. */
+void weirp_short_names(char *const *names, size_t n, size_t columns, char (*out)[WEIRP_CELL]);
 /* 12345 as "12,345". */
 void weirp_text_count(char *out, size_t size, size_t n);
 /* Three significant digits without an exponent where that is short. */

@@ -7,7 +7,7 @@
 #include "src/base/base.h"
 #include "src/report/evaluation.h"
 
-enum { MANY_POINTS = 1000, THINNED_POINTS = 600, LEAST_POINTS = 400 };
+enum { MANY_POINTS = 1000, THINNED_POINTS = 700, LEAST_POINTS = 400 };
 
 /* Mean of a table's column over the cells that are known. */
 static double column_mean(const double *table, size_t n, size_t m, size_t k) {
@@ -216,8 +216,9 @@ static weir_status keep_curve(weir_evaluation *e, weirp_policy_index p, weir_err
         if (!keep) return weirp_nomem(err);
         mark(c->points, c->n_points, e->figures.best_quality, keep);
         WEIRP_TRY(weirp_thin(c->points, &c->n_points, THINNED_POINTS, keep, err));
+    } else if (p == WEIRP_PLUGIN) {
+        WEIRP_TRY(fill_up(c, err));
     }
-    if (p == WEIRP_PLUGIN) WEIRP_TRY(fill_up(c, err));
     for (size_t i = 0; p == WEIRP_THRESHOLD && i < c->n_points; i++) /* its steps carry the gap's negative */
         c->points[i].value = -c->points[i].value;
 done:

@@ -10,7 +10,8 @@
 #include "src/report/show.h"
 
 enum { WIDTH = 760, LEFT = 66, RIGHT = 742, BOTTOM = 452, HEIGHT = 506, LEGEND_TOP = 62, LEGEND_ROW = 19 };
-enum { LABEL_COLUMNS = 30, MAX_SERIES = 4, MOST_LABELS = 80 };
+/* More models than CROWD: smaller marks, and names only for the FEW that come nearest to the hull. */
+enum { LABEL_COLUMNS = 30, MAX_SERIES = 4, CROWD = 40, FEW = 24 };
 
 static const double LABEL_PX = 11, LEGEND_PX = 12;
 
@@ -57,9 +58,10 @@ typedef struct chart {
     const char *mark_legend;
     /* marks: */
     size_t n_marks;
-    xy *marks;               /* (n_marks) new */
-    const char **mark_names; /* (n_marks) new array, borrowed names */
-    weirp_label *labels;     /* (n_marks) new */
+    xy *marks;                       /* (n_marks) new */
+    char **mark_names;               /* (n_marks) new array, borrowed names */
+    char (*short_names)[WEIRP_CELL]; /* (n_marks) new */
+    weirp_label *labels;             /* (n_marks) new */
 } chart;
 
 /* ---- text ---- */
@@ -168,6 +170,20 @@ static size_t put_legend(const chart *c, FILE *out) {
     return row + 1;
 }
 
+static void put_name(FILE *out, const weirp_label *l, const char *name) {
+    /* The real font may be narrower than the box: keep the side that faces the point where it is. */
+    const bool right = l->box.x0 >= l->x, left = l->box.x1 <= l->x;
+    const double x = right ? l->box.x0 : left ? l->box.x1 : (l->box.x0 + l->box.x1) / 2;
+    fprintf(out, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" font-size=\"11\" text-anchor=\"%s\">", x,
+            l->box.y1 - 0.24 * l->height,
+            right  ? "start"
+            : left ? "end"
+                   : "middle");
+    put_text(out, name);
+    fputs("</text>\n", out);
+}
+
+/* Leaders, then names, whose halos may cover leaders, then the marks, which nothing may cover. */
 static void put_marks(const chart *c) {
     FILE *out = c->out;
     for (size_t i = 0; i < c->n_marks; i++) {
@@ -175,33 +191,19 @@ static void put_marks(const chart *c) {
         if (l->shown && l->leader)
             fprintf(out, "<path class=\"leader\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", l->x, l->y, l->end_x, l->end_y);
     }
-    for (size_t i = 0; i < c->n_marks; i++) {
-        fprintf(out, "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"><title>", c->labels[i].x,
-                c->labels[i].y);
+    for (size_t i = 0; i < c->n_marks; i++)
+        if (c->labels[i].shown) put_name(out, &c->labels[i], c->short_names[i]);
+    for (size_t i = c->n_marks; i-- > 0;) {
+        fprintf(out, "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>", c->labels[i].x, c->labels[i].y,
+                c->n_marks > CROWD ? "3" : "4.5");
         put_text(out, c->mark_names[i]);
         fprintf(out, ": %.4g, %.4g</title></circle>\n", c->marks[i].x, c->marks[i].y);
-    }
-    for (size_t i = 0; i < c->n_marks; i++) {
-        const weirp_label *l = &c->labels[i];
-        char name[256];
-        if (!l->shown) continue;
-        weirp_text_fit(name, sizeof name, c->mark_names[i], LABEL_COLUMNS);
-        /* The real font may be narrower than the box: keep the side that faces the point where it is. */
-        const bool right = l->box.x0 >= l->x, left = l->box.x1 <= l->x;
-        const double x = right ? l->box.x0 : left ? l->box.x1 : (l->box.x0 + l->box.x1) / 2;
-        fprintf(out, "<text class=\"name\" x=\"%.1f\" y=\"%.1f\" font-size=\"11\" text-anchor=\"%s\">", x,
-                l->box.y1 - 0.24 * l->height,
-                right  ? "start"
-                : left ? "end"
-                       : "middle");
-        put_text(out, name);
-        fputs("</text>\n", out);
     }
 }
 
 /* ---- label placement ---- */
 
-/* Spots along every line, about every 4 pixels. */
+/* What labels had better not cover: every line, about every 4 pixels, and what else is there. */
 static size_t line_spots(const chart *c, weirp_spot *spots) {
     size_t n = 0;
     for (size_t s = 0; s < c->n_lines; s++) {
@@ -217,6 +219,8 @@ static size_t line_spots(const chart *c, weirp_spot *spots) {
                                             line->weight * fmin(1, hypot(x1 - x0, y1 - y0) / 4)};
         }
     }
+    for (size_t i = FEW; i < c->n_marks && c->n_marks > CROWD; i++, n++) /* marks without a name */
+        if (spots) spots[n] = (weirp_spot){px_x(c, c->marks[i].x), px_y(c, c->marks[i].y), 60};
     /* the note in the corner */
     for (double x = LEFT; c->note && x < LEFT + 12 + text_px(c->note, LEGEND_PX); x += 6)
         for (double y = c->top; y < c->top + 24; y += 6, n++)
@@ -231,17 +235,16 @@ static weir_status place_labels(chart *c, weir_error *err) {
     c->labels = weirp_array(c->n_marks, sizeof *c->labels);
     if (!spots || !c->labels) WEIRP_TRY(weirp_nomem(err));
     line_spots(c, spots);
+    weirp_short_names(c->mark_names, c->n_marks, LABEL_COLUMNS, c->short_names);
     for (size_t i = 0; i < c->n_marks; i++) {
-        char name[256];
-        weirp_text_fit(name, sizeof name, c->mark_names[i], LABEL_COLUMNS);
         c->labels[i] = (weirp_label){.x = px_x(c, c->marks[i].x),
                                      .y = px_y(c, c->marks[i].y),
-                                     .width = text_px(name, LABEL_PX),
+                                     .width = text_px(c->short_names[i], LABEL_PX),
                                      .height = LABEL_PX * 1.15,
                                      .rank = (int)i};
     }
     const weirp_box area = {LEFT + 2, c->top + 1, RIGHT + 12, BOTTOM - 2};
-    const size_t named = c->n_marks < MOST_LABELS ? c->n_marks : MOST_LABELS;
+    const size_t named = c->n_marks > CROWD ? FEW : c->n_marks;
     WEIRP_TRY(weirp_labels_place(c->labels, named, area, spots, n_spots, err));
 done:
     free(spots);
@@ -280,7 +283,7 @@ static weir_status put_chart(chart *c, weir_error *err) {
 
 static void chart_free(chart *c) {
     for (size_t s = 0; s < c->n_lines; s++) free(c->lines[s].points);
-    free(c->marks), free(c->mark_names), free(c->labels);
+    free(c->marks), free(c->mark_names), free(c->short_names), free(c->labels);
 }
 
 /* ---- what is drawn: cost and quality ---- */
@@ -298,14 +301,33 @@ static void name_series(series *s, const weir_evaluation *e, weirp_policy_index 
     snprintf(s->legend, sizeof s->legend, "%s, AIQ %.4f", weirp_policy_labels[p], e->figures.policy[p].aiq);
 }
 
-/* A policy's points as they are. */
+/* Samples of the straight line (in USD) from a to b, which bends on a log axis; without a itself. Counts where `out` is
+ * NULL. */
+static size_t sample_line(const chart *c, const weirp_point *a, const weirp_point *b, xy *out) {
+    enum { MOST = 64 };
+    const double length = fabs(px_x(c, b->cost * 1000) - px_x(c, a->cost * 1000)) / 6;
+    const size_t n = length < 2 ? 1 : length > MOST ? MOST : (size_t)length;
+    for (size_t i = 1; i <= n && out; i++) {
+        /* evenly along the axis, where costs allow it */
+        const double t = (double)i / (double)n, r = a->cost > 0 && b->cost > 0 ? b->cost / a->cost : 1;
+        const double share = fabs(r - 1) > 1e-6 ? (pow(r, t) - 1) / (r - 1) : t;
+        out[i - 1] =
+            (xy){1000 * (a->cost + share * (b->cost - a->cost)), a->quality + share * (b->quality - a->quality)};
+    }
+    return n;
+}
+
+/* A policy's points, and between them what drawing lots between two values gives. */
 static weir_status add_curve(chart *c, const weir_evaluation *e, weirp_policy_index p, const char *class, double weight,
                              weir_error *err) {
     const weirp_curve *curve = &e->curve[p];
-    series *s = add_series(c, class, weight, curve->n_points);
+    size_t n = curve->n_points > 0;
+    for (size_t i = 1; i < curve->n_points; i++) n += sample_line(c, &curve->points[i - 1], &curve->points[i], NULL);
+    series *s = add_series(c, class, weight, n);
     if (!s) return weirp_nomem(err);
-    for (size_t i = 0; i < curve->n_points; i++)
-        s->points[s->n++] = (xy){curve->points[i].cost * 1000, curve->points[i].quality};
+    if (n > 0) s->points[s->n++] = (xy){curve->points[0].cost * 1000, curve->points[0].quality};
+    for (size_t i = 1; i < curve->n_points; i++)
+        s->n += sample_line(c, &curve->points[i - 1], &curve->points[i], s->points + s->n);
     name_series(s, e, p);
     return WEIR_OK;
 }
@@ -337,7 +359,8 @@ static weir_status add_marks(chart *c, size_t n, weir_error *err) {
     c->n_marks = n;
     c->marks = weirp_array(n, sizeof *c->marks);
     c->mark_names = weirp_array(n, sizeof *c->mark_names);
-    return c->marks && c->mark_names ? WEIR_OK : weirp_nomem(err);
+    c->short_names = weirp_array(n, sizeof *c->short_names);
+    return c->marks && c->mark_names && c->short_names ? WEIR_OK : weirp_nomem(err);
 }
 
 /* Models in order of importance, so that where room is short the names that matter stay: distance below the hull. */

@@ -108,13 +108,17 @@ void weirp_grid_free(weirp_grid *g) {
     g->cells = NULL, g->bold = NULL;
 }
 
+/* 0 for a column that says nothing, so that it goes. */
 static size_t column_width(const weirp_grid *g, size_t c) {
     size_t width = weirp_text_width(g->columns[c].title);
+    bool empty = c > 0;
     for (size_t r = 0; r < g->n_rows; r++) {
-        const size_t w = weirp_text_width(g->cells[r * g->n_columns + c]);
+        const char *cell = g->cells[r * g->n_columns + c];
+        const size_t w = weirp_text_width(cell);
         if (w > width) width = w;
+        empty = empty && (*cell == '\0' || strcmp(cell, "-") == 0);
     }
-    return width;
+    return empty ? 0 : width;
 }
 
 static void put_cell(FILE *out, const char *text, size_t width, bool left, bool last) {
@@ -126,18 +130,21 @@ static void put_cell(FILE *out, const char *text, size_t width, bool left, bool 
     if (left && !last) fprintf(out, "%*s", (int)pad, "");
 }
 
-enum { MAX_COLUMNS = 16, INDENT = 2, GAP = 2, LEAST_NAME = 10 };
+enum { MAX_COLUMNS = 16, INDENT = 2, GAP = 2, LEAST_NAME = 10, SPARE = 3 };
 
-/* Widths of the columns that fit, 0 for those that go: first the least needed, then the first column gets shorter. */
+/* Widths of the columns that fit, 0 for those that go: the least needed ones first; when only needed ones are left, a
+ * first column that is a little too wide is cut instead. */
 static void choose_widths(const weirp_grid *g, size_t width, size_t *widths) {
     size_t total = INDENT;
-    for (size_t c = 0; c < g->n_columns; c++) total += (widths[c] = column_width(g, c)) + (c ? GAP : 0);
+    for (size_t c = 0; c < g->n_columns; c++)
+        if ((widths[c] = column_width(g, c))) total += widths[c] + (c ? GAP : 0);
     while (total > width) {
         size_t drop = 0;
         for (size_t c = 1; c < g->n_columns; c++)
             if (widths[c] && g->columns[c].priority > g->columns[drop].priority) drop = c;
         const size_t over = total - width;
-        if (widths[0] >= LEAST_NAME + over && (over <= widths[0] / 4 || drop == 0)) {
+        const bool needed = g->columns[drop].priority < SPARE;
+        if (needed && widths[0] >= LEAST_NAME + over && (over <= widths[0] / 3 || drop == 0)) {
             widths[0] -= over;
             return;
         }

@@ -577,6 +577,30 @@ static void text_fits(void **state) {
     assert_string_equal(out, "1234");
 }
 
+static void names_stay_apart(void **state) {
+    (void)state;
+    char out[3][WEIRP_CELL];
+    char *plain[3] = {(char[]){"openai/gpt-4"}, (char[]){"mistralai/mixtral"}, (char[]){"local"}};
+    weirp_short_names(plain, 3, 30, out);
+    assert_string_equal(out[0], "gpt-4");
+    assert_string_equal(out[2], "local");
+    char *same[3] = {(char[]){"a/llama"}, (char[]){"b/llama"}, (char[]){"c/"}};
+    weirp_short_names(same, 3, 30, out);
+    assert_string_equal(out[0], "a/llama");
+    assert_string_equal(out[2], "c/");
+    char *longs[3] = {(char[]){"some-vendor/some-model-family-with-7b-parameters-instruct-2026-11-21"},
+                      (char[]){"some-vendor/some-model-family-with-13b-parameters-instruct-2026-11-21"},
+                      (char[]){"some-vendor/some-model-family-with-70b-parameters-instruct-2026-11-21"}};
+    weirp_short_names(longs, 3, 20, out);
+    assert_non_null(strstr(out[0], "-7b-"));
+    assert_non_null(strstr(out[1], "-13b-"));
+    for (size_t i = 0; i < 3; i++) assert_true(weirp_text_width(out[i]) <= 20);
+    char *twins[3] = {(char[]){"an-extremely-long-name-of-a-model"}, (char[]){"an-extremely-long-name-of-a-model"},
+                      (char[]){"x"}};
+    weirp_short_names(twins, 3, 10, out);
+    for (size_t i = 0; i < 3; i++) assert_true(weirp_text_width(out[i]) <= 10);
+}
+
 static void axes_have_round_ticks(void **state) {
     (void)state;
     weirp_axis a = weirp_axis_linear(0.42, 0.97, 8);
@@ -673,6 +697,7 @@ int main(void) {
         cmocka_unit_test(reports_of_many_kinds),
         cmocka_unit_test(labels_do_not_collide),
         cmocka_unit_test(text_fits),
+        cmocka_unit_test(names_stay_apart),
         cmocka_unit_test(axes_have_round_ticks),
         cmocka_unit_test(cascades),
         cmocka_unit_test(routerbench),

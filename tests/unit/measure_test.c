@@ -267,6 +267,40 @@ static void many_points(void **state) {
     for (int k = 0; k < 4; k++) free(t[k]);
 }
 
+/* However unevenly a curve moves, thinning leaves about what it was asked for, in order, with both ends. */
+static void thinning_leaves_enough(void **state) {
+    (void)state;
+    enum { N = 3000, TARGET = 600 };
+    weirp_point *points = weirp_array(N, sizeof *points), *hull = weirp_array(N, sizeof *hull);
+    for (int kind = 0; kind < 4; kind++) {
+        size_t n = N;
+        for (size_t i = 0; i < N; i++) {
+            const double t = (double)i / N, jump = (double)(i / 700);
+            points[i].cost = kind == 0 ? 1 : kind == 1 ? exp(t) : kind == 2 ? exp(9 * jump) : pow(10, 8 * t * t * t);
+            points[i].quality = kind == 0   ? 0.5
+                                : kind == 1 ? t * t
+                                : kind == 2 ? jump / 9 + 1e-6 * t
+                                            : t - 0.01 * (double)(i % 3);
+            points[i].value = (double)i;
+        }
+        memcpy(hull, points, N * sizeof *points);
+        const size_t h = weirp_hull(hull, N);
+        bool *keep = weirp_array(N, sizeof *keep);
+        keep[1234] = true;
+        assert_int_equal(weirp_thin(points, &n, TARGET, keep, NULL), WEIR_OK);
+        assert_in_range(n, TARGET * 3 / 5, TARGET + h + 3);
+        assert_true(points[0].value == 0 && points[n - 1].value == N - 1);
+        bool kept = false;
+        for (size_t i = 1; i < n; i++) {
+            assert_true(points[i].value > points[i - 1].value);
+            kept = kept || points[i].value == 1234;
+        }
+        assert_true(kept);
+        free(keep);
+    }
+    free(points), free(hull);
+}
+
 static void hull_covers(void **state) {
     (void)state;
     enum { N = 3000 };
@@ -358,12 +392,12 @@ static void nobody_eligible(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(curves_by_hand),      cmocka_unit_test(hulls_by_hand),
-        cmocka_unit_test(reaching_a_quality),  cmocka_unit_test(curve_is_exact),
-        cmocka_unit_test(weights_repeat_rows), cmocka_unit_test(many_points),
-        cmocka_unit_test(hull_covers),         cmocka_unit_test(auc_by_hand),
-        cmocka_unit_test(gaps_by_hand),        cmocka_unit_test(fits_and_percentiles),
-        cmocka_unit_test(nobody_eligible),
+        cmocka_unit_test(curves_by_hand),       cmocka_unit_test(hulls_by_hand),
+        cmocka_unit_test(reaching_a_quality),   cmocka_unit_test(curve_is_exact),
+        cmocka_unit_test(weights_repeat_rows),  cmocka_unit_test(many_points),
+        cmocka_unit_test(hull_covers),          cmocka_unit_test(thinning_leaves_enough),
+        cmocka_unit_test(auc_by_hand),          cmocka_unit_test(gaps_by_hand),
+        cmocka_unit_test(fits_and_percentiles), cmocka_unit_test(nobody_eligible),
     };
     return cmocka_run_group_tests(tests, open_cases, close_cases);
 }
