@@ -394,9 +394,13 @@ static void name_chart(chart *c, const weir_evaluation *e, const char *otherwise
 
 static weir_status draw_costs(chart *c, const weir_evaluation *e, weir_error *err) {
     weir_status st = WEIR_OK;
-    const weirp_frame f = weirp_frame_make(e, 9, 8);
+    const weirp_figures *g = &e->figures;
+    const weirp_frame f = weirp_frame_make(e, 9, 8, true);
     c->x = f.x, c->y = f.y;
     name_chart(c, e, "Cost and quality of routing");
+    const size_t used = strlen(c->subtitle);
+    snprintf(c->subtitle + used, sizeof c->subtitle - used, "; plug-in over zero router: AIQ %+.4f [%+.4f, %+.4f]",
+             g->policy[WEIRP_PLUGIN].lift, e->lo.policy[WEIRP_PLUGIN].lift, e->hi.policy[WEIRP_PLUGIN].lift);
     snprintf(c->x_label, sizeof c->x_label, "mean cost, USD per 1,000 prompts (log scale)");
     snprintf(c->y_label, sizeof c->y_label, "mean quality");
     c->mark_legend = "single models";
