@@ -34,7 +34,7 @@
 #define ALARM_SHARE    0.5
 #define CENTRE_MEMORY  1000.0
 #define LEAST_NORM     0.3 /* centred text shorter than this isn't blown up to length 1 */
-#define SCALAR_GAIN    5.0
+#define SCALAR_GAIN    3.0
 #define SCALAR_LIMIT   1.5
 #define LEVEL_SD_SHARE 0.5  /* of the level's standard deviation that exploration should see */
 #define TRAINED_SCALE  0.02 /* covariances of a trained start, to the prior */
@@ -69,7 +69,7 @@ static const bank trained_bank = {7,
 
 typedef struct model {
     uint64_t count, last; /* labels; the clock at the last one */
-    bool late;            /* came after training, so that its prior says little: starts as in a cold store */
+    bool alone;           /* of a trained store: its prior says little, for it came later or has changed */
     double noise;
     double weight[MAX_EXPERTS]; /* of the mixture; sum 1 */
     weirp_cusum cusum;
@@ -81,7 +81,7 @@ struct weirp_adaptive {
     bool trained;
     const bank *bank;
     uint64_t clock;                  /* prompts observed */
-    double *centre;                  /* (n_text) running mean of the text's part */
+    double *centre;                  /* (dim) running mean of `dense` */
     double *x, *gain, *watched_gain; /* (dim + 1) scratch of updates */
     model *model;                    /* (n_models) */
 };
@@ -119,7 +119,7 @@ static weirp_bayes_prior expert_prior(const weirp_adaptive *a, size_t k) {
 static double first_weight(const weirp_adaptive *a, const model *m, size_t k) {
     double n = (double)a->bank->n;
     if (!a->trained) return 1 / n;
-    if (m->late) return k ? 1 / (n - 1) : 0;
+    if (m->alone) return k ? 1 / (n - 1) : 0;
     return k ? (1 - TRAINED_NULL) / (n - 1) : TRAINED_NULL;
 }
 
@@ -134,13 +134,13 @@ static void start(const weirp_adaptive *a, model *m) {
     first_weights(a, m);
     for (size_t k = 0; k < a->bank->n; k++) {
         weirp_bayes_prior prior = expert_prior(a, k);
-        if (e[k].dim) weirp_bayes_reset(&e[k], &prior, a->trained && !m->late ? TRAINED_SCALE : 1);
+        if (e[k].dim) weirp_bayes_reset(&e[k], &prior, a->trained && !m->alone ? TRAINED_SCALE : 1);
     }
 }
 
 /* ---- making and growing ---- */
 
-static weir_status grow(weirp_adaptive *a, bool late, weir_error *err) {
+static weir_status grow(weirp_adaptive *a, bool alone, weir_error *err) {
     size_t size = memory_size(a);
     if (size > MAX_BYTES / sizeof(double) / (a->n_models + 1))
         return weirp_fail(err, WEIR_INVALID, 0, "%zu models with %zu features each are too many to adapt to",
@@ -149,7 +149,7 @@ static weir_status grow(weirp_adaptive *a, bool late, weir_error *err) {
     double *memory = weirp_array(size, sizeof *memory);
     if (!memory) return weirp_nomem(err);
     model *m = &a->model[a->n_models++];
-    *m = (model){.late = late, .last = a->clock, .memory = memory};
+    *m = (model){.alone = alone, .last = a->clock, .memory = memory};
     start(a, m);
     return WEIR_OK;
 }
@@ -164,7 +164,7 @@ static weir_status make(weirp_adaptive **out, size_t dim, size_t n_scalars, bool
     a->n_text = dim - n_scalars;
     a->trained = trained;
     a->bank = trained ? &trained_bank : &cold_bank;
-    a->centre = weirp_array(a->n_text, sizeof *a->centre);
+    a->centre = weirp_array(dim, sizeof *a->centre);
     a->x = weirp_array(dim + 1, sizeof *a->x);
     a->gain = weirp_array(dim + 1, sizeof *a->gain);
     a->watched_gain = weirp_array(dim + 1, sizeof *a->watched_gain);
@@ -221,7 +221,7 @@ static double clip(double v, double lo, double hi) {
     return fmin(fmax(v, lo), hi);
 }
 
-/* x (dim + 1): 1, the text around its running mean, the scalars. */
+/* x (dim + 1): 1, then text and scalars around their running means. */
 static void make_x(const weirp_adaptive *a, const float *dense, double *x) {
     double square = 0;
     x[0] = 1;
@@ -231,11 +231,12 @@ static void make_x(const weirp_adaptive *a, const float *dense, double *x) {
     }
     double scale = 1 / fmax(sqrt(square), LEAST_NORM);
     for (size_t i = 0; i < a->n_text; i++) x[1 + i] *= scale;
-    for (size_t i = a->n_text; i < a->dim; i++) x[1 + i] = clip(SCALAR_GAIN * dense[i], -SCALAR_LIMIT, SCALAR_LIMIT);
+    for (size_t i = a->n_text; i < a->dim; i++)
+        x[1 + i] = clip(SCALAR_GAIN * (dense[i] - a->centre[i]), -SCALAR_LIMIT, SCALAR_LIMIT);
 }
 
 static double level_sd(const weirp_adaptive *a, const model *m) {
-    if (a->trained && !m->late) return 0; /* measured: a floor under the propensities explores enough there */
+    if (a->trained && !m->alone) return 0; /* measured: a floor under the propensities explores enough there */
     weirp_bayes e[MAX_EXPERTS];
     experts(a, m, e);
     return LEVEL_SD_SHARE * sqrt(e[a->bank->slow].cov[0]);
@@ -274,11 +275,11 @@ static void learn_weights(const weirp_adaptive *a, model *m, const double *predi
     }
     for (size_t k = 0; k < a->bank->n; k++)
         m->weight[k] = (1 - SHARE_BACK) * likelihood[k] / sum + SHARE_BACK * first_weight(a, m, k);
-    if (!a->trained || m->late) return;
+    if (!a->trained || m->alone) return;
     /* a store that is stale for one model is likely to be for the others */
     for (size_t j = 0; j < a->n_models; j++) {
         model *other = &a->model[j];
-        if (other == m || other->late) continue;
+        if (other == m || other->alone) continue;
         for (size_t k = 0; k < a->bank->n; k++) other->weight[k] += TRAINED_PULL * (m->weight[k] - other->weight[k]);
     }
 }
@@ -298,6 +299,7 @@ static void learn_noise(model *m, double error, double variance) {
     m->noise = fmax(m->noise, LEAST_NOISE);
 }
 
+/* What was known counts half, and the prior isn't what to compare with any more: it would raise the alarm for ever. */
 static void relax(const weirp_adaptive *a, model *m) {
     weirp_bayes e[MAX_EXPERTS];
     experts(a, m, e);
@@ -305,6 +307,7 @@ static void relax(const weirp_adaptive *a, model *m) {
         weirp_bayes_prior prior = expert_prior(a, k);
         if (e[k].dim) weirp_bayes_relax(&e[k], &prior, ALARM_SHARE);
     }
+    m->alone = true;
     first_weights(a, m);
     m->cusum = (weirp_cusum){0};
 }
@@ -329,7 +332,7 @@ void weirp_adaptive_update(weirp_adaptive *a, const float *dense, size_t index, 
     double mixed = prior + corrections(a, m, a->x, predicted);
     for (size_t k = 0; k < a->bank->n; k++) predicted[k] += prior;
     /* the one that forgets nothing is what a change shows against */
-    size_t watched = m->late ? a->bank->slow : 0;
+    size_t watched = m->alone ? a->bank->slow : 0;
     double variance = e[watched].dim ? weirp_bayes_gain(&e[watched], a->x, a->watched_gain) : 0;
 
     learn_weights(a, m, predicted, label);
@@ -349,7 +352,7 @@ void weirp_adaptive_update(weirp_adaptive *a, const float *dense, size_t index, 
 void weirp_adaptive_tick(weirp_adaptive *a, const float *dense) {
     a->clock++;
     double step = 1 / fmin((double)a->clock, CENTRE_MEMORY);
-    for (size_t i = 0; i < a->n_text; i++) a->centre[i] += step * (dense[i] - a->centre[i]);
+    for (size_t i = 0; i < a->dim; i++) a->centre[i] += step * (dense[i] - a->centre[i]);
 }
 
 /* ---- on disk: docs/formats.md, "Corrections" ---- */
@@ -374,7 +377,7 @@ static void load_side(weirp_cusum_side *side, weirp_bytes *r) {
 static void save_model(const weirp_adaptive *a, const model *m, weirp_writer *w) {
     weirp_put_u64(w, m->count);
     weirp_put_u64(w, m->last);
-    weirp_put_u32(w, m->late);
+    weirp_put_u32(w, m->alone);
     weirp_put_f64(w, m->noise);
     save_side(&m->cusum.up, w);
     save_side(&m->cusum.down, w);
@@ -389,7 +392,7 @@ void weirp_adaptive_save(const weirp_adaptive *a, weirp_writer *w) {
     weirp_put_u32(w, (uint32_t)a->dim);
     weirp_put_u32(w, (uint32_t)(a->dim - a->n_text));
     weirp_put_u64(w, a->clock);
-    weirp_put_f64s(w, a->centre, a->n_text);
+    weirp_put_f64s(w, a->centre, a->dim);
     for (size_t m = 0; m < a->n_models; m++) save_model(a, &a->model[m], w);
 }
 
@@ -411,9 +414,9 @@ static void check_experts(const weirp_adaptive *a, const model *m, weirp_bytes *
 static void load_model(const weirp_adaptive *a, model *m, weirp_bytes *r) {
     m->count = weirp_get_u64(r);
     m->last = weirp_get_u64(r);
-    uint32_t late = weirp_get_u32(r);
-    if (m->last > a->clock || late > 1) r->failed = true;
-    m->late = late;
+    uint32_t alone = weirp_get_u32(r);
+    if (m->last > a->clock || alone > 1) r->failed = true;
+    m->alone = alone;
     start(a, m);
     m->noise = weirp_get_f64(r);
     if (!(m->noise >= LEAST_NOISE) || !isfinite(m->noise)) r->failed = true;
@@ -446,7 +449,7 @@ weir_status weirp_adaptive_load(weirp_adaptive **out, weirp_bytes *r, weir_error
         goto damaged;
     WEIRP_TRY(make(&a, dim, n_scalars, trained, err));
     a->clock = clock;
-    get_numbers(r, a->centre, a->n_text);
+    get_numbers(r, a->centre, a->dim);
     while (!r->failed && a->n_models < n_models) {
         WEIRP_TRY(grow(a, false, err));
         load_model(a, &a->model[a->n_models - 1], r);

@@ -168,7 +168,8 @@ static bool run_lengths(json_t *rows, const bench_arguments *a) {
     if (st == WEIR_OK) st = weir_router_open(&router, scratch.store, &err);
     for (size_t bytes = 10; st == WEIR_OK && bytes <= 10000000; bytes *= 10) {
         bench_decisions d;
-        st = bench_decide(&d, router, data, bytes > 100000 ? 300 : 2000, bytes, &a->policy, &err);
+        size_t n = a->n ? a->n : 2000, most = bytes > 100000 ? 300 : n;
+        st = bench_decide(&d, router, data, n < most ? n : most, bytes, &a->policy, &err);
         if (st == WEIR_OK)
             json_array_append_new(rows,
                                   json_pack("{s:I, s:o, s:o}", "prompt_bytes", (json_int_t)bytes, "decide_p50_us",
