@@ -97,7 +97,7 @@ static void cover(const weirp_curve *c, double *x_lo, double *x_hi, double *y_lo
     }
 }
 
-weirp_frame weirp_frame_make(const weir_evaluation *e, size_t x_ticks, size_t y_ticks) {
+weirp_frame weirp_frame_make(const weir_evaluation *e, size_t x_ticks, size_t y_ticks, bool with_oracle) {
     weirp_frame f = {0};
     double x_lo = INFINITY, x_hi = 0, y_lo = INFINITY, y_hi = -INFINITY;
     bool zero = false;
@@ -109,7 +109,7 @@ weirp_frame weirp_frame_make(const weir_evaluation *e, size_t x_ticks, size_t y_
     cover(&e->curve[WEIRP_MINIMAX], &x_lo, &x_hi, &y_lo, &y_hi, &zero);
     /* The oracle may take a third of the height, no more. */
     const double oracle = e->figures.oracle_quality;
-    f.oracle_inside = oracle - y_hi <= 0.5 * (y_hi - y_lo);
+    f.oracle_inside = with_oracle && oracle - y_hi <= 0.5 * (y_hi - y_lo);
     if (f.oracle_inside) y_hi = fmax(y_hi, oracle);
     f.x = weirp_axis_log(x_lo, x_hi, zero, x_ticks);
     f.y = weirp_axis_linear(y_lo, y_hi, y_ticks);

@@ -44,10 +44,10 @@ weir_status weirp_evaluation_from_tables(weir_evaluation **out, weirp_tables *ta
 /* X(NAME, key, label): the policies that are compared. */
 #define WEIRP_POLICY_TABLE(X)                                                                                          \
     X(PLUGIN, "plugin", "plug-in")                                                                                     \
-    X(FALLBACK, "fallback", "plug-in, minimax fallback")                                                               \
-    X(MINIMAX, "minimax", "minimax regret")                                                                            \
-    X(THRESHOLD, "threshold", "threshold strong/weak")                                                                 \
-    X(CONSTANT, "constant", "constant estimates")                                                                      \
+    X(FALLBACK, "fallback", "fallback")                                                                                \
+    X(MINIMAX, "minimax", "minimax")                                                                                   \
+    X(THRESHOLD, "threshold", "threshold")                                                                             \
+    X(CONSTANT, "constant", "constant")                                                                                \
     X(ZERO, "zero", "zero router")                                                                                     \
     X(RANDOM, "random", "random")                                                                                      \
     X(ORACLE, "oracle", "oracle")

@@ -10,13 +10,16 @@
 weir_status weirp_rank_estimates(weir_evaluation *e, weir_error *err) {
     const weirp_tables *t = e->tables;
     const size_t n = t->n, m = t->n_models;
+    weir_status st = WEIR_OK;
     e->rank = weirp_array(n * m, sizeof *e->rank);
     e->n_rank = weirp_array(m, sizeof *e->n_rank);
     e->gap_rank = weirp_array(n, sizeof *e->gap_rank);
     if (!e->rank || !e->n_rank || !e->gap_rank) return weirp_nomem(err);
-    for (size_t k = 0; k < m; k++) e->n_rank[k] = weirp_rank(t->q_hat + k, t->quality + k, n, m, e->rank + k * n);
-    if (e->gap) e->n_gap_rank = weirp_rank(e->gap, e->gap, n, 1, e->gap_rank);
-    return WEIR_OK;
+    for (size_t k = 0; k < m; k++)
+        WEIRP_TRY(weirp_rank(t->q_hat + k, t->quality + k, n, m, e->rank + k * n, &e->n_rank[k], err));
+    if (e->gap) WEIRP_TRY(weirp_rank(e->gap, e->gap, n, 1, e->gap_rank, &e->n_gap_rank, err));
+done:
+    return st;
 }
 
 static double clip(double q) {

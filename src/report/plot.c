@@ -131,7 +131,7 @@ static void put_axis(FILE *out, const canvas *c) {
 }
 
 weir_status weirp_plot(const weir_evaluation *e, FILE *out, size_t width, bool color, weir_error *err) {
-    const weirp_frame frame = weirp_frame_make(e, (width - MARGIN) / 9, 6);
+    const weirp_frame frame = weirp_frame_make(e, (width - MARGIN) / 9, 6, false);
     canvas c = {.columns = width - MARGIN - 1, .frame = &frame};
     c.rows = c.columns / 5 < LEAST_ROWS ? LEAST_ROWS : c.columns / 5 > MOST_ROWS ? MOST_ROWS : c.columns / 5;
     c.dots = weirp_array(c.rows * c.columns, 1);

@@ -10,11 +10,16 @@
 
 enum { MOST_TASKS = 20, MOST_MODELS = 62, LEAST_WIDTH = 60, MOST_WIDTH = 200 };
 
+/* A number that rounds to zero is printed without a sign. */
+static double unsigned_zero(double x, int decimals) {
+    return fabs(x) < 0.5 * pow(10, -decimals) ? 0 : x;
+}
+
 static void fixed(char *cell, double x, int decimals) {
     if (isnan(x))
         snprintf(cell, WEIRP_CELL, "-");
     else
-        snprintf(cell, WEIRP_CELL, "%.*f", decimals, x);
+        snprintf(cell, WEIRP_CELL, "%.*f", decimals, unsigned_zero(x, decimals));
 }
 
 static void percent(char *cell, double x, int decimals) {
@@ -26,14 +31,15 @@ static void percent(char *cell, double x, int decimals) {
 
 /* "[0.832, 0.851]"; an end that is never reached is "∞". */
 static void between(char *cell, double lo, double hi, double scale, int decimals) {
+    lo = unsigned_zero(lo * scale, decimals), hi = unsigned_zero(hi * scale, decimals);
     if (isnan(lo))
         cell[0] = '\0';
     else if (isinf(lo))
         snprintf(cell, WEIRP_CELL, "never");
     else if (isinf(hi))
-        snprintf(cell, WEIRP_CELL, "[%.*f, ∞]", decimals, lo * scale);
+        snprintf(cell, WEIRP_CELL, "[%.*f, ∞]", decimals, lo);
     else
-        snprintf(cell, WEIRP_CELL, "[%.*f, %.*f]", decimals, lo * scale, decimals, hi * scale);
+        snprintf(cell, WEIRP_CELL, "[%.*f, %.*f]", decimals, lo, decimals, hi);
 }
 
 static double bound(const weir_evaluation *e, const double *figure, const weirp_figures *bounds) {
@@ -117,9 +123,9 @@ static void put_figure(const weir_evaluation *e, char *cell, char *below, const 
 
 static weir_status put_policies(const weir_evaluation *e, FILE *out, size_t width, bool color, weir_error *err) {
     static const weirp_column columns[] = {{"policy", true, 0},       {"AIQ", false, 0},
-                                           {"lift", false, 4},        {"captured %", false, 5},
-                                           {"max quality", false, 1}, {"cost@100 %", false, 2},
-                                           {"@98 %", false, 3},       {"@95 %", false, 6}};
+                                           {"lift", false, 1},        {"captured %", false, 5},
+                                           {"max quality", false, 3}, {"cost@100 %", false, 2},
+                                           {"@98 %", false, 4},       {"@95 %", false, 6}};
     weirp_grid g = {.columns = columns, .n_columns = sizeof columns / sizeof *columns};
     for (size_t p = 0; p < WEIRP_N_POLICIES; p++) {
         const weirp_policy_figures *f = &e->figures.policy[p];

@@ -34,7 +34,7 @@ typedef struct weirp_frame {
     bool oracle_inside; /* its curve fits without squashing the rest; otherwise only its height is told */
 } weirp_frame;
 
-weirp_frame weirp_frame_make(const weir_evaluation *e, size_t x_ticks, size_t y_ticks);
+weirp_frame weirp_frame_make(const weir_evaluation *e, size_t x_ticks, size_t y_ticks, bool with_oracle);
 /* Height of the random mixture of points: the hull at a cost (USD), NAN left of it. */
 double weirp_curve_hull_at(const weirp_curve *hull, double cost);
 

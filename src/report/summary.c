@@ -80,9 +80,10 @@ static weir_status operate(weir_evaluation *e, weir_error *err) {
     double latency = 0;
     for (size_t k = 0; k < t->n_models; k++) e->models[k].share = 0;
     for (size_t i = 0; i < t->n; i++) {
-        e->models[e->choice[i]].share += 1 / (double)t->n;
+        e->models[e->choice[i]].share++;
         latency += t->latency_ms[i * t->n_models + e->choice[i]] / (double)t->n;
     }
+    for (size_t k = 0; k < t->n_models; k++) e->models[k].share /= (double)t->n;
     o->latency_ms = latency;
     return WEIR_OK;
 }

@@ -373,7 +373,8 @@ static weir_status add_models(chart *c, const weir_evaluation *e, weir_error *er
     WEIRP_TRY(add_marks(c, m, err));
     for (size_t k = 0; k < m; k++)
         height[k] = e->models[k].quality - weirp_curve_hull_at(&e->curve[WEIRP_ZERO], e->models[k].cost);
-    const size_t n = weirp_rank(height, height, m, 1, order);
+    size_t n;
+    WEIRP_TRY(weirp_rank(height, height, m, 1, order, &n, err));
     for (size_t i = 0; i < n; i++) {
         c->marks[i] = (xy){e->models[order[i]].cost * 1000, e->models[order[i]].quality};
         c->mark_names[i] = e->tables->names[order[i]];
@@ -394,9 +395,13 @@ static void name_chart(chart *c, const weir_evaluation *e, const char *otherwise
 
 static weir_status draw_costs(chart *c, const weir_evaluation *e, weir_error *err) {
     weir_status st = WEIR_OK;
-    const weirp_frame f = weirp_frame_make(e, 9, 8);
+    const weirp_figures *g = &e->figures;
+    const weirp_frame f = weirp_frame_make(e, 9, 8, true);
     c->x = f.x, c->y = f.y;
     name_chart(c, e, "Cost and quality of routing");
+    const size_t used = strlen(c->subtitle);
+    snprintf(c->subtitle + used, sizeof c->subtitle - used, "; plug-in over zero router: AIQ %+.4f [%+.4f, %+.4f]",
+             g->policy[WEIRP_PLUGIN].lift, e->lo.policy[WEIRP_PLUGIN].lift, e->hi.policy[WEIRP_PLUGIN].lift);
     snprintf(c->x_label, sizeof c->x_label, "mean cost, USD per 1,000 prompts (log scale)");
     snprintf(c->y_label, sizeof c->y_label, "mean quality");
     c->mark_legend = "single models";
@@ -427,7 +432,8 @@ static weir_status add_ranking(chart *c, const weir_evaluation *e, const double 
     uint32_t *order = weirp_array(n, sizeof *order);
     series *s = add_series(c, class, weight, MOST + 3);
     if (!order || !s) WEIRP_TRY(weirp_nomem(err));
-    const size_t ranked = weirp_rank(gap, gap, n, 1, order);
+    size_t ranked;
+    WEIRP_TRY(weirp_rank(gap, gap, n, 1, order, &ranked, err));
     weirp_apgr_ranked(order, ranked, gap, e->q_weak, e->q_strong, NULL, NULL, 0, &apgr, NULL);
     for (size_t i = 0; i < n; i++) quality += e->q_weak[i] / (double)n;
     s->points[s->n++] = (xy){0, quality};

@@ -17,6 +17,7 @@
 #include "src/report/evaluation.h"
 #include "src/report/labels.h"
 #include "src/report/show.h"
+#include "weir/simulate.h"
 
 /* ---- making tables ---- */
 
@@ -622,6 +623,55 @@ static void axes_have_round_ticks(void **state) {
         }
 }
 
+/* ---- a whole router ---- */
+
+static weir_dataset *simulated(size_t n, size_t m, uint64_t seed) {
+    weir_dataset *data;
+    const weir_simulate_options o = {.n_prompts = n, .n_models = m, .seed = seed, .world_seed = 3};
+    assert_int_equal(weir_simulate(&data, NULL, &o, NULL), WEIR_OK);
+    return data;
+}
+
+static void a_trained_router(void **state) {
+    (void)state;
+    char folder[] = "/tmp/weir-evaluate-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/r.mdb", folder);
+    weir_dataset *train = simulated(600, 5, 1), *test = simulated(400, 5, 2);
+    weir_router *router;
+    weir_evaluation *e;
+    weir_error err = {0};
+    assert_int_equal(weir_train(path, train, &(weir_train_options){.n_threads = 1}, NULL, &err), WEIR_OK);
+    assert_int_equal(weir_router_open(&router, path, &err), WEIR_OK);
+    const weir_evaluate_options o = {.n_bootstrap = 50, .title = "simulated"};
+    assert_int_equal(weir_evaluate(&e, router, test, &o, &err), WEIR_OK);
+    assert_int_equal(e->tables->n, 400);
+    assert_true(e->figures.auc > 0.6);
+    assert_true(e->lo.policy[WEIRP_PLUGIN].lift > 0);
+    assert_true(e->figures.quality_coverage > 0.8);
+    assert_reports_work(e);
+    weir_evaluation_free(e);
+
+    /* a stranger in the data and a model that the data lacks are told, and left out */
+    test->model_names[1][0] = '?';
+    assert_int_equal(weir_evaluate(&e, router, test, &o, &err), WEIR_OK);
+    assert_int_equal(e->tables->n_models, 4);
+    assert_int_equal(e->n_notes, 2);
+    assert_non_null(strstr(e->notes[0], "Not in the store, left out: ?"));
+    assert_non_null(strstr(e->notes[1], train->model_names[1]));
+    weir_evaluation_free(e);
+
+    for (size_t k = 0; k < 5; k++) test->model_names[k][0] = '?';
+    assert_int_equal(weir_evaluate(&e, router, test, &o, &err), WEIR_NODATA);
+    assert_null(e);
+    weir_router_close(router);
+    weir_dataset_free(train), weir_dataset_free(test);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/r.mdb-lock", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
 /* ---- real data ---- */
 
 static weir_dataset *real_data(const char *name) {
@@ -699,6 +749,7 @@ int main(void) {
         cmocka_unit_test(text_fits),
         cmocka_unit_test(names_stay_apart),
         cmocka_unit_test(axes_have_round_ticks),
+        cmocka_unit_test(a_trained_router),
         cmocka_unit_test(cascades),
         cmocka_unit_test(routerbench),
     };
