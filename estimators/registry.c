@@ -4,6 +4,7 @@
 #include "estimators/classes.h"
 
 static const weirp_estimator_class *const classes[] = {
+    &weirp_forest_class,
     &weirp_ridge_class,
     &weirp_knn_class,
     &weirp_kmeans_class,
