@@ -1,11 +1,11 @@
 /* forest.c: extremely randomised trees with hierarchical shrinkage.
  *
- * Trees: Geurts, Ernst, Wehenkel, Extremely randomized trees, Machine Learning 63, 2006: each on a bootstrap sample, one
- * random threshold for each of a random share of the features, the split with the largest drop of squared error taken.
- * The error is that of sqrt2 y - (sqrt2 - 1) mean_models(y): a model's deviation from the prompt's mean counts double,
- * for only differences between models move a decision. Leaves: Agarwal, Tan, Ronen, Singh, Yu, Hierarchical shrinkage,
- * ICML 2022: v_child = v_parent + (mean_child - mean_parent) / (1 + lambda / n_parent), so that a thin leaf says what
- * its ancestors say. lambda is the setting, judged on out-of-bag rows.
+ * Trees: Geurts, Ernst, Wehenkel, Extremely randomized trees, Machine Learning 63, 2006: each on a bootstrap sample,
+ * one random threshold for each of a random share of the features, the split with the largest drop of squared error
+ * taken. The error is that of sqrt2 y - (sqrt2 - 1) mean_models(y): a model's deviation from the prompt's mean counts
+ * double, for only differences between models move a decision. Leaves: Agarwal, Tan, Ronen, Singh, Yu, Hierarchical
+ * shrinkage, ICML 2022: v_child = v_parent + (mean_child - mean_parent) / (1 + lambda / n_parent), so that a thin leaf
+ * says what its ancestors say. lambda is the setting, judged on out-of-bag rows.
  *
  * Missing cells: counts and means are per model; a missing cell is imputed for the choice of splits alone. A model with
  * labels on a share s of the prompts moves with the pool's mean deviation in so far as (1 - s) and its own shrinkage
@@ -23,49 +23,65 @@
 #include "estimators/classes.h"
 #include "estimators/estimator.h"
 
-#define N_TREES 256u
-#define BAG_SHARE 0.7       /* of the rows, drawn with replacement, for each tree */
+#define N_TREES       256u
+#define BAG_SHARE     0.7   /* of the rows, drawn with replacement, for each tree */
 #define FEATURE_SHARE 0.25  /* of the features, tried at each node */
-#define LEAST_LEAF 4u       /* rows; n/1000 where that is more, which also keeps trees in the cache */
-#define SPLIT_ROWS 1024u    /* a larger node judges its splits on so many of its rows */
-#define MAX_DEPTH 40u       /* deeper nodes become leaves */
-#define LANES 8u            /* trees walked together; also sums are formed lane by lane, whatever the threads */
-#define POOL_PRIOR 5.0      /* a model's mean counts as this many rows of the pool's */
-#define FORMAT 1u
-#define MAX_NODES (1u << 26)
+#define LEAST_LEAF    4u    /* rows; n/1000 where that is more, which also keeps trees in the cache */
+#define SPLIT_ROWS    1024u /* a larger node judges its splits on so many of its rows */
+#define MAX_DEPTH     40u   /* deeper nodes become leaves */
+#define LANES         8u    /* trees walked together; also sums are formed lane by lane, whatever the threads */
+#define POOL_PRIOR    5.0   /* a model's mean counts as this many rows of the pool's */
+#define FORMAT        1u
+#define MAX_NODES     (1u << 26)
 
 static const double lambdas[] = {1, 3, 10, 30, 100, 300, 1000};
 enum { N_SETTINGS = sizeof lambdas / sizeof *lambdas };
 
-/* A leaf is a node that leads to itself, so that trees of different depth can be walked in step. */
+/* A node of a tree while it grows. */
 typedef struct node {
-    float threshold;  /* to `left` when below, else to left + 1; INFINITY in a leaf */
+    float threshold;  /* to `left` when below, else to left + 1 */
     uint32_t left;    /* within the tree; the node itself in a leaf */
     uint32_t feature; /* 0 in a leaf */
-    uint32_t leaf;    /* in a leaf: row of `value`, within the forest */
 } node;
+
+/* A node of a tree that is walked: eight to a cache line, in breadth-first order, so that a tree's first three levels
+ * are one line. No number is below a NaN: a leaf leads to its own "right", itself, and trees of different depth can be
+ * walked in step; the bits below the NaN's own say which row of the tree's values it is. */
+typedef struct step {
+    uint32_t threshold; /* a float's bits */
+    uint32_t next;      /* feature << LEFT_BITS | left child within the tree; of a leaf: the node before it */
+} step;
+#define LEFT_BITS    22u
+#define LEFT_MASK    ((1u << LEFT_BITS) - 1)
+#define LEAF_BITS    0x7fc00000u /* a quiet NaN */
+#define LEAF_MASK    0x003fffffu
+#define MAX_FEATURES (1u << (32 - LEFT_BITS))
 
 typedef struct forest {
     weirp_estimator base;
     double lambda, lo, hi;
-    double n_effective; /* rows that a prediction rests on (1 / sum of squared weights) */
-    double *mean;       /* (n_models) root means, shrunk to the pool's */
-    double *variance;   /* (n_models) of out-of-bag residuals */
-    uint32_t first[N_TREES + 1]; /* a tree's nodes are node[first[t]] .. */
+    double n_effective;               /* rows that a prediction rests on (1 / sum of squared weights) */
+    double *mean;                     /* (n_models) root means, shrunk to the pool's */
+    double *variance;                 /* (n_models) of out-of-bag residuals */
+    uint32_t first[N_TREES + 1];      /* a tree's nodes are steps[first[t]] .. */
+    uint32_t first_leaf[N_TREES + 1]; /* and its leaves' values begin at this row */
     uint32_t depth[N_TREES];
-    node *node;
-    size_t n_leaves;
-    float *value; /* (n_leaves, n_models) */
-    float *count; /* (n_leaves, n_models) rows behind it */
+    step *steps;
+    float *value; /* (first_leaf[N_TREES], n_models) */
+    float *count; /* (first_leaf[N_TREES], n_models) rows behind it */
 } forest;
+
+static size_t n_leaves(const forest *f) {
+    return f->first_leaf[N_TREES];
+}
 
 /* ---- growing one tree ---- */
 
 /* What the trees of one fit share. */
 typedef struct ground {
     const weirp_sample *s; /* borrowed */
-    float *z;             /* (n, n_models) split targets, nothing missing */
-    double *mean, *share; /* (n_models): root means; share of rows that have a label */
+    float *z;              /* (n, n_models) split targets, nothing missing */
+    double *mean, *share;  /* (n_models): root means; share of rows that have a label */
     size_t n_bag, least_leaf, n_try;
 } ground;
 
@@ -120,7 +136,7 @@ static bool add_node(tree *t, const ground *g, uint32_t parent, const uint32_t *
         !weirp_reserve((void **)&t->parent, &t->parent_capacity, i + 1, sizeof *t->parent))
         return false;
     t->n_nodes++;
-    t->node[i] = (node){INFINITY, (uint32_t)i, 0, 0};
+    t->node[i] = (node){0, (uint32_t)i, 0};
     t->parent[i] = parent;
     float *mean = t->mean + i * k, *count = t->count + i * k;
     memset(mean, 0, k * sizeof *mean);
@@ -131,8 +147,7 @@ static bool add_node(tree *t, const ground *g, uint32_t parent, const uint32_t *
             if (!isnan(y[m])) mean[m] += (float)y[m], count[m]++;
     }
     const float *above = i ? t->mean + parent * k : NULL;
-    for (size_t m = 0; m < k; m++)
-        mean[m] = count[m] > 0 ? mean[m] / count[m] : above ? above[m] : (float)g->mean[m];
+    for (size_t m = 0; m < k; m++) mean[m] = count[m] > 0 ? mean[m] / count[m] : above ? above[m] : (float)g->mean[m];
     return true;
 }
 
@@ -194,8 +209,10 @@ static split best_split(tree *t, const ground *g, const uint32_t *row, size_t n,
 static size_t partition(tree *t, const ground *g, uint32_t *row, size_t n, split s) {
     size_t left = 0, right = 0;
     for (size_t r = 0; r < n; r++) {
-        if (g->s->dense[(size_t)row[r] * g->s->dim + s.feature] < s.threshold) row[left++] = row[r];
-        else t->swap[right++] = row[r];
+        if (g->s->dense[(size_t)row[r] * g->s->dim + s.feature] < s.threshold)
+            row[left++] = row[r];
+        else
+            t->swap[right++] = row[r];
     }
     memcpy(row + left, t->swap, right * sizeof *row);
     return left;
@@ -219,7 +236,7 @@ static bool split_node(tree *t, const ground *g, const task *at, task child[2], 
         *failed = true;
         return false;
     }
-    t->node[at->node] = (node){s.threshold, first, s.feature, 0};
+    t->node[at->node] = (node){s.threshold, first, s.feature};
     child[0] = (task){first, at->from, left, at->depth + 1};
     child[1] = (task){first + 1, at->from + left, at->n - left, at->depth + 1};
     return true;
@@ -230,8 +247,10 @@ static bool tree_grow(tree *t, const ground *g, uint64_t seed) {
     size_t n_stack = 0;
     bool failed = false;
     float *tmp = weirp_array(2 * g->s->n_models, sizeof *tmp);
-    if (!tmp || !tree_begin(t, g, seed) || !add_node(t, g, 0, t->bag, g->n_bag)) failed = true;
-    else stack[n_stack++] = (task){0, 0, g->n_bag, 0};
+    if (!tmp || !tree_begin(t, g, seed) || !add_node(t, g, 0, t->bag, g->n_bag))
+        failed = true;
+    else
+        stack[n_stack++] = (task){0, 0, g->n_bag, 0};
     while (n_stack && !failed) {
         task at = stack[--n_stack], child[2];
         if (at.depth > t->depth) t->depth = at.depth;
@@ -239,7 +258,7 @@ static bool tree_grow(tree *t, const ground *g, uint64_t seed) {
             stack[n_stack++] = child[0];
             stack[n_stack++] = child[1];
         } else {
-            t->node[at.node].leaf = (uint32_t)t->n_leaves++;
+            t->n_leaves++;
         }
     }
     free(tmp);
@@ -308,6 +327,7 @@ static weir_status ground_make(ground *g, const weirp_sample *s, weir_error *err
     size_t k = s->n_models;
     memset(g, 0, sizeof *g);
     if (s->n > UINT32_MAX) return weirp_fail(err, WEIR_INVALID, 0, "forest: more than 4294967295 prompts");
+    if (s->dim > MAX_FEATURES) return weirp_fail(err, WEIR_INVALID, 0, "forest: more than %u features", MAX_FEATURES);
     g->s = s;
     g->z = weirp_array(s->n * k, sizeof *g->z);
     g->mean = weirp_array(k, sizeof *g->mean);
@@ -339,8 +359,8 @@ static weir_status ground_make(ground *g, const weirp_sample *s, weir_error *err
 
 /* A lane's share of the out-of-bag sums. */
 typedef struct lane {
-    double *sum;  /* (n_settings, n, n_models) */
-    uint32_t *n;  /* (n) trees that didn't see the row */
+    double *sum; /* (n_settings, n, n_models) */
+    uint32_t *n; /* (n) trees that didn't see the row */
     bool failed;
 } lane;
 
@@ -471,7 +491,7 @@ static void forest_free(weirp_estimator *base) {
     if (!f) return;
     free(f->mean);
     free(f->variance);
-    free(f->node);
+    free(f->steps);
     free(f->value);
     free(f->count);
     free(f);
@@ -488,61 +508,102 @@ static forest *forest_new(size_t n_models, size_t dim) {
     return NULL;
 }
 
-/* Nodes of all trees in one array, leaf values and counts in tables of their own. */
-static weir_status assemble(forest *f, const work *w, weir_error *err) {
-    size_t k = f->base.n_models, n_nodes = 0, most = 0;
-    for (size_t t = 0; t < N_TREES; t++) {
-        n_nodes += w->tree[t].n_nodes;
-        f->n_leaves += w->tree[t].n_leaves;
-        if (w->tree[t].n_nodes > most) most = w->tree[t].n_nodes;
-    }
-    if (n_nodes > MAX_NODES) return weirp_fail(err, WEIR_INVALID, 0, "forest: too many nodes");
-    float *value = weirp_array(most * k, sizeof *value);
-    f->node = weirp_array(n_nodes, sizeof *f->node);
-    f->value = weirp_array(f->n_leaves * k, sizeof *f->value);
-    f->count = weirp_array(f->n_leaves * k, sizeof *f->count);
-    weir_status st = value && f->node && f->value && f->count ? WEIR_OK : weirp_nomem(err);
-    size_t leaf = 0;
-    for (size_t t = 0; st == WEIR_OK && t < N_TREES; t++) {
-        const tree *from = &w->tree[t];
-        f->first[t + 1] = f->first[t] + (uint32_t)from->n_nodes;
-        f->depth[t] = (uint32_t)from->depth;
-        shrink_tree(from, w->g, f->lambda, value);
-        for (size_t i = 0; i < from->n_nodes; i++) {
-            f->node[f->first[t] + i] = from->node[i];
-            if (from->node[i].left != i) continue;
-            f->node[f->first[t] + i].leaf = (uint32_t)leaf;
-            memcpy(f->value + leaf * k, value + i * k, k * sizeof *value);
-            memcpy(f->count + leaf * k, from->count + i * k, k * sizeof *value);
-            leaf++;
+/* One tree's nodes in breadth-first order; `order` (n_nodes) is scratch. Its leaves' values and counts follow. */
+static void lay_out(forest *f, size_t t, const tree *from, const float *value, uint32_t *order) {
+    size_t k = f->base.n_models, row = f->first_leaf[t];
+    step *to = f->steps + f->first[t];
+    uint32_t n = 1;
+    order[0] = 0;
+    for (uint32_t i = 0; i < from->n_nodes; i++) {
+        const node *at = &from->node[order[i]];
+        if (at->left != order[i]) {
+            memcpy(&to[i].threshold, &at->threshold, sizeof to[i].threshold);
+            to[i].next = at->feature << LEFT_BITS | n;
+            order[n++] = at->left;
+            order[n++] = at->left + 1;
+            continue;
         }
+        to[i].threshold = LEAF_BITS | (uint32_t)(row - f->first_leaf[t]);
+        to[i].next = (i - 1) & LEFT_MASK; /* a tree of one leaf has no node before it: the mask turns round to it */
+        memcpy(f->value + row * k, value + order[i] * k, k * sizeof *value);
+        memcpy(f->count + row * k, from->count + order[i] * k, k * sizeof *value);
+        row++;
+    }
+}
+
+static weir_status assemble(forest *f, const work *w, weir_error *err) {
+    size_t k = f->base.n_models, most = 0;
+    for (size_t t = 0; t < N_TREES; t++) {
+        const tree *from = &w->tree[t];
+        if (from->n_nodes > LEFT_MASK / 2 || f->first[t] > MAX_NODES)
+            return weirp_fail(err, WEIR_INVALID, 0, "forest: too many nodes");
+        f->first[t + 1] = f->first[t] + (uint32_t)from->n_nodes;
+        f->first_leaf[t + 1] = f->first_leaf[t] + (uint32_t)from->n_leaves;
+        f->depth[t] = (uint32_t)from->depth;
+        if (from->n_nodes > most) most = from->n_nodes;
+    }
+    float *value = weirp_array(most * k, sizeof *value);
+    uint32_t *order = weirp_array(most, sizeof *order);
+    f->steps = aligned_alloc(64, (f->first[N_TREES] * sizeof *f->steps / 64 + 1) * 64);
+    f->value = weirp_array(n_leaves(f) * k, sizeof *f->value);
+    f->count = weirp_array(n_leaves(f) * k, sizeof *f->count);
+    weir_status st = value && order && f->steps && f->value && f->count ? WEIR_OK : weirp_nomem(err);
+    for (size_t t = 0; st == WEIR_OK && t < N_TREES; t++) {
+        shrink_tree(&w->tree[t], w->g, f->lambda, value);
+        lay_out(f, t, &w->tree[t], value, order);
     }
     free(value);
+    free(order);
     return st;
 }
 
+/* ---- walking ---- */
+
+static inline uint32_t step_on(const step *root, uint32_t at, const float *x) {
+    float threshold;
+    memcpy(&threshold, &root[at].threshold, sizeof threshold);
+    uint32_t next = root[at].next;
+    return ((next & LEFT_MASK) + !(x[next >> LEFT_BITS] < threshold)) & LEFT_MASK;
+}
+
+/* Rows of `value` that x comes to, LANES trees in step: the loads of one tree hide the latency of the others'. */
+static void find_leaves(const forest *f, const float *x, uint32_t *leaf) {
+    for (size_t t = 0; t < N_TREES; t += LANES) {
+        const step *root[LANES];
+        uint32_t at[LANES] = {0}, depth = 0;
+        for (size_t l = 0; l < LANES; l++) {
+            root[l] = f->steps + f->first[t + l];
+            if (f->depth[t + l] > depth) depth = f->depth[t + l];
+        }
+        for (uint32_t d = 0; d < depth; d++)
+            for (size_t l = 0; l < LANES; l++) at[l] = step_on(root[l], at[l], x);
+        for (size_t l = 0; l < LANES; l++) {
+            leaf[t + l] = f->first_leaf[t + l] + (root[l][at[l]].threshold & LEAF_MASK);
+            __builtin_prefetch(f->value + (size_t)leaf[t + l] * f->base.n_models);
+        }
+    }
+}
+
 /* How many rows a prediction rests on: Kish's effective sample size (sum w)^2 / sum w^2 of the weights that the trees'
- * leaves give to a sample of rows, averaged over probes. Shrinkage spreads the weights further; that is left out, so the
- * standard error errs on the large side. */
-static weir_status find_effective_rows(forest *f, const work *w, weir_error *err) {
+ * leaves give to a sample of rows, averaged over probes. Shrinkage spreads the weights further; that is left out, so
+ * the standard error errs on the large side. */
+static weir_status find_effective_rows(forest *f, const weirp_sample *s, weir_error *err) {
     enum { PROBES = 24, ROWS = 1500 };
-    const weirp_sample *s = w->g->s;
-    size_t n = s->n < ROWS ? s->n : ROWS, step = s->n / n, probes = n < PROBES ? n : PROBES;
-    uint32_t *leaf = weirp_array(n, sizeof *leaf);
+    size_t n = s->n < ROWS ? s->n : ROWS, stride = s->n / n, probes = n < PROBES ? n : PROBES;
+    uint32_t *leaf = weirp_array(n * N_TREES, sizeof *leaf);
     double *weight = weirp_array(probes * n, sizeof *weight);
     if (!leaf || !weight) {
         free(leaf);
         free(weight);
         return weirp_nomem(err);
     }
-    for (size_t t = 0; t < N_TREES; t++) {
-        for (size_t i = 0; i < n; i++) leaf[i] = descend(f->node + f->first[t], s->dense + i * step * s->dim);
+    for (size_t i = 0; i < n; i++) find_leaves(f, s->dense + i * stride * s->dim, leaf + i * N_TREES);
+    for (size_t t = 0; t < N_TREES; t++)
         for (size_t p = 0; p < probes; p++) {
-            uint32_t mine = leaf[p * (n / probes)], together = 0;
-            for (size_t i = 0; i < n; i++) together += leaf[i] == mine;
-            for (size_t i = 0; i < n; i++) weight[p * n + i] += leaf[i] == mine ? 1.0 / together : 0;
+            uint32_t mine = leaf[p * (n / probes) * N_TREES + t], together = 0;
+            for (size_t i = 0; i < n; i++) together += leaf[i * N_TREES + t] == mine;
+            for (size_t i = 0; i < n; i++) weight[p * n + i] += leaf[i * N_TREES + t] == mine ? 1.0 / together : 0;
         }
-    }
     double mean = 0;
     for (size_t p = 0; p < probes; p++) {
         double sum = 0, square = 0;
@@ -585,7 +646,7 @@ static weir_status fit(weirp_estimator **out, const weirp_sample *sample, size_t
     WEIRP_TRY(assemble(f, &w, err));
     memcpy(f->mean, g.mean, sample->n_models * sizeof *f->mean);
     find_variance(f, sample, held_out);
-    WEIRP_TRY(find_effective_rows(f, &w, err));
+    WEIRP_TRY(find_effective_rows(f, sample, err));
 done:
     free(held_out);
     work_free(&w);
@@ -596,24 +657,6 @@ done:
     }
     *out = &f->base;
     return WEIR_OK;
-}
-
-/* Leaves of all trees for x, LANES trees in step: the loads of one tree hide the latency of the others'. */
-static void find_leaves(const forest *f, const float *x, uint32_t *leaf) {
-    for (size_t t = 0; t < N_TREES; t += LANES) {
-        const node *root[LANES];
-        uint32_t at[LANES] = {0}, depth = 0;
-        for (size_t l = 0; l < LANES; l++) {
-            root[l] = f->node + f->first[t + l];
-            if (f->depth[t + l] > depth) depth = f->depth[t + l];
-        }
-        for (uint32_t d = 0; d < depth; d++)
-            for (size_t l = 0; l < LANES; l++) {
-                const node *n = &root[l][at[l]];
-                at[l] = n->left + !(x[n->feature] < n->threshold);
-            }
-        for (size_t l = 0; l < LANES; l++) leaf[t + l] = root[l][at[l]].leaf;
-    }
 }
 
 static void predict(const weirp_estimator *base, const weirp_features *x, void *scratch, double *q, double *sd) {
@@ -675,16 +718,16 @@ static void widen(float *to, const float *from, size_t rows, size_t k) {
 static weir_status add_model(weirp_estimator *base, weir_error *err) {
     forest *f = (forest *)base;
     size_t k = base->n_models;
-    float *value = weirp_array(f->n_leaves * (k + 1), sizeof *value);
-    float *count = weirp_array(f->n_leaves * (k + 1), sizeof *count);
+    float *value = weirp_array(n_leaves(f) * (k + 1), sizeof *value);
+    float *count = weirp_array(n_leaves(f) * (k + 1), sizeof *count);
     double *mean = weirp_array(k + 1, sizeof *mean), *variance = weirp_array(k + 1, sizeof *variance), pool = 0;
     if (!value || !count || !mean || !variance) {
         free(value), free(count), free(mean), free(variance);
         return weirp_nomem(err);
     }
-    widen(value, f->value, f->n_leaves, k);
-    widen(count, f->count, f->n_leaves, k);
-    for (size_t l = 0; l < f->n_leaves; l++) { /* the mean of the pool, here */
+    widen(value, f->value, n_leaves(f), k);
+    widen(count, f->count, n_leaves(f), k);
+    for (size_t l = 0; l < n_leaves(f); l++) { /* the mean of the pool, here */
         float sum = 0;
         for (size_t m = 0; m < k; m++) sum += f->value[l * k + m];
         value[l * (k + 1) + k] = k ? sum / (float)k : 0;
@@ -715,43 +758,70 @@ static void save(const weirp_estimator *base, weirp_writer *w) {
     weirp_put_f64s(w, f->mean, k);
     weirp_put_f64s(w, f->variance, k);
     weirp_put_u32s(w, f->first, N_TREES + 1);
+    weirp_put_u32s(w, f->first_leaf, N_TREES + 1);
     weirp_put_u32s(w, f->depth, N_TREES);
-    weirp_put_u64(w, f->n_leaves);
-    weirp_put_u8s(w, f->node, f->first[N_TREES] * sizeof *f->node);
-    weirp_put_f32s(w, f->value, f->n_leaves * k);
-    weirp_put_f32s(w, f->count, f->n_leaves * k);
+    weirp_put_u8s(w, f->steps, f->first[N_TREES] * sizeof *f->steps);
+    weirp_put_f32s(w, f->value, n_leaves(f) * k);
+    weirp_put_f32s(w, f->count, n_leaves(f) * k);
 }
 
-/* Every step of every walk must stay inside its tree and every leaf inside the tables, whatever the bytes say. A child
- * has a larger number than its parent, so walks end. */
-static bool sound(const forest *f) {
-    for (size_t t = 0; t < N_TREES; t++) {
-        if (f->first[t] >= f->first[t + 1] || f->depth[t] > MAX_DEPTH) return false;
-        uint32_t n = f->first[t + 1] - f->first[t];
-        for (uint32_t i = 0; i < n; i++) {
-            const node *at = &f->node[f->first[t] + i];
-            bool leaf = at->left == i;
-            if (at->feature >= f->base.dim) return false;
-            if (leaf && (at->leaf >= f->n_leaves || at->threshold != INFINITY)) return false;
-            if (!leaf && (at->left <= i || at->left >= n - 1)) return false;
+/* Every step of every walk must stay inside its tree, every walk must end in a leaf, and every leaf's row must be
+ * there, whatever the bytes say. A child has a larger number than its parent, so paths end; levels are counted as they
+ * go. */
+static bool sound_tree(const forest *f, size_t t, uint8_t *level) {
+    uint32_t n = f->first[t + 1] - f->first[t], leaves = f->first_leaf[t + 1] - f->first_leaf[t];
+    const step *root = f->steps + f->first[t];
+    memset(level, 0, n);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t left = root[i].next & LEFT_MASK, feature = root[i].next >> LEFT_BITS;
+        bool leaf = (root[i].threshold & ~LEAF_MASK) == LEAF_BITS;
+        if (leaf) {
+            if (feature || left != ((i - 1) & LEFT_MASK) || (root[i].threshold & LEAF_MASK) >= leaves) return false;
+            continue;
         }
+        if (feature >= f->base.dim || left <= i || left + 1 >= n || level[i] >= f->depth[t]) return false;
+        if (level[left] <= level[i]) level[left] = (uint8_t)(level[i] + 1);
+        if (level[left + 1] <= level[i]) level[left + 1] = (uint8_t)(level[i] + 1);
     }
-    return f->first[0] == 0;
+    return true;
 }
 
-/* A walk takes depth steps at most; one that hasn't come to a leaf by then would read its table at a wrong row, so inner
- * nodes carry row 0, which there always is. */
-static bool inner_rows(const forest *f) {
+static bool sound(const forest *f) {
+    uint8_t *level = weirp_array(f->first[N_TREES], 1);
+    bool ok = level != NULL;
+    for (size_t t = 0; ok && t < N_TREES; t++) ok = f->depth[t] <= MAX_DEPTH && sound_tree(f, t, level);
+    free(level);
+    return ok;
+}
+
+static bool ascending(const uint32_t *first) {
     for (size_t t = 0; t < N_TREES; t++)
-        for (uint32_t i = f->first[t]; i < f->first[t + 1]; i++)
-            if (f->node[i].left != i - f->first[t] && f->node[i].leaf != 0) return false;
-    return f->n_leaves > 0;
+        if (first[t] >= first[t + 1] || first[t + 1] > MAX_NODES) return false;
+    return first[0] == 0;
+}
+
+static void load_tables(forest *f, weirp_bytes *r) {
+    uint32_t *first = weirp_get_u32s(r, N_TREES + 1), *first_leaf = weirp_get_u32s(r, N_TREES + 1);
+    uint32_t *depth = weirp_get_u32s(r, N_TREES);
+    if (!r->failed && ascending(first) && ascending(first_leaf)) {
+        memcpy(f->first, first, sizeof f->first);
+        memcpy(f->first_leaf, first_leaf, sizeof f->first_leaf);
+        memcpy(f->depth, depth, sizeof f->depth);
+        f->steps = (step *)weirp_get_u8s(r, f->first[N_TREES] * sizeof *f->steps);
+        f->value = weirp_get_f32s(r, n_leaves(f) * f->base.n_models);
+        f->count = weirp_get_f32s(r, n_leaves(f) * f->base.n_models);
+    } else {
+        r->failed = true;
+    }
+    free(first);
+    free(first_leaf);
+    free(depth);
 }
 
 static weir_status load(weirp_estimator **out, weirp_bytes *r, weir_error *err) {
     uint32_t format = weirp_get_u32(r);
     uint64_t k = weirp_get_u64(r), dim = weirp_get_u64(r);
-    if (r->failed || format != FORMAT || k > UINT16_MAX || dim > UINT16_MAX)
+    if (r->failed || format != FORMAT || k > UINT16_MAX || dim > MAX_FEATURES)
         return weirp_fail(err, WEIR_CORRUPT, 0, "estimator \"forest\" is damaged");
     forest *f = forest_new((size_t)k, (size_t)dim);
     if (!f) return weirp_nomem(err);
@@ -760,20 +830,8 @@ static weir_status load(weirp_estimator **out, weirp_bytes *r, weir_error *err) 
     f->n_effective = weirp_get_f64(r);
     f->mean = weirp_get_f64s(r, (size_t)k);
     f->variance = weirp_get_f64s(r, (size_t)k);
-    uint32_t *first = weirp_get_u32s(r, N_TREES + 1), *depth = weirp_get_u32s(r, N_TREES);
-    f->n_leaves = (size_t)weirp_get_u64(r);
-    bool ok = !r->failed && first[N_TREES] <= MAX_NODES && f->n_leaves <= MAX_NODES;
-    if (ok) {
-        memcpy(f->first, first, sizeof f->first);
-        memcpy(f->depth, depth, sizeof f->depth);
-        f->node = (node *)weirp_get_u8s(r, f->first[N_TREES] * sizeof *f->node);
-        f->value = weirp_get_f32s(r, f->n_leaves * (size_t)k);
-        f->count = weirp_get_f32s(r, f->n_leaves * (size_t)k);
-        ok = !r->failed && sound(f) && inner_rows(f);
-    }
-    free(first);
-    free(depth);
-    if (!ok) {
+    load_tables(f, r);
+    if (r->failed || !sound(f)) {
         forest_free(&f->base);
         return weirp_fail(err, WEIR_CORRUPT, 0, "estimator \"forest\" is damaged");
     }

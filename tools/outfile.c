@@ -76,10 +76,9 @@ static int say(const cli_outfile *f, const char *what) {
     return CLI_FAILED;
 }
 
-/* A device, a pipe, or what is continued, is written in place. */
-static bool in_place(const char *path, bool append) {
+static bool is_regular_or_new(const char *path) {
     struct stat s;
-    return append || (!stat(path, &s) && !S_ISREG(s.st_mode));
+    return stat(path, &s) || S_ISREG(s.st_mode);
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -93,7 +92,7 @@ static void drop(cli_outfile *f) {
     free(f);
 }
 
-cli_outfile *cli_outfile_open(const char *command, const char *path, bool append) {
+cli_outfile *cli_outfile_open(const char *command, const char *path, cli_outmode mode) {
     cli_outfile *f = calloc(1, sizeof *f);
     if (!f) {
         cli_note(command, "out of memory");
@@ -106,12 +105,13 @@ cli_outfile *cli_outfile_open(const char *command, const char *path, bool append
     }
     f->path = path;
     errno = 0;
-    if (!in_place(path, append)) {
+    bool beside = mode == CLI_OUT_WHOLE && is_regular_or_new(path);
+    if (beside) {
         size_t size = strlen(path) + sizeof ".part";
         f->written = malloc(size);
         if (f->written) snprintf(f->written, size, "%s.part", path);
     }
-    if (in_place(path, append) || f->written) f->file = fopen(f->written ? f->written : path, append ? "ab" : "wb");
+    if (!beside || f->written) f->file = fopen(beside ? f->written : path, mode == CLI_OUT_CONTINUE ? "ab" : "wb");
     if (f->file) f->stream = ends_with(path, ".zst") ? packer_new(f->file) : f->file;
     if (f->stream) return f;
     say(f, "can't write");

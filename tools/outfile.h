@@ -8,9 +8,14 @@
 
 typedef struct cli_outfile cli_outfile;
 
-/* NULL after saying why. `path` "-" or NULL is standard output. A regular file is written beside `path` and takes its
- * place when it is closed; with `append` it is continued in place instead (zstd frames may follow one another). */
-cli_outfile *cli_outfile_open(const char *command, const char *path, bool append);
+typedef enum cli_outmode {
+    CLI_OUT_WHOLE,    /* written beside `path`, takes its place when it is closed (devices and pipes: in place) */
+    CLI_OUT_IN_PLACE, /* emptied, then written as it comes */
+    CLI_OUT_CONTINUE, /* appended to */
+} cli_outmode;
+
+/* NULL after saying why. `path` "-" or NULL is standard output. */
+cli_outfile *cli_outfile_open(const char *command, const char *path, cli_outmode mode);
 FILE *cli_outfile_stream(cli_outfile *file);
 /* Writes what is left. !keep: the work failed, and a file that would take another's place is dropped. Gives CLI_OK or,
  * after saying why, CLI_FAILED. NULL is fine. */

@@ -8,7 +8,7 @@ typedef weir_status (*write_fn)(FILE *out, const weir_simulate_options *options,
 
 static int write_file(const char *path, write_fn write, const weir_simulate_options *options) {
     weir_error err = {0};
-    cli_outfile *file = cli_outfile_open(COMMAND, path, false);
+    cli_outfile *file = cli_outfile_open(COMMAND, path, CLI_OUT_WHOLE);
     if (!file) return CLI_FAILED;
     weir_status st = write(cli_outfile_stream(file), options, &err);
     int rc = cli_outfile_close(file, st == WEIR_OK);

@@ -43,7 +43,8 @@ static void rank_costs(weirp_objective *o, const double *mean) {
     for (size_t j = 0; j < o->n_models; j++) {
         size_t rank = 0;
         for (size_t k = 0; k < o->n_models; k++) rank += mean[k] < mean[j] || (mean[k] == mean[j] && k < j);
-        for (size_t i = 0; i < o->n; i++) o->cost[i * o->n_models + j] = o->cost_hat[i * o->n_models + j] = (double)rank;
+        for (size_t i = 0; i < o->n; i++)
+            o->cost[i * o->n_models + j] = o->cost_hat[i * o->n_models + j] = (double)rank;
     }
 }
 

@@ -6,8 +6,8 @@
 #include "src/base/base.h"
 
 typedef struct weirp_objective {
-    size_t n, n_models; /* prompts on which every model has a label (and, with costs, a cost) */
-    size_t *row;        /* (n) their rows in the training set */
+    size_t n, n_models;                /* prompts on which every model has a label (and, with costs, a cost) */
+    size_t *row;                       /* (n) their rows in the training set */
     double *quality, *cost, *cost_hat; /* (n, n_models) */
     double cost_lo, cost_hi;
     bool has_cost; /* false: costs are ranks of the models' mean quality, so that dear means good */

@@ -1,13 +1,13 @@
 /* select.c: choosing and combining estimators.
  *
  * Only differences between models move a decision, so predictions are judged by their deviation error: squared error
- * after each prompt's mean over models is taken out of predictions and labels. It bounds the loss of the argmin as plain
- * squared error does, without charging for the difficulty that all models share; and it is smooth where AIQ itself, a
- * maximum over few points, would pick settings by their luck. AIQ is reported for each member beside it.
+ * after each prompt's mean over models is taken out of predictions and labels. It bounds the loss of the argmin as
+ * plain squared error does, without charging for the difficulty that all models share; and it is smooth where AIQ
+ * itself, a maximum over few points, would pick settings by their luck. AIQ is reported for each member beside it.
  *
  * Each class's setting has the least held-out deviation error. The combination minimises it too, over non-negative
- * weights that are drawn to what works elsewhere as far as the data leave room (ridge regression toward a prior). Last, a
- * gate: with z the paired z-score over prompts of the gain over constants, the combination is shrunk by 1 - 1/z^2
+ * weights that are drawn to what works elsewhere as far as the data leave room (ridge regression toward a prior). Last,
+ * a gate: with z the paired z-score over prompts of the gain over constants, the combination is shrunk by 1 - 1/z^2
  * (James-Stein), and wholly below z = 1. Where text predicts nothing the router doesn't pay for noise.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/router/select.h"
@@ -25,7 +25,7 @@ static const struct {
 #define PRIOR_STRENGTH 0.3
 /* A member below this share costs time and changes nothing. */
 #define LEAST_WEIGHT 0.05
-#define GATE_Z 1.0
+#define GATE_Z       1.0
 
 void weirp_selection_clear(weirp_selection *s) {
     for (size_t k = 0; k < s->n_candidates; k++) free(s->candidate[k].held_out);
@@ -147,8 +147,10 @@ static weir_status normal_equations(const selecting *at, const weirp_selection *
             for (size_t d = 0; d <= K; d++) {
                 double dot = 0;
                 for (size_t m = 0; m < k; m++) dot += a[c * k + m] * a[d * k + m];
-                if (d < K) gram[c * K + d] += dot;
-                else against[c] += dot;
+                if (d < K)
+                    gram[c * K + d] += dot;
+                else
+                    against[c] += dot;
             }
     }
     free(a);
@@ -192,8 +194,7 @@ static weir_status find_weights(const selecting *at, weirp_selection *out, weir_
 static void combine(const weirp_selection *s, const double *mean, size_t n_models, size_t cells, double *out) {
     for (size_t at = 0; at < cells; at++) {
         double m = mean[at % n_models], sum = 0;
-        for (size_t k = 0; k < s->n_candidates; k++)
-            sum += s->candidate[k].weight * (s->candidate[k].held_out[at] - m);
+        for (size_t k = 0; k < s->n_candidates; k++) sum += s->candidate[k].weight * (s->candidate[k].held_out[at] - m);
         out[at] = fmin(fmax(m + s->shrink * sum, 0), 1);
     }
 }

@@ -21,8 +21,8 @@ typedef struct weirp_selection {
     weirp_candidate candidate[WEIRP_MAX_MEMBERS];
     double shrink;
     double score, constant_score; /* AIQ; NAN: it could not be measured */
-    double gain_z; /* paired z-score of the combination's gain over constants */
-    double *held_out; /* (n, n_models) of the combination */
+    double gain_z;                /* paired z-score of the combination's gain over constants */
+    double *held_out;             /* (n, n_models) of the combination */
 } weirp_selection;
 
 /* `estimator`: "auto", or one class's name, which then is the only candidate. mean: (n_models) the constants. */

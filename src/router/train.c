@@ -13,14 +13,14 @@
 #include "weir/router.h"
 
 #define N_FOLDS 5
-/* Estimators are chosen and costs fitted on at most so many prompts, drawn at random; the chosen ones are then fitted on
- * all. Beyond this a larger sample changes no choice, and cross-validation would be most of the time. */
-#define CHOICE_ROWS 40000
-#define CHOICE_CELLS 640000 /* prompts times models: bounds memory for large pools */
+/* Estimators are chosen and costs fitted on at most so many prompts, drawn at random; the chosen ones are then fitted
+ * on all. Beyond this a larger sample changes no choice, and cross-validation would be most of the time. */
+#define CHOICE_ROWS       40000
+#define CHOICE_CELLS      640000 /* prompts times models: bounds memory for large pools */
 #define LEAST_CHOICE_ROWS 2000
 /* A model's mean quality counts as this many prompts of the pool's mean. */
 #define MEAN_PRIOR 5.0
-#define N_NOVELTY 2001
+#define N_NOVELTY  2001
 
 typedef struct training {
     const weir_dataset *data; /* borrowed */
@@ -28,9 +28,9 @@ typedef struct training {
     unsigned n_threads;
     uint64_t seed;
     weirp_state *state;
-    float *dense;         /* (n_prompts, dim) */
-    double *tokens;       /* (n_prompts) counted in the text */
-    weirp_sample sample;  /* all prompts */
+    float *dense;        /* (n_prompts, dim) */
+    double *tokens;      /* (n_prompts) counted in the text */
+    weirp_sample sample; /* all prompts */
     /* the prompts that estimators are chosen on: all of them, or a sample */
     weir_dataset chosen_data;
     float *chosen_dense;
@@ -205,7 +205,8 @@ static weir_status fit_intervals(training *t, const double *held_out, weir_error
     return WEIR_OK;
 }
 
-/* Quantiles of how little of a prompt an SVD explains that hasn't seen it: fitted on one half, measured on the other. */
+/* Quantiles of how little of a prompt an SVD explains that hasn't seen it: fitted on one half, measured on the other.
+ */
 static weir_status fit_novelty(training *t, weir_error *err) {
     const weir_dataset *d = t->data;
     size_t half = d->n_prompts / 2, n = d->n_prompts - half;

@@ -216,7 +216,8 @@ static void foreign_text_falls_back_to_minimax(void **state) {
     CHECK_OK(weir_session_new(&session, router, e));
     weir_policy_options o = weir_policy_defaults();
     const weir_decision *d;
-    const char *klingon = "\xe1\x83\x98\xe1\x83\xa7\xe1\x83\x9d zqxj vvkrp \xe1\x83\x90\xe1\x83\xa0\xe1\x83\x90 wqzzt jjxq";
+    const char *klingon =
+        "\xe1\x83\x98\xe1\x83\xa7\xe1\x83\x9d zqxj vvkrp \xe1\x83\x90\xe1\x83\xa0\xe1\x83\x90 wqzzt jjxq";
     CHECK_OK(weir_decide(session, klingon, strlen(klingon), &o, &d, NULL, e));
     assert_int_equal(d->rule, WEIR_RULE_MINIMAX);
     assert_int_equal(d->reason, WEIR_REASON_NOVEL_PROMPT);
@@ -309,8 +310,8 @@ static void feed(weir_learner *l, const weir_dataset *data, size_t from, size_t 
         const weir_decision *d;
         CHECK_OK(weir_learner_decide(l, data->prompts[i], data->prompt_lens[i], &o, &d, NULL, e));
         size_t at = i * data->n_models + d->model;
-        weir_outcome outcome = {data->quality[at], data->cost_usd[at], data->input_tokens[at],
-                                data->output_tokens[at], data->latency_ms[at]};
+        weir_outcome outcome = {data->quality[at], data->cost_usd[at], data->input_tokens[at], data->output_tokens[at],
+                                data->latency_ms[at]};
         size_t model = d->model;
         CHECK_OK(weir_learner_observe(l, data->ids[i], 1, &model, &outcome, e));
     }
