@@ -21,8 +21,9 @@ typedef struct weirp_alarm {
     double before, after; /* mean quality that was expected, and seen since the change began */
 } weirp_alarm;
 
-/* For features of `dim` numbers, the last n_scalars of them plain counts rather than text directions. `trained`: priors come from fitted estimators, so that residuals are small until
- * something changes; false: the prior is a constant and the context is learned from nothing. *out is new. */
+/* For features of `dim` numbers, the last n_scalars of them plain counts rather than text directions. `trained`: priors
+ * come from fitted estimators, so that residuals are small until something changes; false: the prior is a constant and
+ * the context is learned from nothing. *out is new. */
 weir_status weirp_adaptive_new(weirp_adaptive **out, size_t n_models, size_t dim, size_t n_scalars, bool trained,
                                weir_error *err);
 void weirp_adaptive_free(weirp_adaptive *a); /* NULL is fine */
@@ -40,5 +41,8 @@ void weirp_adaptive_predict(const weirp_adaptive *a, const float *dense, const d
 /* One label. *alarm is always written. Does not allocate. */
 void weirp_adaptive_update(weirp_adaptive *a, const float *dense, size_t model, double prior, double label,
                            weirp_alarm *alarm);
+/* One prompt has been observed, after the updates that its labels made (none, one or several): moves the clock of
+ * forgetting and the running mean of the text. */
+void weirp_adaptive_tick(weirp_adaptive *a, const float *dense);
 
 #endif

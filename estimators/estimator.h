@@ -44,6 +44,10 @@ typedef struct weirp_estimator_class {
     weir_status (*fit_predict)(const weirp_sample *train, const weirp_sample *test, double *predicted,
                                weir_error *err);
 
+    /* Out-of-bag predictions of the sample's own rows for every setting, (n_settings, n, n_models): for classes whose fit
+     * holds rows out by itself. NULL: fit_predict on folds does it. */
+    weir_status (*out_of_bag)(const weirp_sample *sample, double *predicted, weir_error *err);
+
     /* q and sd: (n_models); sd is the standard error of q, and NULL where nobody asks. Neither allocates nor locks;
      * scratch is one thread's, of scratch_size bytes, aligned to 64. */
     void (*predict)(const weirp_estimator *self, const weirp_features *x, void *scratch, double *q, double *sd);
@@ -56,7 +60,6 @@ typedef struct weirp_estimator_class {
     weir_status (*add_model)(weirp_estimator *self, weir_error *err);
     /* Takes model `index` out; the others' predictions stay what they were. */
     weir_status (*remove_model)(weirp_estimator *self, size_t index, weir_error *err);
-
     void (*save)(const weirp_estimator *self, weirp_writer *w);
     weir_status (*load)(weirp_estimator **out, weirp_bytes *r, weir_error *err); /* any bytes: an error, never a crash */
     void (*free)(weirp_estimator *self);                                        /* NULL is fine */

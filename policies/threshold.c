@@ -5,12 +5,16 @@
 #include "policies/policy.h"
 #include "src/base/base.h"
 
+/* About answers, not about expectations: beside the standard errors it holds the outcomes' own variance, q (1 - q) for
+ * right or wrong and at most that for graded ones, as the two are drawn apart. Without it the chance is 0 or 1 for
+ * nearly every prompt once data are plenty, and no threshold can tell calls apart. */
 double weirp_strong_wins(const weirp_view *v, size_t strong, size_t weak) {
-    double gap = weirp_view_quality(v, strong) - weirp_view_quality(v, weak);
-    double sd = hypot(weirp_view_quality_sd(v, strong), weirp_view_quality_sd(v, weak));
-    if (gap == 0) return 0.5;
-    if (sd == 0) return gap > 0 ? 1 : 0;
-    return 0.5 * erfc(-gap / sd * M_SQRT1_2);
+    double s = weirp_view_quality(v, strong), w = weirp_view_quality(v, weak);
+    double sd_s = weirp_view_quality_sd(v, strong), sd_w = weirp_view_quality_sd(v, weak);
+    double variance = sd_s * sd_s + sd_w * sd_w + s * (1 - s) + w * (1 - w);
+    if (s == w) return 0.5;
+    if (variance == 0) return s > w ? 1 : 0;
+    return 0.5 * erfc((w - s) / sqrt(2 * variance));
 }
 
 double weir_policy_strong_wins(const weir_estimates *estimates, size_t strong, size_t weak) {

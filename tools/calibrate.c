@@ -142,7 +142,7 @@ static int report(const state *s) {
         char usd[CLI_USD_SIZE];
         printf("strong %s, weak %s, %zu prompts\n", strong, weak, s->data->n_prompts);
         for (size_t i = 0; table && i < n; i++) {
-            cli_table_cell(table, "%.6f", points[i].threshold);
+            cli_table_cell(table, "%.9f", points[i].threshold);
             cli_table_cell(table, "%.3f", points[i].share);
             if (isnan(points[i].quality))
                 cli_table_cell(table, "?");

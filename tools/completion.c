@@ -22,7 +22,7 @@ static void print_bash(void) {
         snprintf(name, sizeof name, "%s", e->name);
         char *argv[] = {name, option, NULL};
         printf("    %s) options='", e->name);
-        e->run(2, argv); /* prints them, with a newline, which separates words as well as a space does */
+        e->run(2, argv); /* prints them, without a newline */
         printf("' ;;\n");
     }
     printf("    esac\n"

@@ -114,5 +114,5 @@ void cli_print_help(const cli_command *c) {
 
 void cli_print_options(const cli_command *c) {
     for (const cli_option *o = c->options; o->name; o++) printf("--%s ", o->name);
-    printf("--help\n");
+    printf("--help");
 }

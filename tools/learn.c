@@ -196,6 +196,18 @@ static int learn(run_state *s, const weir_pool *pool) {
     return rc;
 }
 
+/* Feedbacks that the store has: draws go on from there, so that a second run doesn't repeat the first one's chances. */
+static uint64_t count_feedbacks(const char *store) {
+    char *text = NULL;
+    weir_error err = {0};
+    if (weir_store_info(store, &text, &err) != WEIR_OK) return 0; /* opening it says what is wrong */
+    json_t *info = json_loads(text, 0, NULL);
+    uint64_t n = (uint64_t)json_integer_value(json_object_get(info, "n_feedbacks"));
+    json_decref(info);
+    free(text);
+    return n;
+}
+
 static int run(arguments *a) {
     int rc = cli_policy_check(COMMAND, &a->policy);
     if (rc != CLI_GO) return rc;
@@ -211,12 +223,13 @@ static int run(arguments *a) {
                                   .create = true,
                                   .pool = pool,
                                   .seed = a->policy.o.seed};
+    if (exists) s.n_before = count_feedbacks(a->store);
     if (weir_learner_open(&s.learner, a->store, &options, &err) != WEIR_OK) {
         weir_pool_free(pool);
         return cli_fail(COMMAND, &err);
     }
     if (!exists) cli_note(COMMAND, "%s doesn't exist: starting from nothing", a->store);
-    s.n_before = s.acknowledged = weir_learner_n_durable(s.learner);
+    s.acknowledged = weir_learner_n_durable(s.learner);
     s.report = learn_report_start(a->policy.o.value_usd, a->policy.policy, feedback_name(a->full));
     rc = learn(&s, pool);
     if (weir_learner_close(s.learner, &err) != WEIR_OK && rc == CLI_OK) rc = cli_fail(COMMAND, &err);

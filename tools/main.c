@@ -20,7 +20,7 @@ static void usage(FILE *out) {
                  "Usage: weir COMMAND [OPTION]...\n\nCommands:\n");
     for (const cli_entry *e = cli_entries; e->name; e++) fprintf(out, "  %-11s %s\n", e->name, e->summary);
     fprintf(out, "\n'weir COMMAND --help' or 'weir help COMMAND' explains one. First steps:\n\n"
-                 "  weir simulate --n 2000 --out sample.jsonl\n"
+                 "  weir simulate --prompts 2000 --out sample.jsonl\n"
                  "  weir train --store router.mdb --data sample.jsonl\n"
                  "  weir route --store router.mdb \"What is the capital of France?\"\n");
 }
@@ -63,8 +63,9 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is a failed write, not a death in the middle of a commit */
     int rc = run(argc, argv);
     /* a full disk behind a pipe or a redirection shows only here */
+    errno = 0;
     if ((fflush(stdout) != 0 || ferror(stdout)) && rc == CLI_OK) {
-        fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno));
+        if (errno != EPIPE) fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno ? errno : EIO));
         return CLI_FAILED;
     }
     return rc;

@@ -62,8 +62,8 @@ static void print_row(cli_table *t, const char *name, const weir_estimates *e, c
         cli_table_cell(t, "?");
     else
         cli_table_cell(t, "%.0f", e->latency_ms[m]);
-    cli_table_cell(t, "%.5f", d->risk_usd[m]);
-    cli_table_cell(t, "%.5f", d->regret_usd[m]);
+    cli_table_cell(t, "%.5g", d->risk_usd[m]);
+    cli_table_cell(t, "%.5g", d->regret_usd[m]);
     cli_table_cell(t, "%.3f", d->propensity[m]);
 }
 

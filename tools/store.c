@@ -81,11 +81,12 @@ static const char *action_name(size_t i) {
 
 static int run(arguments *a, char **operand, size_t n) {
     if (!n) return cli_misuse(COMMAND, "what to do? info, check, compact, export or set-pool");
-    if (n == 2 && a->store) return cli_misuse(COMMAND, "'%s' is one word too many", operand[1]);
-    if (n == 2) a->store = operand[1];
-    if (!a->store) return cli_misuse(COMMAND, "--store FILE is missing");
-    for (size_t i = 0; action_name(i); i++)
-        if (!strcmp(operand[0], action_name(i))) return actions[i].run(a);
+    for (size_t i = 0; action_name(i); i++) {
+        if (strcmp(operand[0], action_name(i)) != 0) continue;
+        if (n == 2 && a->store) return cli_misuse(COMMAND, "'%s' is one word too many", operand[1]);
+        if (n == 2) a->store = operand[1];
+        return a->store ? actions[i].run(a) : cli_misuse(COMMAND, "--store FILE is missing");
+    }
     const char *near = cli_nearest(operand[0], action_name);
     if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
     return cli_misuse(COMMAND, "no action '%s'; there are info, check, compact, export and set-pool", operand[0]);

@@ -55,7 +55,7 @@ static void print_report(const arguments *a, const weir_dataset *data, const wei
     putchar('\n');
     cli_table_print(table, stdout);
     cli_table_free(table);
-    printf("score: captured share of the lift from single models to the oracle, cross-validated\n");
+    printf("score: the routing objective (area under the cost-quality curve), cross-validated\n");
 }
 
 static weir_status load(const arguments *a, weir_pool **pool, weir_dataset **data, weir_error *err) {

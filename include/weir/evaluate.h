@@ -16,6 +16,7 @@ typedef struct weir_evaluate_options {
     const char *strong, *weak; /* names for APGR and CPT; NULL: best and cheapest (or worst) single model */
     size_t n_bootstrap;        /* resamples for intervals; 0: 200 */
     uint64_t seed;
+    const char *title; /* heading of the reports, e.g. the data's name; NULL: none */
     weir_progress_fn progress;
     void *progress_user;
 } weir_evaluate_options;

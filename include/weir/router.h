@@ -33,11 +33,11 @@ typedef struct weir_train_report {
     double seconds;
     size_t n_members; /* estimators that were tried */
     struct {
-        char name[32];
+        char name[32]; /* with its setting */
         double weight; /* share in the combination; 0: left out */
-        double score;  /* cross-validated routing objective, as captured share of the lift; NAN: not scored */
+        double score;  /* area under the cost-quality hull (AIQ) of held-out predictions; NAN: not scored */
     } member[16];
-    double constant_score; /* the same objective for constant estimates */
+    double constant_score; /* the same for constant estimates */
     bool has_cost;
     char note[256]; /* one line about what is missing, or "" */
 } weir_train_report;

@@ -166,8 +166,8 @@ weir_status weirp_thin(weirp_point *points, size_t *n, size_t target, const bool
     if (keep) memcpy(stays, keep, all * sizeof *stays);
     WEIRP_TRY(mark_hull(points, all, stays, err));
     stays[0] = stays[all - 1] = true;
-    /* Length along the curve as it moves in log cost and in quality, plus a share for each point, so that a curve that
-     * stands still keeps enough points too. */
+    /* Length along the curve as it moves in log cost and in quality, plus a share for each point: a few long jumps must
+     * not use up the target, so that 3/5 of it is met whatever the curve. */
     double length = 0, seen = 0, due = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 1; i < all; i++) {
@@ -178,7 +178,7 @@ weir_status weirp_thin(weirp_point *points, size_t *n, size_t target, const bool
                 length += d;
                 continue;
             }
-            seen += length > 0 ? 0.5 * d / length + 0.5 / (double)(all - 1) : 1.0 / (double)(all - 1);
+            seen += length > 0 ? 0.3 * d / length + 0.7 / (double)(all - 1) : 1.0 / (double)(all - 1);
             if (seen < due) continue;
             stays[i] = true;
             due = seen + 1.0 / (double)target;

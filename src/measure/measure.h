@@ -75,12 +75,14 @@ weir_status weirp_aiq(const double *q_hat, const double *c_hat, const double *qu
 /* Least mean cost of a point that reaches a quality (NAN: none does). */
 double weirp_points_cost(const weirp_point *points, size_t n, double quality);
 
-/* ROC area of score against label > 0.5, ties counted half; NAN when one class is empty. Skips NANs. */
+/* ROC area of score against label > 0.5, ties counted half; NAN when one class is empty (or memory is out). Skips
+ * NANs. */
 double weirp_auc(const double *score, const double *label, size_t n, size_t stride);
 
 /* Items by falling score, ties in order of index; items whose score or label is NAN are left out. `order` has room for
- * n; gives their number. */
-size_t weirp_rank(const double *score, const double *label, size_t n, size_t stride, uint32_t *order);
+ * n; *n_order is their number. */
+weir_status weirp_rank(const double *score, const double *label, size_t n, size_t stride, uint32_t *order,
+                       size_t *n_order, weir_error *err);
 /* weirp_auc of ranked items, weighted (NULL: all 1). */
 double weirp_auc_ranked(const uint32_t *order, size_t n_order, const double *score, const double *label, size_t stride,
                         const double *weight);
@@ -91,7 +93,7 @@ double weirp_auc_ranked(const uint32_t *order, size_t n_order, const double *sco
  * isn't the better one, so that there is no gap. */
 weir_status weirp_apgr(const double *gap, const double *weak, const double *strong, size_t n, const double *x,
                        size_t n_cpt, double *apgr, double *cpt, weir_error *err);
-/* The same for prompts ranked by weirp_rank(gap, gap, n, 1, order), weighted (NULL: all 1). */
+/* The same for prompts ranked by weirp_rank(gap, gap, n, 1, ...), weighted (NULL: all 1). */
 void weirp_apgr_ranked(const uint32_t *order, size_t n_order, const double *gap, const double *weak,
                        const double *strong, const double *weight, const double *x, size_t n_cpt, double *apgr,
                        double *cpt);

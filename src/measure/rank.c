@@ -17,9 +17,11 @@ static int by_falling_score(const void *left, const void *right) {
     return (a->index > b->index) - (a->index < b->index);
 }
 
-size_t weirp_rank(const double *score, const double *label, size_t n, size_t stride, uint32_t *order) {
+weir_status weirp_rank(const double *score, const double *label, size_t n, size_t stride, uint32_t *order,
+                       size_t *n_order, weir_error *err) {
+    *n_order = 0;
     scored *items = weirp_array(n, sizeof *items);
-    if (!items) return 0;
+    if (!items) return weirp_nomem(err);
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
         if (!isnan(score[i * stride]) && !isnan(label[i * stride]))
@@ -27,7 +29,8 @@ size_t weirp_rank(const double *score, const double *label, size_t n, size_t str
     qsort(items, count, sizeof *items, by_falling_score);
     for (size_t i = 0; i < count; i++) order[i] = items[i].index;
     free(items);
-    return count;
+    *n_order = count;
+    return WEIR_OK;
 }
 
 double weirp_auc_ranked(const uint32_t *order, size_t n_order, const double *score, const double *label, size_t stride,
@@ -47,9 +50,10 @@ double weirp_auc_ranked(const uint32_t *order, size_t n_order, const double *sco
 
 double weirp_auc(const double *score, const double *label, size_t n, size_t stride) {
     uint32_t *order = weirp_array(n, sizeof *order);
-    if (!order) return NAN;
-    const size_t count = weirp_rank(score, label, n, stride, order);
-    const double auc = weirp_auc_ranked(order, count, score, label, stride, NULL);
+    size_t count;
+    double auc = NAN;
+    if (order && weirp_rank(score, label, n, stride, order, &count, NULL) == WEIR_OK)
+        auc = weirp_auc_ranked(order, count, score, label, stride, NULL);
     free(order);
     return auc;
 }
@@ -92,13 +96,9 @@ weir_status weirp_apgr(const double *gap, const double *weak, const double *stro
                        size_t n_cpt, double *apgr, double *cpt, weir_error *err) {
     uint32_t *order = weirp_array(n, sizeof *order);
     if (!order) return weirp_nomem(err);
-    const size_t count = weirp_rank(gap, gap, n, 1, order);
-    if (count == 0 && n > 0) {
-        *apgr = NAN;
-        for (size_t k = 0; k < n_cpt; k++) cpt[k] = NAN;
-    } else {
-        weirp_apgr_ranked(order, count, gap, weak, strong, NULL, x, n_cpt, apgr, cpt);
-    }
+    size_t count;
+    const weir_status st = weirp_rank(gap, gap, n, 1, order, &count, err);
+    weirp_apgr_ranked(order, count, gap, weak, strong, NULL, x, n_cpt, apgr, cpt);
     free(order);
-    return WEIR_OK;
+    return st;
 }

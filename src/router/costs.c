@@ -11,7 +11,7 @@
 #define COVERAGE 0.9
 /* Prices read off recorded costs and tokens are believed when they explain the costs to this relative error. */
 #define IMPLIED_PRICE_TOLERANCE 0.02
-#define IMPLIED_PRICE_MIN_ROWS 8
+#define IMPLIED_PRICE_MIN_ROWS  8
 /* A recorded cost of nothing (a cache, a free tier) still has a logarithm. */
 #define LEAST_COST 1e-9
 
@@ -105,9 +105,12 @@ static void choose_sources(weirp_costs *c, weir_pool *pool, const weir_dataset *
             (void)(implied_prices(d, j, &m->input_usd_per_mtok, &m->output_usd_per_mtok) ||
                    (m->input_usd_per_mtok = m->output_usd_per_mtok = NAN, false));
         bool priced = !isnan(m->input_usd_per_mtok) && !isnan(m->output_usd_per_mtok);
-        if (priced && d->output_tokens) c->source[j] = WEIRP_COST_TOKENS;
-        else if (any_known(d->cost_usd, d->n_prompts, d->n_models, j)) c->source[j] = WEIRP_COST_DIRECT;
-        else c->source[j] = WEIRP_COST_NONE;
+        if (priced && d->output_tokens)
+            c->source[j] = WEIRP_COST_TOKENS;
+        else if (any_known(d->cost_usd, d->n_prompts, d->n_models, j))
+            c->source[j] = WEIRP_COST_DIRECT;
+        else
+            c->source[j] = WEIRP_COST_NONE;
     }
 }
 
@@ -293,7 +296,8 @@ weir_status weirp_costs_update(weirp_costs *c, weir_pool *pool, const weirp_feat
         c->source[model] = WEIRP_COST_DIRECT;
     weir_status st;
     double ratio = fmax(seen->input_tokens, 1) / fmax(x->approximate_tokens, 1);
-    WEIRP_TRY(update_part(&c->input_tokens, x, n, model, isnan(seen->input_tokens) ? NAN : log(ratio), scratch, tmp, err));
+    WEIRP_TRY(
+        update_part(&c->input_tokens, x, n, model, isnan(seen->input_tokens) ? NAN : log(ratio), scratch, tmp, err));
     WEIRP_TRY(update_part(&c->output_tokens, x, n, model, log1p(seen->output_tokens), scratch, tmp, err));
     if (c->source[model] == WEIRP_COST_DIRECT && !isnan(seen->cost_usd))
         WEIRP_TRY(update_part(&c->cost, x, n, model, log(fmax(seen->cost_usd, LEAST_COST)), scratch, tmp, err));

@@ -26,11 +26,10 @@ static json_t *pool_json(const weirp_state *s) {
     json_t *models = json_array();
     for (size_t m = 0; m < weirp_state_n_models(s); m++) {
         const weir_model *p = &s->pool->models[m];
-        json_array_append_new(
-            models, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "enabled", !s->disabled[m],
-                              "input_usd_per_mtok", number(p->input_usd_per_mtok), "output_usd_per_mtok",
-                              number(p->output_usd_per_mtok), "request_usd", number(p->request_usd), "mean_quality",
-                              number(s->quality.mean[m])));
+        json_array_append_new(models, json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "enabled",
+                                                !s->disabled[m], "input_usd_per_mtok", number(p->input_usd_per_mtok),
+                                                "output_usd_per_mtok", number(p->output_usd_per_mtok), "request_usd",
+                                                number(p->request_usd), "mean_quality", number(s->quality.mean[m])));
     }
     return models;
 }
@@ -167,11 +166,11 @@ static weir_status export_record(void *user, uint64_t n, const uint8_t *data, si
     }
     for (size_t i = 0; i < r.n_outcomes; i++)
         json_object_set_new(outcomes, name_of(to->state, r.outcome_model[i]), outcome_json(&r.outcome[i]));
-    json_t *line = json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kind", "decision", "number",
-                             (json_int_t)n, "time_ms", (json_int_t)r.time_ms, "id", r.id, "model",
-                             name_of(to->state, r.model), "rule", weir_rule_name((weir_rule)r.rule), "reason",
-                             weir_reason_text((weir_reason)r.reason), "propensities", propensity, "quality", quality,
-                             "cost", cost, "outcomes", outcomes);
+    json_t *line =
+        json_pack("{s:s, s:I, s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "kind", "decision", "number",
+                  (json_int_t)n, "time_ms", (json_int_t)r.time_ms, "id", r.id, "model", name_of(to->state, r.model),
+                  "rule", weir_rule_name((weir_rule)r.rule), "reason", weir_reason_text((weir_reason)r.reason),
+                  "propensities", propensity, "quality", quality, "cost", cost, "outcomes", outcomes);
     weirp_log_record_free(&r);
     return write_line(to->out, line, err);
 }

@@ -99,11 +99,12 @@ weir_status weirp_learn(weirp_state *s, weirp_workspace *w, size_t n, const size
                               &alarm);
         if (alarm.raised && drift) drift(user, models[i], &alarm);
     }
+    weirp_adaptive_tick(s->adaptive, w->features.dense);
     for (size_t i = 0; i < n; i++) {
         if (!isnan(outcomes[i].quality))
             WEIRP_TRY(weirp_quality_update(&s->quality, &w->features, models[i], outcomes[i].quality, err));
-        WEIRP_TRY(weirp_costs_update(&s->costs, s->pool, &w->features, models[i], &outcomes[i], w->scratch, w->tmp,
-                                     err));
+        WEIRP_TRY(
+            weirp_costs_update(&s->costs, s->pool, &w->features, models[i], &outcomes[i], w->scratch, w->tmp, err));
     }
     s->n_feedbacks++;
     WEIRP_TRY(weirp_workspace_refresh(w, err));
@@ -124,13 +125,15 @@ static weir_status replay_record(void *user, uint64_t number, const uint8_t *dat
     weir_status st = weirp_log_decode(&record, data, size, err);
     if (st != WEIR_OK) return st;
     size_t *models = weirp_array(record.n_outcomes, sizeof *models);
-    if (!models) st = weirp_nomem(err);
-    else if (record.n_models != weirp_state_n_models(r->state) || record.dim != weirp_featurizer_dim(r->state->featurizer))
+    if (!models)
+        st = weirp_nomem(err);
+    else if (record.n_models != weirp_state_n_models(r->state) ||
+             record.dim != weirp_featurizer_dim(r->state->featurizer))
         st = weirp_fail(err, WEIR_CORRUPT, 0, "log record %llu doesn't fit the pool", (unsigned long long)number);
     if (st == WEIR_OK) {
         for (size_t i = 0; i < record.n_outcomes; i++) models[i] = record.outcome_model[i];
-        r->workspace.features = (weirp_features){
-            .dim = record.dim, .dense = record.dense, .approximate_tokens = record.approximate_tokens};
+        r->workspace.features =
+            (weirp_features){.dim = record.dim, .dense = record.dense, .approximate_tokens = record.approximate_tokens};
         weirp_workspace_prior(&r->workspace);
         st = weirp_learn(r->state, &r->workspace, record.n_outcomes, models, record.outcome, NULL, NULL, err);
     }

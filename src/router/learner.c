@@ -25,9 +25,9 @@ struct weir_learner {
     weirp_workspace workspace;
     weir_learn_options options;
     pending pending;
-    bool decided;          /* the workspace holds a prompt to learn from */
-    bool checkpoint_due;   /* the pool has changed: the log alone can't tell */
-    uint64_t n_durable;    /* feedbacks of this handle on disk */
+    bool decided;        /* the workspace holds a prompt to learn from */
+    bool checkpoint_due; /* the pool has changed: the log alone can't tell */
+    uint64_t n_durable;  /* feedbacks of this handle on disk */
     uint64_t n_seen;
     size_t n_drifts, drift_capacity;
     weir_drift *drift;
@@ -177,8 +177,7 @@ static weir_status commit(weir_learner *l, bool checkpoint, weir_error *err) {
     weirp_change *changes = weirp_array(p->n, sizeof *changes);
     if (!changes) return weirp_nomem(err);
     for (size_t i = 0; i < p->n; i++)
-        changes[i] =
-            (weirp_change){.kind = WEIRP_APPEND_LOG, .data = p->record[i].data, .size = p->record[i].size};
+        changes[i] = (weirp_change){.kind = WEIRP_APPEND_LOG, .data = p->record[i].data, .size = p->record[i].size};
     weir_status st;
     if (checkpoint) {
         uint64_t before = l->state->checkpoint_log;
@@ -217,8 +216,8 @@ size_t weir_learner_drifts(const weir_learner *learner, const weir_drift **out) 
 
 weir_status weir_learner_close(weir_learner *learner, weir_error *err) {
     if (!learner) return WEIR_OK;
-    bool changed = learner->checkpoint_due || learner->pending.n ||
-                   learner->state->checkpoint_log != learner->state->n_logged;
+    bool changed =
+        learner->checkpoint_due || learner->pending.n || learner->state->checkpoint_log != learner->state->n_logged;
     weir_status st = changed ? commit(learner, true, err) : WEIR_OK;
     for (size_t i = 0; i < learner->pending.n; i++) weirp_writer_free(&learner->pending.record[i]);
     free(learner->pending.record);

@@ -1,7 +1,8 @@
 /* logmodel.c: log y = f(x) + level, with the shape f from an estimator and the level following what comes in.
  *
  * Multiplicative error suits tokens, money and time. The mean is the median times a smearing factor, the mean of
- * exp(residual) (Duan, JASA 78, 1983), so that costs aren't underestimated. SPDX-License-Identifier: GPL-3.0-or-later */
+ * exp(residual) (Duan, JASA 78, 1983), so that costs aren't underestimated. SPDX-License-Identifier: GPL-3.0-or-later
+ */
 #include "src/router/logmodel.h"
 
 #include <math.h>

@@ -10,7 +10,6 @@
 #define LEAST_ROWS 50
 /* More prompts than this add time and no certainty that the choice between estimators needs. */
 #define MOST_ROWS 12000
-#define N_RESAMPLES 40
 
 void weirp_objective_clear(weirp_objective *o) {
     free(o->row);
@@ -44,7 +43,8 @@ static void rank_costs(weirp_objective *o, const double *mean) {
     for (size_t j = 0; j < o->n_models; j++) {
         size_t rank = 0;
         for (size_t k = 0; k < o->n_models; k++) rank += mean[k] < mean[j] || (mean[k] == mean[j] && k < j);
-        for (size_t i = 0; i < o->n; i++) o->cost[i * o->n_models + j] = o->cost_hat[i * o->n_models + j] = (double)rank;
+        for (size_t i = 0; i < o->n; i++)
+            o->cost[i * o->n_models + j] = o->cost_hat[i * o->n_models + j] = (double)rank;
     }
 }
 
@@ -66,7 +66,7 @@ weir_status weirp_objective_init(weirp_objective *o, const double *quality, cons
     o->quality = weirp_array(cells, sizeof(double));
     o->cost = weirp_array(cells, sizeof(double));
     o->cost_hat = weirp_array(cells, sizeof(double));
-    o->tmp = weirp_array(4 * cells + n_models, sizeof(double));
+    o->tmp = weirp_array(cells + n_models, sizeof(double));
     if (!o->quality || !o->cost || !o->cost_hat || !o->tmp) {
         weirp_objective_clear(o);
         return weirp_nomem(err);
@@ -102,39 +102,4 @@ weir_status weirp_objective_score(weirp_objective *o, const double *q_hat, const
     if (!o->n) return WEIR_OK;
     gather(o, q_hat, mean, o->tmp);
     return weirp_aiq(o->tmp, o->cost_hat, o->quality, o->cost, o->n, o->n_models, o->cost_lo, o->cost_hi, score, err);
-}
-
-static void resample(const weirp_objective *o, const double *q_hat, const double *mean, uint64_t seed, uint64_t round,
-                     double *to) {
-    size_t k = o->n_models, width = k * sizeof(double), cells = o->n * k;
-    for (size_t i = 0; i < o->n; i++) {
-        size_t from = (size_t)(weirp_random_u64(seed, round, i) % o->n);
-        memcpy(to + i * k, q_hat ? q_hat + o->row[from] * k : mean, width);
-        memcpy(to + cells + i * k, o->cost_hat + from * k, width);
-        memcpy(to + 2 * cells + i * k, o->quality + from * k, width);
-        memcpy(to + 3 * cells + i * k, o->cost + from * k, width);
-    }
-}
-
-weir_status weirp_objective_gain(weirp_objective *o, const double *q_hat, const double *mean, uint64_t seed,
-                                 double *gain, double *sd, weir_error *err) {
-    *gain = *sd = 0;
-    if (!o->n) return WEIR_OK;
-    double sum = 0, square = 0;
-    size_t cells = o->n * o->n_models;
-    double *t = o->tmp;
-    for (uint64_t round = 0; round < N_RESAMPLES; round++) {
-        double score[2];
-        for (int constant = 0; constant < 2; constant++) {
-            resample(o, constant ? NULL : q_hat, mean, seed, round, t);
-            weir_status st = weirp_aiq(t, t + cells, t + 2 * cells, t + 3 * cells, o->n, o->n_models, o->cost_lo,
-                                       o->cost_hi, &score[constant], err);
-            if (st != WEIR_OK) return st;
-        }
-        double d = score[0] - score[1];
-        sum += d, square += d * d;
-    }
-    *gain = sum / N_RESAMPLES;
-    *sd = sqrt(fmax(square / N_RESAMPLES - *gain * *gain, 0) * N_RESAMPLES / (N_RESAMPLES - 1.0));
-    return WEIR_OK;
 }

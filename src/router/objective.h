@@ -6,8 +6,8 @@
 #include "src/base/base.h"
 
 typedef struct weirp_objective {
-    size_t n, n_models; /* prompts on which every model has a label (and, with costs, a cost) */
-    size_t *row;        /* (n) their rows in the training set */
+    size_t n, n_models;                /* prompts on which every model has a label (and, with costs, a cost) */
+    size_t *row;                       /* (n) their rows in the training set */
     double *quality, *cost, *cost_hat; /* (n, n_models) */
     double cost_lo, cost_hi;
     bool has_cost; /* false: costs are ranks of the models' mean quality, so that dear means good */
@@ -23,8 +23,4 @@ void weirp_objective_clear(weirp_objective *o);
 /* AIQ of q_hat (n_rows, n_models); all models' quality taken for `mean` where q_hat is NULL. */
 weir_status weirp_objective_score(weirp_objective *o, const double *q_hat, const double *mean, double *score,
                                   weir_error *err);
-/* Mean and standard deviation, over resampled prompts, of score(q_hat) - score(mean). */
-weir_status weirp_objective_gain(weirp_objective *o, const double *q_hat, const double *mean, uint64_t seed,
-                                 double *gain, double *sd, weir_error *err);
-
 #endif

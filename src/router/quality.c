@@ -59,8 +59,8 @@ size_t weirp_quality_scratch(const weirp_quality *q) {
     return most;
 }
 
-void weirp_quality_predict(const weirp_quality *q, const weirp_features *x, size_t n_models, void *scratch,
-                           double *tmp, double *quality, double *sd, weirp_quality_timer timer, void *user) {
+void weirp_quality_predict(const weirp_quality *q, const weirp_features *x, size_t n_models, void *scratch, double *tmp,
+                           double *quality, double *sd, weirp_quality_timer timer, void *user) {
     double *p = tmp, *s = tmp + n_models;
     for (size_t m = 0; m < n_models; m++) quality[m] = sd[m] = 0;
     for (size_t k = 0; k < q->n_members; k++) {

@@ -1,6 +1,7 @@
 /* quality.h: the combination of estimators that predicts quality.
  *
- * q_m = mean_m + shrink * sum_k weight_k (p_km - mean_m), clipped to [0,1]. SPDX-License-Identifier: GPL-3.0-or-later */
+ * q_m = mean_m + shrink * sum_k weight_k (p_km - mean_m), clipped to [0,1]. SPDX-License-Identifier: GPL-3.0-or-later
+ */
 #ifndef WEIRP_QUALITY_H
 #define WEIRP_QUALITY_H
 
@@ -15,8 +16,8 @@ size_t weirp_quality_scratch(const weirp_quality *q);
 /* quality and sd (n_models); tmp (2 n_models). `timer`, where not NULL, is called after each member with its number.
  * Neither allocates nor locks. */
 typedef void (*weirp_quality_timer)(void *user, size_t member);
-void weirp_quality_predict(const weirp_quality *q, const weirp_features *x, size_t n_models, void *scratch,
-                           double *tmp, double *quality, double *sd, weirp_quality_timer timer, void *user);
+void weirp_quality_predict(const weirp_quality *q, const weirp_features *x, size_t n_models, void *scratch, double *tmp,
+                           double *quality, double *sd, weirp_quality_timer timer, void *user);
 /* Every member learns one label. */
 weir_status weirp_quality_update(weirp_quality *q, const weirp_features *x, size_t model, double label,
                                  weir_error *err);

@@ -10,8 +10,9 @@
 typedef struct weirp_candidate {
     const weirp_estimator_class *class;
     size_t setting;   /* the best one */
-    double score;     /* of the routing objective; NAN: it could not be measured */
-    double *held_out; /* (n, n_models) out-of-fold predictions at that setting */
+    double score;     /* AIQ of its held-out predictions; NAN: it could not be measured */
+    double error;     /* deviation error of its held-out predictions */
+    double *held_out; /* (n, n_models) out-of-fold or out-of-bag predictions at that setting */
     double weight;    /* share in the combination */
 } weirp_candidate;
 
@@ -19,8 +20,9 @@ typedef struct weirp_selection {
     size_t n_candidates;
     weirp_candidate candidate[WEIRP_MAX_MEMBERS];
     double shrink;
-    double score, constant_score;
-    double *held_out; /* (n, n_models) of the combination */
+    double score, constant_score; /* AIQ; NAN: it could not be measured */
+    double gain_z;                /* paired z-score of the combination's gain over constants */
+    double *held_out;             /* (n, n_models) of the combination */
 } weirp_selection;
 
 /* `estimator`: "auto", or one class's name, which then is the only candidate. mean: (n_models) the constants. */

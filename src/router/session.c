@@ -22,8 +22,7 @@ weir_status weir_router_open(weir_router **out, const char *path, weir_error *er
         free(r);
         return st;
     }
-    for (size_t m = 0; m < weir_router_n_models(r); m++)
-        r->has_cost |= r->state->costs.source[m] != WEIRP_COST_NONE;
+    for (size_t m = 0; m < weir_router_n_models(r); m++) r->has_cost |= r->state->costs.source[m] != WEIRP_COST_NONE;
     *out = r;
     return WEIR_OK;
 }

@@ -12,7 +12,7 @@
 
 /* Grows with each change of what the sections below hold; a section of another version is refused. */
 #define SECTIONS_VERSION 1u
-#define PRIOR_QUALITY 0.5
+#define PRIOR_QUALITY    0.5
 #define DEFAULT_COVERAGE 0.9
 
 size_t weirp_state_n_models(const weirp_state *s) {
@@ -47,8 +47,7 @@ weir_status weirp_state_new(weirp_state **out, const weir_pool *pool, weirp_feat
     for (size_t m = 0; m < n; m++) s->quality.mean[m] = PRIOR_QUALITY;
     WEIRP_TRY(weirp_costs_init(&s->costs, n, err));
     WEIRP_TRY(intervals_init(&s->intervals, n, err));
-    WEIRP_TRY(weirp_adaptive_new(&s->adaptive, n, weirp_featurizer_dim(featurizer), WEIRP_N_SCALARS, trained,
-                                 err));
+    WEIRP_TRY(weirp_adaptive_new(&s->adaptive, n, weirp_featurizer_dim(featurizer), WEIRP_N_SCALARS, trained, err));
 done:
     if (st != WEIR_OK) {
         weirp_state_free(s);
@@ -197,7 +196,8 @@ static weir_status load_sections(weirp_state *s, weirp_snapshot *snapshot, weir_
     WEIRP_TRY(load_meta(s, &n, &r, err));
     WEIRP_TRY(read_section(snapshot, "pool", &r, err));
     WEIRP_TRY(weirp_pool_read(&s->pool, &r, err));
-    if (s->pool->n_models != n) return weirp_fail(err, WEIR_CORRUPT, 0, "section \"pool\" has another number of models");
+    if (s->pool->n_models != n)
+        return weirp_fail(err, WEIR_CORRUPT, 0, "section \"pool\" has another number of models");
     WEIRP_TRY(read_section(snapshot, "featurizer", &r, err));
     WEIRP_TRY(weirp_featurizer_load(&s->featurizer, &r, err));
     WEIRP_TRY(read_section(snapshot, "quality", &r, err));

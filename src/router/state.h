@@ -18,7 +18,7 @@
 #include "weir/pool.h"
 
 #define WEIRP_MAX_MEMBERS 8
-#define WEIRP_MAX_MODELS 4096
+#define WEIRP_MAX_MODELS  4096
 
 /* The combination of estimators that predicts quality:
  * q_m = mean_m + shrink * sum_k weight_k (p_km - mean_m), clipped to [0,1]. */
@@ -63,19 +63,19 @@ typedef struct weirp_intervals {
 } weirp_intervals;
 
 typedef struct weirp_state {
-    weir_pool *pool;               /* names and prices */
-    bool *disabled;                /* (n_models) taken out of the pool, kept in the estimators */
-    weirp_featurizer *featurizer;  /* never NULL */
-    weirp_quality quality;         /* n_members 0: never trained */
+    weir_pool *pool;              /* names and prices */
+    bool *disabled;               /* (n_models) taken out of the pool, kept in the estimators */
+    weirp_featurizer *featurizer; /* never NULL */
+    weirp_quality quality;        /* n_members 0: never trained */
     weirp_costs costs;
     weirp_intervals intervals;
-    weirp_adaptive *adaptive;      /* what came after training: corrections, forgetting, drift */
+    weirp_adaptive *adaptive; /* what came after training: corrections, forgetting, drift */
     uint64_t n_trained_prompts;
-    uint64_t n_feedbacks;          /* learned since training */
-    uint64_t checkpoint_log;       /* log records that this state has taken in */
-    uint64_t n_logged;             /* log records in the store; not stored */
-    uint64_t store_version;        /* commit it was read at; not stored */
-    char estimator[32];            /* what was asked of train */
+    uint64_t n_feedbacks;    /* learned since training */
+    uint64_t checkpoint_log; /* log records that this state has taken in */
+    uint64_t n_logged;       /* log records in the store; not stored */
+    uint64_t store_version;  /* commit it was read at; not stored */
+    char estimator[32];      /* what was asked of train */
 } weirp_state;
 
 /* A state on `featurizer` (stolen, also on failure) with priors and nothing fitted. *out is new. */

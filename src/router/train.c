@@ -13,12 +13,14 @@
 #include "weir/router.h"
 
 #define N_FOLDS 5
-/* Estimators are chosen and costs fitted on at most so many prompts, drawn at random; the chosen ones are then fitted on
- * all. Beyond this a larger sample changes no choice, and cross-validation would be most of the time. */
-#define CHOICE_ROWS 40000
+/* Estimators are chosen and costs fitted on at most so many prompts, drawn at random; the chosen ones are then fitted
+ * on all. Beyond this a larger sample changes no choice, and cross-validation would be most of the time. */
+#define CHOICE_ROWS       40000
+#define CHOICE_CELLS      640000 /* prompts times models: bounds memory for large pools */
+#define LEAST_CHOICE_ROWS 2000
 /* A model's mean quality counts as this many prompts of the pool's mean. */
 #define MEAN_PRIOR 5.0
-#define N_NOVELTY 2001
+#define N_NOVELTY  2001
 
 typedef struct training {
     const weir_dataset *data; /* borrowed */
@@ -26,9 +28,9 @@ typedef struct training {
     unsigned n_threads;
     uint64_t seed;
     weirp_state *state;
-    float *dense;         /* (n_prompts, dim) */
-    double *tokens;       /* (n_prompts) counted in the text */
-    weirp_sample sample;  /* all prompts */
+    float *dense;        /* (n_prompts, dim) */
+    double *tokens;      /* (n_prompts) counted in the text */
+    weirp_sample sample; /* all prompts */
     /* the prompts that estimators are chosen on: all of them, or a sample */
     weir_dataset chosen_data;
     float *chosen_dense;
@@ -115,7 +117,9 @@ static double *pick_rows(const double *table, const size_t *row, size_t n, size_
 
 static weir_status choose_rows(training *t, weir_error *err) {
     const weir_dataset *d = t->data;
-    size_t n = d->n_prompts < CHOICE_ROWS ? d->n_prompts : CHOICE_ROWS, m = d->n_models, dim = t->sample.dim;
+    size_t m = d->n_models, dim = t->sample.dim, n = CHOICE_ROWS;
+    if (n > CHOICE_CELLS / m) n = CHOICE_CELLS / m > LEAST_CHOICE_ROWS ? CHOICE_CELLS / m : LEAST_CHOICE_ROWS;
+    if (n > d->n_prompts) n = d->n_prompts;
     size_t *row = weirp_array(d->n_prompts, sizeof *row);
     bool failed = !row;
     if (row) {
@@ -201,7 +205,8 @@ static weir_status fit_intervals(training *t, const double *held_out, weir_error
     return WEIR_OK;
 }
 
-/* Quantiles of how little of a prompt an SVD explains that hasn't seen it: fitted on one half, measured on the other. */
+/* Quantiles of how little of a prompt an SVD explains that hasn't seen it: fitted on one half, measured on the other.
+ */
 static weir_status fit_novelty(training *t, weir_error *err) {
     const weir_dataset *d = t->data;
     size_t half = d->n_prompts / 2, n = d->n_prompts - half;

@@ -98,8 +98,10 @@ static double novelty(const weirp_intervals *v, double unexplained) {
     size_t lo = 0, hi = v->n_novelty;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (v->novelty[mid] < unexplained) lo = mid + 1;
-        else hi = mid;
+        if (v->novelty[mid] < unexplained)
+            lo = mid + 1;
+        else
+            hi = mid;
     }
     return v->n_novelty ? (double)lo / (double)v->n_novelty : 0;
 }

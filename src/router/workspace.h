@@ -11,12 +11,12 @@
 typedef struct weirp_workspace {
     const weirp_state *state; /* borrowed */
     weirp_text_scratch *text;
-    void *scratch;            /* of the estimators, scratch_bytes, 64-byte aligned */
+    void *scratch; /* of the estimators, scratch_bytes, 64-byte aligned */
     size_t scratch_bytes;
-    double *numbers;          /* every double array below is cut from it */
-    weirp_features features;  /* of the last prompt */
-    double *prior;            /* (n_models) fitted estimators' quality, before corrections */
-    double *tmp;              /* (2 n_models) */
+    double *numbers;         /* every double array below is cut from it */
+    weirp_features features; /* of the last prompt */
+    double *prior;           /* (n_models) fitted estimators' quality, before corrections */
+    double *tmp;             /* (2 n_models) */
     weir_estimates estimates;
     weir_decision decision;
     bool profile;

@@ -242,6 +242,13 @@ void weirp_env_release(weirp_env *env) {
     pthread_mutex_unlock(&registry_mutex);
 }
 
+bool weirp_env_alone(weirp_env *env) {
+    pthread_mutex_lock(&registry_mutex);
+    bool alone = env->refs == 1;
+    pthread_mutex_unlock(&registry_mutex);
+    return alone;
+}
+
 bool weirp_env_replaced(const weirp_env *env) {
     struct stat named;
     return stat(env->path, &named) == 0 && !same_file(&named, &env->data_id);
@@ -249,10 +256,10 @@ bool weirp_env_replaced(const weirp_env *env) {
 
 /* ---- transactions and the map ---- */
 
-static weir_status move_map(weirp_env *env, size_t bytes, weir_error *err) {
+static weir_status move_map(weirp_env *env, size_t bytes, weir_status blocked, weir_error *err) {
     if (env->n_active)
-        return weirp_fail(err, WEIR_FULL, 0,
-                          "%s: its map of %zu bytes is full, and can't grow while snapshots are open", env->path,
+        return weirp_fail(err, blocked, 0,
+                          "%s: its map of %zu bytes must grow, which can't be while snapshots are open", env->path,
                           env->map_size);
     int rc = mdb_env_set_mapsize(env->mdb, bytes);
     if (rc) {
@@ -306,7 +313,7 @@ static weir_status begin_locked(weirp_env *env, bool write, MDB_txn **txn, weir_
         rc = mdb_txn_begin(env->mdb, NULL, write ? 0 : MDB_RDONLY, txn);
         int dead;
         if (rc == MDB_MAP_RESIZED) {
-            WEIRP_TRY(move_map(env, 0, err)); /* 0: as large as the writer's */
+            WEIRP_TRY(move_map(env, 0, WEIR_BUSY, err)); /* 0: as large as the writer's */
         } else if (rc == MDB_READERS_FULL) {
             mdb_reader_check(env->mdb, &dead);
         } else if (rc == MDB_PANIC) {
@@ -353,14 +360,14 @@ weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err) {
     size_t bytes = env->map_size;
     while (bytes < at_least && bytes < SIZE_MAX / 2) bytes *= 2;
     if (bytes == env->map_size && bytes < SIZE_MAX / 2) bytes *= 2;
-    weir_status st = move_map(env, bytes, err);
+    weir_status st = move_map(env, bytes, WEIR_FULL, err);
     pthread_mutex_unlock(&env->mutex);
     return st;
 }
 
 weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err) {
     pthread_mutex_lock(&env->mutex);
-    weir_status st = move_map(env, bytes, err);
+    weir_status st = move_map(env, bytes, WEIR_FULL, err);
     pthread_mutex_unlock(&env->mutex);
     return st;
 }

@@ -102,6 +102,7 @@ typedef struct weirp_env {
 weir_status weirp_env_acquire(weirp_env **out, const char *path, weir_error *err);
 void weirp_env_retain(weirp_env *env);
 void weirp_env_release(weirp_env *env);
+bool weirp_env_alone(weirp_env *env); /* nobody but the caller refers to it */
 /* Begins a transaction, following what other processes did to the map; ended by weirp_env_end. */
 weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_error *err);
 int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit); /* LMDB's code */

@@ -8,17 +8,27 @@
 
 /* ---- handles ---- */
 
+/* A writer that was killed after its commit reached the file, but before LMDB noted that in the lock file, leaves
+ * readers with the state before it, while the next write transaction finds the state after it. Beginning one sets the
+ * lock file right, so that what a new writer reads first is what its first commit builds on. */
+static weir_status settle(weirp_env *env, weir_error *err) {
+    MDB_txn *txn;
+    weir_status st = weirp_env_begin(env, true, &txn, err);
+    if (st == WEIR_OK) weirp_env_end(env, txn, false);
+    int dead;
+    if (st == WEIR_OK) mdb_reader_check(env->mdb, &dead); /* dead readers would keep pages from being used again */
+    return st;
+}
+
 static weir_status open_resolved(weirp_store *store, weir_error *err) {
     weir_status st;
     bool write = store->mode != WEIRP_STORE_READ;
     if (write) WEIRP_TRY(weirp_lock_writer(&store->writer_fd, store->path, err));
     WEIRP_TRY(weirp_env_acquire(&store->env, store->path, err));
-    if (write && store->env->read_only) {
+    if (write && store->env->read_only)
         st = weirp_fail(err, WEIR_READONLY, 0, "%s: this process has it open read-only", store->path);
-    } else if (write) {
-        int dead = 0;
-        mdb_reader_check(store->env->mdb, &dead); /* readers that died would keep pages from being used again */
-    }
+    else if (write)
+        st = settle(store->env, err);
 done:
     return st;
 }
@@ -87,21 +97,35 @@ done:
     return st;
 }
 
+/* Compaction by another process puts a new file in place: a reader follows. Where compaction died before it took the
+ * old lock file away, LMDB can't have both files open in one process: the old one is let go first, or, while snapshots
+ * of it are about, still serves. */
+static weir_status follow(weirp_store *store, weir_error *err) {
+    weirp_env *now = NULL;
+    weir_error quiet = {0};
+    weir_status st = weirp_env_acquire(&now, store->path, &quiet);
+    if (st == WEIR_BUSY && weirp_env_alone(store->env)) {
+        weirp_env_release(store->env);
+        store->env = NULL;
+        return weirp_env_acquire(&store->env, store->path, err);
+    }
+    if (st == WEIR_BUSY) return WEIR_OK;
+    if (st != WEIR_OK) return weirp_fail(err, st, 0, "%s", quiet.text);
+    weirp_env_release(store->env);
+    store->env = now;
+    return WEIR_OK;
+}
+
 weir_status weirp_snapshot_begin(weirp_snapshot **out, weirp_store *store, weir_error *err) {
     *out = NULL;
     if (store->pid != getpid())
         return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", store->path);
     pthread_mutex_lock(&store->mutex);
     weir_status st = WEIR_OK;
-    /* compaction by another process puts a new file in place: a reader follows */
-    if (store->mode == WEIRP_STORE_READ && weirp_env_replaced(store->env)) {
-        weirp_env *now;
-        st = weirp_env_acquire(&now, store->path, err);
-        if (st == WEIR_OK) {
-            weirp_env_release(store->env);
-            store->env = now;
-        }
-    }
+    if (!store->env)
+        st = weirp_env_acquire(&store->env, store->path, err);
+    else if (store->mode == WEIRP_STORE_READ && weirp_env_replaced(store->env))
+        st = follow(store, err);
     if (st == WEIR_OK) st = weirp_snapshot_of(out, store->env, err);
     pthread_mutex_unlock(&store->mutex);
     return st;

@@ -233,14 +233,15 @@ static void weights_repeat_rows(void **state) {
             weak[0][i] = t[2][i * M] / 2, weak[1][i] = r[2][i * M] / 2;
             strong[0][i] = t[2][i * M + 1], strong[1][i] = r[2][i * M + 1];
         }
-        const size_t ranked = weirp_rank(gap[0], gap[0], N, 1, order);
+        size_t ranked, auc_ranked;
+        assert_int_equal(weirp_rank(gap[0], gap[0], N, 1, order, &ranked, NULL), WEIR_OK);
         assert_int_equal(ranked, N);
         weirp_apgr_ranked(order, ranked, gap[0], weak[0], strong[0], weight, x, 2, &a[0], cpt[0]);
         assert_int_equal(weirp_apgr(gap[1], weak[1], strong[1], N, x, 2, &a[1], cpt[1], NULL), WEIR_OK);
         assert_near(a[0], a[1], 1e-12);
         assert_near(cpt[0][0], cpt[1][0], 1e-12);
         assert_near(cpt[0][1], cpt[1][1], 1e-12);
-        const size_t auc_ranked = weirp_rank(t[0], t[2], N, M, order);
+        assert_int_equal(weirp_rank(t[0], t[2], N, M, order, &auc_ranked, NULL), WEIR_OK);
         assert_near(weirp_auc_ranked(order, auc_ranked, t[0], t[2], M, weight), weirp_auc(r[0], r[2], N, M), 1e-12);
         assert_near(weirp_r2_table(t[1], t[3], N, M, (size_t)-1, weight), weirp_r2(r[1], r[3], N * M), 1e-12);
         free(points);
@@ -265,6 +266,40 @@ static void many_points(void **state) {
     assert_near(weirp_hull_area(points, weirp_hull(points, n_points), 0.3, 4), aiq, 1e-12);
     free(points);
     for (int k = 0; k < 4; k++) free(t[k]);
+}
+
+/* However unevenly a curve moves, thinning leaves about what it was asked for, in order, with both ends. */
+static void thinning_leaves_enough(void **state) {
+    (void)state;
+    enum { N = 3000, TARGET = 600 };
+    weirp_point *points = weirp_array(N, sizeof *points), *hull = weirp_array(N, sizeof *hull);
+    for (int kind = 0; kind < 4; kind++) {
+        size_t n = N;
+        for (size_t i = 0; i < N; i++) {
+            const double t = (double)i / N, jump = (double)(i / 700);
+            points[i].cost = kind == 0 ? 1 : kind == 1 ? exp(t) : kind == 2 ? exp(9 * jump) : pow(10, 8 * t * t * t);
+            points[i].quality = kind == 0   ? 0.5
+                                : kind == 1 ? t * t
+                                : kind == 2 ? jump / 9 + 1e-6 * t
+                                            : t - 0.01 * (double)(i % 3);
+            points[i].value = (double)i;
+        }
+        memcpy(hull, points, N * sizeof *points);
+        const size_t h = weirp_hull(hull, N);
+        bool *keep = weirp_array(N, sizeof *keep);
+        keep[1234] = true;
+        assert_int_equal(weirp_thin(points, &n, TARGET, keep, NULL), WEIR_OK);
+        assert_in_range(n, TARGET * 3 / 5, TARGET + h + 3);
+        assert_true(points[0].value == 0 && points[n - 1].value == N - 1);
+        bool kept = false;
+        for (size_t i = 1; i < n; i++) {
+            assert_true(points[i].value > points[i - 1].value);
+            kept = kept || points[i].value == 1234;
+        }
+        assert_true(kept);
+        free(keep);
+    }
+    free(points), free(hull);
 }
 
 static void hull_covers(void **state) {
@@ -358,12 +393,12 @@ static void nobody_eligible(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(curves_by_hand),      cmocka_unit_test(hulls_by_hand),
-        cmocka_unit_test(reaching_a_quality),  cmocka_unit_test(curve_is_exact),
-        cmocka_unit_test(weights_repeat_rows), cmocka_unit_test(many_points),
-        cmocka_unit_test(hull_covers),         cmocka_unit_test(auc_by_hand),
-        cmocka_unit_test(gaps_by_hand),        cmocka_unit_test(fits_and_percentiles),
-        cmocka_unit_test(nobody_eligible),
+        cmocka_unit_test(curves_by_hand),       cmocka_unit_test(hulls_by_hand),
+        cmocka_unit_test(reaching_a_quality),   cmocka_unit_test(curve_is_exact),
+        cmocka_unit_test(weights_repeat_rows),  cmocka_unit_test(many_points),
+        cmocka_unit_test(hull_covers),          cmocka_unit_test(thinning_leaves_enough),
+        cmocka_unit_test(auc_by_hand),          cmocka_unit_test(gaps_by_hand),
+        cmocka_unit_test(fits_and_percentiles), cmocka_unit_test(nobody_eligible),
     };
     return cmocka_run_group_tests(tests, open_cases, close_cases);
 }

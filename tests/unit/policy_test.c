@@ -250,14 +250,14 @@ static void threshold_closed_form(void **state) {
     (void)state;
     desk k;
     desk_init(&k, 3, (double[]){0.6, 0.9, 0.7}, (double[]){0.01, 0.5, 0.2});
-    k.sd[0] = 0.3, k.sd[1] = 0.4; /* gap 0.3 over 0.5: P = Phi(0.6) = 0.725746882... */
+    k.sd[0] = 0.3, k.sd[1] = 0.4; /* gap 0.3, variance 0.09 + 0.16 + 0.24 + 0.09: P = Phi(0.3 / sqrt(0.58)) */
     weirp_view v = weirp_view_make(&k.o, &k.e);
-    assert_float_equal(weirp_strong_wins(&v, 1, 0), 0.72574688224992645, 1e-14);
-    assert_float_equal(weirp_strong_wins(&v, 0, 1), 1 - 0.72574688224992645, 1e-14);
-    assert_float_equal(weir_policy_strong_wins(&k.e, 1, 0), 0.72574688224992645, 1e-14);
-    k.o.threshold = 0.7257;
+    assert_float_equal(weirp_strong_wins(&v, 1, 0), 0.6531796891081207, 1e-14);
+    assert_float_equal(weirp_strong_wins(&v, 0, 1), 1 - 0.6531796891081207, 1e-14);
+    assert_float_equal(weir_policy_strong_wins(&k.e, 1, 0), 0.6531796891081207, 1e-14);
+    k.o.threshold = 0.6531;
     expect(&k, "threshold", 1, WEIR_RULE_THRESHOLD, WEIR_REASON_STRONG); /* best and cheapest by themselves */
-    k.o.threshold = 0.7258;
+    k.o.threshold = 0.6532;
     expect(&k, "threshold", 0, WEIR_RULE_THRESHOLD, WEIR_REASON_WEAK);
     k.o.strong = 2, k.o.weak = 1, k.o.threshold = 0.9;
     expect(&k, "threshold", 1, WEIR_RULE_THRESHOLD, WEIR_REASON_WEAK);
@@ -267,11 +267,11 @@ static void threshold_closed_form(void **state) {
     weir_error err = {0};
     assert_int_equal(weir_policy_decide(&k.o, &k.e, &k.d, &err), WEIR_NODATA);
     /* certain estimates */
-    desk_init(&k, 2, (double[]){0.6, 0.5}, NULL);
+    desk_init(&k, 2, (double[]){1, 0}, NULL);
     k.sd[0] = k.sd[1] = 0;
     k.o.threshold = 1;
     expect(&k, "threshold", 0, WEIR_RULE_THRESHOLD, WEIR_REASON_STRONG);
-    k.q[1] = 0.6; /* equal: a coin's chance */
+    k.q[0] = k.q[1] = 0.6; /* equal: a coin's chance */
     k.o.strong = 0, k.o.weak = 1, k.o.threshold = 0.51;
     expect(&k, "threshold", 1, WEIR_RULE_THRESHOLD, WEIR_REASON_WEAK);
     k.o.threshold = 0.5;
