@@ -137,6 +137,7 @@ void weirp_featurize(const weirp_featurizer *f, weirp_text_scratch *s, const cha
                             .weight = s->weight,
                             .dim = f->options.dim + WEIRP_N_SCALARS,
                             .dense = s->dense,
+                            .explained = s->explained,
                             .scalars = s->scalars,
                             .n_chars = (size_t)(counts.whole[KIND_CHAR] + 0.5),
                             .n_bytes = len,

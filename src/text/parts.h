@@ -138,6 +138,8 @@ struct weirp_text_scratch {
     float *coefficient; /* (n_buckets + 1) weight times the row's scale */
     float *dense;       /* (stride + WEIRP_N_SCALARS) aligned to 64 */
     float scalars[WEIRP_N_SCALARS];
+    float seen, unknown; /* sum of squared term frequencies: of all terms, and of those the corpus lacks */
+    float explained;
 };
 
 weir_status weirp_text_options_fill(weirp_text_options *out, const weirp_text_options *in, weir_error *err);

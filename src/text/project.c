@@ -14,8 +14,10 @@ static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, c
         uint32_t bucket = first + list[i];
         float weight = f->tf[count[bucket]];
         count[bucket] = 0;
+        s->seen += weight * weight;
         if (f->table) {
             weirp_bucket b = f->table[bucket];
+            s->unknown += b.idf > 0 ? 0 : weight * weight;
             weight *= b.idf;
             s->coefficient[n] = weight * b.scale;
             __builtin_prefetch(f->rows + bucket * f->stride);
@@ -33,6 +35,7 @@ static void scale(float *v, size_t n, float by) {
 
 size_t weirp_weigh(const weirp_featurizer *f, weirp_text_scratch *s) {
     const weirp_counter *c = &s->counter;
+    s->seen = s->unknown = 0;
     size_t n_words = take(f, s, 0, c->words, c->n_words, 0);
     size_t n = take(f, s, n_words, c->chars, c->n_chars, (uint32_t)(f->n_buckets / 2)), n_chars = n - n_words;
     float words = weirp_dot(s->weight, s->weight, n_words);
@@ -98,5 +101,8 @@ void weirp_project(const weirp_featurizer *f, weirp_text_scratch *s, size_t n_te
     else
         add_rows(f, s, n_terms, s->dense);
     float square = weirp_dot(s->dense, s->dense, f->options.dim);
+    /* the columns are orthonormal and the weights have norm 1, but for terms that no prompt of the corpus has */
+    float known = s->seen > 0 ? 1 - s->unknown / s->seen : 0;
+    s->explained = f->cold ? 1 : known * (square < 1 ? square : 1);
     scale(s->dense, f->options.dim, square > 0 ? 1.0f / sqrtf(square) : 0);
 }
