@@ -331,6 +331,28 @@ static void map_grows(void **state) {
 
 /* ---- one process, many handles ---- */
 
+static void many_snapshots(void **state) {
+    (void)state;
+    enum { MORE = 1100 }; /* than LMDB's lock file has slots for */
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    weirp_snapshot **all = calloc(MORE, sizeof(weirp_snapshot *));
+    assert_non_null(all);
+    size_t n = 0;
+    weir_status st;
+    while (n < MORE && (st = weirp_snapshot_begin(&all[n], store, &err)) == WEIR_OK) n++;
+    assert_int_equal(st, WEIR_BUSY);
+    assert_true(n > 1000);
+    append_records(store, 0, 3, 11, 900); /* writing goes on */
+    weirp_snapshot_end(all[--n]);
+    err = (weir_error){0};
+    OK(weirp_snapshot_begin(&all[n++], store, &err));
+    assert_int_equal(weirp_snapshot_n_log(all[n - 1]), 3);
+    while (n > 0) weirp_snapshot_end(all[--n]);
+    free(all);
+    weirp_store_close(store);
+}
+
 static void same_file_twice(void **state) {
     (void)state;
     weir_error err = {0};
@@ -433,6 +455,8 @@ static void recreated_while_open(void **state) {
     weirp_snapshot *s;
     OK(weirp_snapshot_begin(&s, old, &err));
     unlink(path);
+    weirp_change lost = append("x", 1);
+    assert_int_equal(weirp_store_commit(old, &lost, 1, NULL), WEIR_IO); /* it would go to a file without a name */
     weirp_store *new = open_store(path, WEIRP_STORE_CREATE);
     append_records(new, 0, 5, 11, 900);
     /* the old writer notices that its name is gone */
@@ -452,10 +476,11 @@ static void recreated_while_open(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(create_put_get),        TEST(missing_is_not_found),        TEST(changes_in_order),
-        TEST(wrong_changes),         TEST(log_in_any_batches),          TEST(single_records_share_pages),
-        TEST(snapshots_stand_still), TEST(long_reader_grows_file),      TEST(map_grows),
-        TEST(same_file_twice),       TEST(compaction_keeps_everything), TEST(recreated_while_open),
+        TEST(create_put_get),        TEST(missing_is_not_found),   TEST(changes_in_order),
+        TEST(wrong_changes),         TEST(log_in_any_batches),     TEST(single_records_share_pages),
+        TEST(snapshots_stand_still), TEST(long_reader_grows_file), TEST(map_grows),
+        TEST(many_snapshots),        TEST(same_file_twice),        TEST(compaction_keeps_everything),
+        TEST(recreated_while_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
