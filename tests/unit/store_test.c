@@ -406,6 +406,31 @@ static void fast_enough(void **state) {
     assert_true(cpu_us < 3000);
 }
 
+/* After a failed write of its meta page LMDB refuses to go on until the file is opened again; that happens by itself.
+ */
+static void opened_again_when_broken(void **state) {
+    (void)state;
+    weir_error err = {0}, refused = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    append_records(store, 0, 5, 11, 900);
+    weirp_snapshot *s;
+    OK(weirp_snapshot_begin(&s, store, &err));
+    store->env->broken = true;
+    weirp_change change = append("x", 1);
+    assert_int_equal(weirp_store_commit(store, &change, 1, &refused), WEIR_IO);
+    expectation e = {0, 11, UINT64_MAX, 900};
+    OK(weirp_snapshot_log(s, 0, expect_record, &e, &err)); /* what is open stays */
+    weirp_snapshot_end(s);
+    append_records(store, 5, 5, 11, 900);
+    assert_false(store->env->broken);
+    OK(weirp_snapshot_begin(&s, store, &err));
+    e.next = 0;
+    OK(weirp_snapshot_log(s, 0, expect_record, &e, &err));
+    assert_int_equal(e.next, 10);
+    weirp_snapshot_end(s);
+    weirp_store_close(store);
+}
+
 /* ---- one process, many handles ---- */
 
 static void many_snapshots(void **state) {
@@ -564,6 +589,7 @@ int main(void) {
         TEST(map_grows),
         TEST(file_stays_in_bounds),
         TEST(fast_enough),
+        TEST(opened_again_when_broken),
         TEST(many_snapshots),
         TEST(same_file_twice),
         TEST(compaction_keeps_everything),
