@@ -14,6 +14,9 @@ extern const weirp_estimator_class weirp_knn_class;
 extern const weirp_estimator_class weirp_kmeans_class;
 extern const weirp_estimator_class weirp_lowrank_class;
 
+/* knn: every search reads all rows. */
+void weirp_knn_probe_all(weirp_estimator *self);
+
 weir_status weirp_ridge_refit(weirp_estimator **out, const weirp_estimator *like, const weirp_sample *sample,
                               weir_error *err);
 weir_status weirp_kmeans_refit(weirp_estimator **out, const weirp_estimator *like, const weirp_sample *sample,

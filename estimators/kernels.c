@@ -1,35 +1,13 @@
-/* kernels.c: inner loops, each compiled once for the baseline and once for AVX2.
- *
- * The bodies are the same source with the same partial sums, so both give the same bits (no contraction: the build
- * says -ffp-contract=off, and "avx2" doesn't turn FMA on). SPDX-License-Identifier: GPL-3.0-or-later */
+/* kernels.c: inner loops, each compiled for several widths of registers (WEIRP_CLONES).
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "estimators/kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-#define WIDE        __attribute__((target("avx2")))
-#define HAVE_WIDE() __builtin_cpu_supports("avx2")
-#else
-#define WIDE
-#define HAVE_WIDE() 0
-#endif
-#define BODY static inline __attribute__((always_inline))
+#include "src/linalg/parallel.h"
 
-/* Defines NAME as a choice between two compilations of NAME_body. */
-#define DISPATCH(NAME, PARAMETERS, ARGUMENTS)                                                                          \
-    WIDE static void NAME##_wide PARAMETERS {                                                                          \
-        NAME##_body ARGUMENTS;                                                                                         \
-    }                                                                                                                  \
-    void weirp_##NAME PARAMETERS {                                                                                     \
-        if (HAVE_WIDE())                                                                                               \
-            NAME##_wide ARGUMENTS;                                                                                     \
-        else                                                                                                           \
-            NAME##_body ARGUMENTS;                                                                                     \
-    }
-
-typedef double vd __attribute__((vector_size(64), aligned(8)));
-typedef float vf __attribute__((vector_size(64), aligned(4)));
+/* Partial sums: as many doubles, or floats, as the widest registers hold. */
 enum { D_LANES = 8, F_LANES = 16 };
 
 void *weirp_aligned(size_t n, size_t size) {
@@ -48,37 +26,100 @@ void *weirp_aligned(size_t n, size_t size) {
         (out) = (sum)[0];                                                                                              \
     } while (0)
 
-BODY void rows_dot_body(const double *a, size_t rows, size_t stride, const double *x, double *y) {
+WEIRP_CLONES void weirp_rows_dot(const double *restrict a, size_t rows, size_t stride, const double *restrict x,
+                                 double *restrict y) {
     for (size_t r = 0; r < rows; r++, a += stride) {
-        vd s = {0};
-        for (size_t j = 0; j < stride; j += D_LANES) s += *(const vd *)(a + j) * *(const vd *)(x + j);
+        double s[D_LANES] = {0};
+        for (size_t j = 0; j < stride; j += D_LANES)
+            for (size_t l = 0; l < D_LANES; l++) s[l] += a[j + l] * x[j + l];
         FOLD(s, D_LANES, y[r]);
     }
 }
-DISPATCH(rows_dot, (const double *a, size_t rows, size_t stride, const double *x, double *y), (a, rows, stride, x, y))
 
-BODY void rows_distance_body(const float *a, size_t rows, size_t stride, const float *x, float *out) {
+WEIRP_CLONES void weirp_rows_distance(const float *restrict a, size_t rows, size_t stride, const float *restrict x,
+                                      float *restrict out) {
     for (size_t r = 0; r < rows; r++, a += stride) {
-        vf s = {0};
-        for (size_t j = 0; j < stride; j += F_LANES) {
-            vf d = *(const vf *)(a + j) - *(const vf *)(x + j);
-            s += d * d;
-        }
+        float s[F_LANES] = {0};
+        for (size_t j = 0; j < stride; j += F_LANES)
+            for (size_t l = 0; l < F_LANES; l++) {
+                float d = a[j + l] - x[j + l];
+                s[l] += d * d;
+            }
         FOLD(s, F_LANES, out[r]);
     }
 }
-DISPATCH(rows_distance, (const float *a, size_t rows, size_t stride, const float *x, float *out),
-         (a, rows, stride, x, out))
 
-BODY void rows_dot_i16_body(const int16_t *a, size_t rows, size_t stride, const int16_t *x, int32_t *out) {
+WEIRP_CLONES void weirp_rows_dot_i8(const int8_t *restrict a, size_t rows, size_t stride, const int16_t *restrict x,
+                                    int32_t *restrict out) {
     for (size_t r = 0; r < rows; r++, a += stride) {
         int32_t s = 0;
-        for (size_t j = 0; j < stride; j++) s += (int32_t)a[j] * (int32_t)x[j];
+        for (size_t j = 0; j < stride; j++) {
+            int16_t wide = a[j]; /* products of 16-bit numbers summed in 32 bits: an instruction of its own */
+            s += (int32_t)wide * (int32_t)x[j];
+        }
         out[r] = s;
     }
 }
-DISPATCH(rows_dot_i16, (const int16_t *a, size_t rows, size_t stride, const int16_t *x, int32_t *out),
-         (a, rows, stride, x, out))
+
+/* Columns j to j + width of a gather. */
+#define GATHER(width)                                                                                                  \
+    do {                                                                                                               \
+        float c[width] = {0}, s[width] = {0}, q[width] = {0};                                                          \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            const float *all = y + row[i] * stride, *v = all + j, weight = all[stride - 2];                            \
+            for (size_t l = 0; l < (width); l++) {                                                                     \
+                float seen = v[l] == v[l] ? weight : 0, value = v[l] == v[l] ? v[l] : 0;                               \
+                c[l] += seen;                                                                                          \
+                s[l] += seen * value;                                                                                  \
+                q[l] += seen * value * value;                                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (size_t l = 0; l < (width); l++) count[j + l] += c[l], sum[j + l] += s[l], square[j + l] += q[l];          \
+        j += (width);                                                                                                  \
+    } while (0)
+
+WEIRP_CLONES void weirp_rows_gather(const float *restrict y, size_t stride, const uint32_t *restrict row, size_t n,
+                                    float *restrict count, float *restrict sum, float *restrict square) {
+    for (size_t j = 0; j < stride;) {
+        if (stride - j >= 16)
+            GATHER(16);
+        else
+            GATHER(8);
+    }
+}
+
+WEIRP_CLONES size_t weirp_first_smallest(const uint32_t *v, size_t n) {
+    uint32_t least = UINT32_MAX;
+    for (size_t i = 0; i < n; i++) least = v[i] < least ? v[i] : least;
+    size_t at = 0;
+    while (v[at] != least) at++;
+    return at;
+}
+
+/* Radix selection: counts numbers by the highest bits in which they differ, keeps the bin that holds the k-th, and goes
+ * on there. Each round takes eight bits off the range, so that there are four at most. */
+uint32_t weirp_kth_smallest(const uint32_t *v, size_t n, size_t k, uint32_t *work) {
+    for (;;) {
+        uint32_t lo = UINT32_MAX, hi = 0, count[256] = {0}, bin = 0;
+        for (size_t i = 0; i < n; i++) {
+            lo = v[i] < lo ? v[i] : lo;
+            hi = v[i] > hi ? v[i] : hi;
+        }
+        if (lo == hi || n == 1) return lo;
+        unsigned shift = 0;
+        while ((hi - lo) >> shift > 255) shift++;
+        for (size_t i = 0; i < n; i++) count[(v[i] - lo) >> shift]++;
+        while (k > count[bin]) k -= count[bin++];
+        if (!shift) return lo + bin;
+        size_t kept = 0;
+        for (size_t i = 0; i < n; i++) {
+            work[kept] = v[i];
+            kept += (v[i] - lo) >> shift == bin;
+        }
+        v = work;
+        n = kept;
+    }
+}
 
 size_t weirp_tri_row(size_t n, size_t i) {
     size_t p = weirp_padded(n), block = i / WEIRP_LANES, in_block = i % WEIRP_LANES;
@@ -99,36 +140,34 @@ void weirp_tri_pack(double *tri, const double *full, size_t n) {
     }
 }
 
-BODY void tri_mul_body(const double *tri, size_t n, const double *x, double *y) {
+WEIRP_CLONES void weirp_tri_mul(const double *restrict tri, size_t n, const double *restrict x, double *restrict y) {
     size_t p = weirp_padded(n);
     memset(y, 0, p * sizeof *y);
     for (size_t i = 0; i < n; i++) {
         size_t first = weirp_tri_first(i);
-        vd s = {0};
-        double xi = x[i], dot;
-        for (size_t j = first; j < p; j += D_LANES) {
-            vd a = *(const vd *)(tri + (j - first));
-            s += a * *(const vd *)(x + j);
-            *(vd *)(y + j) += a * xi;
-        }
+        double s[D_LANES] = {0}, xi = x[i], dot;
+        for (size_t j = first; j < p; j += D_LANES)
+            for (size_t l = 0; l < D_LANES; l++) {
+                double a = tri[j - first + l];
+                s[l] += a * x[j + l];
+                y[j + l] += a * xi;
+            }
         FOLD(s, D_LANES, dot);
         y[i] += dot - tri[i - first] * xi; /* the diagonal was in both */
         tri += p - first;
     }
 }
-DISPATCH(tri_mul, (const double *tri, size_t n, const double *x, double *y), (tri, n, x, y))
 
-BODY void tri_rank1_body(double *tri, size_t n, double scale, const double *u) {
+WEIRP_CLONES void weirp_tri_rank1(double *restrict tri, size_t n, double scale, const double *restrict u) {
     size_t p = weirp_padded(n);
     for (size_t i = 0; i < n; i++) {
         size_t first = weirp_tri_first(i);
         double f = scale * u[i];
-        for (size_t j = first; j < p; j += D_LANES) *(vd *)(tri + (j - first)) += f * *(const vd *)(u + j);
+        for (size_t j = first; j < p; j++) tri[j - first] += f * u[j];
         for (size_t j = first; j < i; j++) tri[j - first] = 0;
         tri += p - first;
     }
 }
-DISPATCH(tri_rank1, (double *tri, size_t n, double scale, const double *u), (tri, n, scale, u))
 
 double weirp_tri_diagonal(const double *tri, size_t n, size_t i) {
     return tri[weirp_tri_row(n, i) + i - weirp_tri_first(i)];
@@ -143,28 +182,17 @@ void weirp_tri_quad_from(float *quad, const double *tri, size_t n) {
     }
 }
 
-BODY void tri_quad_body(const float *quad, size_t n, const float *x, float *out) {
+WEIRP_CLONES float weirp_tri_quad(const float *restrict quad, size_t n, const float *restrict x) {
     size_t p = weirp_padded(n);
-    vf total = {0};
+    float total[F_LANES] = {0}, out;
     for (size_t i = 0; i < n; i++) {
         size_t first = weirp_tri_first(i);
-        vf s = {0};
-        for (size_t j = first; j < p; j += F_LANES) s += *(const vf *)(quad + (j - first)) * *(const vf *)(x + j);
-        total += s * x[i];
+        float s[F_LANES] = {0};
+        for (size_t j = first; j < p; j += F_LANES)
+            for (size_t l = 0; l < F_LANES; l++) s[l] += quad[j - first + l] * x[j + l];
+        for (size_t l = 0; l < F_LANES; l++) total[l] += s[l] * x[i];
         quad += p - first;
     }
-    FOLD(total, F_LANES, *out);
-}
-
-WIDE static void tri_quad_wide(const float *quad, size_t n, const float *x, float *out) {
-    tri_quad_body(quad, n, x, out);
-}
-
-float weirp_tri_quad(const float *quad, size_t n, const float *x) {
-    float out;
-    if (HAVE_WIDE())
-        tri_quad_wide(quad, n, x, &out);
-    else
-        tri_quad_body(quad, n, x, &out);
+    FOLD(total, F_LANES, out);
     return out;
 }

@@ -24,8 +24,19 @@ void weirp_rows_dot(const double *a, size_t rows, size_t stride, const double *x
 /* out[r] = |a[r] - x|^2 for `rows` rows of `stride` floats; stride is padded. */
 void weirp_rows_distance(const float *a, size_t rows, size_t stride, const float *x, float *out);
 
-/* out[r] = a[r] . x in integers; stride is padded. The caller sees to it that |a[r]| |x| < 2^31. */
-void weirp_rows_dot_i16(const int16_t *a, size_t rows, size_t stride, const int16_t *x, int32_t *out);
+/* out[r] = a[r] . x in integers, for entries of at most 127 and at most 65536 of them. */
+void weirp_rows_dot_i8(const int8_t *a, size_t rows, size_t stride, const int16_t *x, int32_t *out);
+
+/* For n rows row[i] of y (stride floats, a multiple of 8; NAN: missing) whose last column but one is their weight w:
+ * adds w, w y and w y^2 of the cells that are there to the columns' sums. */
+void weirp_rows_gather(const float *y, size_t stride, const uint32_t *row, size_t n, float *count, float *sum,
+                       float *square);
+
+/* Where the smallest of n > 0 numbers is, the first of equals. */
+size_t weirp_first_smallest(const uint32_t *v, size_t n);
+
+/* The k-th smallest (from 1) of n numbers, 1 <= k <= n, in linear time. `work`: n numbers. */
+uint32_t weirp_kth_smallest(const uint32_t *v, size_t n, size_t k, uint32_t *work);
 
 /* Symmetric matrices keep the upper triangle: row i holds the columns from i rounded down to WEIRP_LANES up to
  * weirp_padded(n); what is left of the diagonal and what is past n is zero. */

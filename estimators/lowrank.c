@@ -148,11 +148,12 @@ done:
 static void make_factors(lowrank *r, const weirp_ridge_path *t, const basis *b, double alpha) {
     size_t dim = r->d - 1, p = r->p, width = r->width;
     memcpy(r->factor, t->shared.w, dim * sizeof(double));
-    for (size_t k = 0; k + 2 < width; k++) {
+    for (size_t k = 0; k + 2 < width && k < b->n; k++) {
         size_t at = b->n - 1 - k;
-        double value = b->n > k && b->value[at] > 0 ? b->value[at] : 0, *row = r->factor + (k + 1) * p;
-        double scale = value > 1e-12 * b->value[b->n - 1] ? sqrt((double)t->gram.n_rows / value) : 0;
-        for (size_t j = 0; j < dim && scale > 0; j++)
+        double value = b->value[at], *row = r->factor + (k + 1) * p;
+        if (!(value > 0) || !(value > 1e-12 * b->value[b->n - 1])) continue;
+        double scale = sqrt((double)t->gram.n_rows / value);
+        for (size_t j = 0; j < dim; j++)
             for (size_t m = 0; m < b->n; m++) row[j] += scale * b->delta[j * b->n + m] * b->vector[m * b->n + at];
     }
     r->factor[(width - 1) * p + dim] = 1;

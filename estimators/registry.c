@@ -6,6 +6,7 @@
 static const weirp_estimator_class *const classes[] = {
     &weirp_forest_class,
     &weirp_ridge_class,
+    &weirp_knn_class,
     &weirp_kmeans_class,
     &weirp_lowrank_class,
 };

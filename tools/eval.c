@@ -79,8 +79,8 @@ static int write_svg(const arguments *a, const weir_evaluation *evaluation) {
 
 static int report(const arguments *a, const weir_dataset *data, const weir_evaluation *evaluation) {
     weir_error err = {0};
-    if (data->n_malformed) cli_note(COMMAND, "%zu malformed lines left out", data->n_malformed);
-    if (data->n_duplicates) cli_note(COMMAND, "%zu lines with an id that had been seen left out", data->n_duplicates);
+    if (data->n_malformed) cli_note(COMMAND, "malformed lines left out: %zu", data->n_malformed);
+    if (data->n_duplicates) cli_note(COMMAND, "lines left out because their id had been seen: %zu", data->n_duplicates);
     if (cli_speaks(a->json) && cli_speaks(a->svg) &&
         weir_evaluation_print(evaluation, stdout, cli_columns(), &err) != WEIR_OK)
         return cli_fail(COMMAND, &err);
@@ -127,8 +127,8 @@ int weir_cmd_eval(int argc, char **argv) {
         {"strong", 0, CLI_TEXT, &a.strong, "MODEL", "the strong model of APGR and CPT; default: the best one"},
         {"weak", 0, CLI_TEXT, &a.weak, "MODEL",
          "the weak model of APGR and CPT; default: the cheapest one, without costs the worst"},
-        {"bootstrap", 'b', CLI_SIZE, &a.bootstrap, "N", "resamples of the prompts for the intervals; default 200",
-         .lo = 2, .hi = 1000000},
+        {"bootstrap", 'b', CLI_SIZE, &a.bootstrap, "N", "resamples of the prompts for the intervals", .lo = 2,
+         .hi = 1000000},
         {"seed", 0, CLI_SEED, &a.seed, "N", "of the resamples"},
         {"strict", 0, CLI_FLAG, &a.strict, NULL, "stop at the first malformed line"},
         {"json", 0, CLI_TEXT, &a.json, "FILE|-", "write the report as JSON"},

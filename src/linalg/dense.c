@@ -6,13 +6,13 @@
 
 #include "src/base/base.h"
 #include "src/linalg/linalg.h"
+#include "src/linalg/lapack.h"
 #include "src/linalg/parallel.h"
 
-/* LAPACKE's answers in our words: it looks for NaN itself and reports it as a bad argument. */
-static weir_status told(lapack_int info, const char *what, weir_error *err) {
+weir_status weirp_lapack_told(int info, const char *what, weir_error *err) {
     if (!info) return WEIR_OK;
     if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR) return weirp_nomem(err);
-    if (info > 0) return weirp_fail(err, WEIR_NUMERIC, 0, "%s failed at %d", what, (int)info);
+    if (info > 0) return weirp_fail(err, WEIR_NUMERIC, 0, "%s failed at %d", what, info);
     return weirp_fail(err, WEIR_NUMERIC, 0, "%s: the matrix holds a value that is not a number", what);
 }
 
@@ -20,14 +20,15 @@ weir_status weirp_solve_spd(double *a, size_t n, double *b, size_t n_rhs, weir_e
     if (n > INT_MAX || n_rhs > INT_MAX) return weirp_fail(err, WEIR_INVALID, 0, "a linear system of %zu rows", n);
     if (!n || !n_rhs) return WEIR_OK;
     lapack_int size = (lapack_int)n, rhs = (lapack_int)n_rhs;
-    return told(LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', size, rhs, a, size, b, rhs), "Cholesky factorisation", err);
+    return weirp_lapack_told(LAPACKE_dposv(LAPACK_ROW_MAJOR, 'U', size, rhs, a, size, b, rhs), "Cholesky factorisation",
+                             err);
 }
 
 weir_status weirp_eigh(double *a, size_t n, double *w, weir_error *err) {
     if (n > INT_MAX) return weirp_fail(err, WEIR_INVALID, 0, "an eigenproblem of %zu rows", n);
     if (!n) return WEIR_OK;
     lapack_int size = (lapack_int)n;
-    return told(LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', size, a, size, w), "eigendecomposition", err);
+    return weirp_lapack_told(LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', size, a, size, w), "eigendecomposition", err);
 }
 
 /* Sixteen running sums, added up in a fixed order: the compiler may keep them in registers of any width. */

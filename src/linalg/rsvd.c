@@ -9,6 +9,7 @@
 
 #include "src/base/base.h"
 #include "src/linalg/linalg.h"
+#include "src/linalg/lapack.h"
 #include "src/linalg/parallel.h"
 
 void weirp_csr_free(weirp_csr *a) {
@@ -70,23 +71,6 @@ static void multiply(const weirp_csr *a, const float *x, float *y, size_t width,
     weirp_parallel(a->n_rows, 64, n_threads, multiply_range, &p);
 }
 
-static weir_status told(lapack_int info, weir_error *err) {
-    if (!info) return WEIR_OK;
-    if (info == LAPACK_WORK_MEMORY_ERROR || info == LAPACK_TRANSPOSE_MEMORY_ERROR) return weirp_nomem(err);
-    return weirp_fail(err, WEIR_NUMERIC, 0, "singular value decomposition failed (LAPACK says %d)", (int)info);
-}
-
-/* Replaces x (n, width) by an orthonormal basis of its columns. `r` (width, width; may be NULL) takes the triangle. */
-static weir_status orthonormalise(float *x, size_t n, size_t width, float *tau, float *r, weir_error *err) {
-    lapack_int rows = (lapack_int)n, cols = (lapack_int)width;
-    weir_status st = told(LAPACKE_sgeqrf(LAPACK_ROW_MAJOR, rows, cols, x, cols, tau), err);
-    if (st != WEIR_OK) return st;
-    if (r)
-        for (size_t i = 0; i < width; i++)
-            for (size_t j = 0; j < width; j++) r[i * width + j] = j < i ? 0.0f : x[i * width + j];
-    return told(LAPACKE_sorgqr(LAPACK_ROW_MAJOR, rows, cols, cols, x, cols, tau), err);
-}
-
 /* Everything the iteration needs, in one place to free. */
 typedef struct space {
     weirp_csr by_column;
@@ -101,7 +85,6 @@ static void space_free(space *m) {
     weirp_csr_free(&m->by_column);
     free(m->rows);
     free(m->cols);
-    free(m->tau);
     free(m->r);
     free(m->u);
     free(m->vt);
@@ -113,12 +96,11 @@ static weir_status space_new(space *m, const weirp_csr *a, size_t width, weir_er
     if (width > SIZE_MAX / (a->n_cols > a->n_rows ? a->n_cols : a->n_rows)) return weirp_nomem(err);
     m->rows = weirp_array(a->n_rows * width, sizeof(float));
     m->cols = weirp_array(a->n_cols * width, sizeof(float));
-    m->tau = weirp_array(width, sizeof(float));
     m->r = weirp_array(width * width, sizeof(float));
     m->u = weirp_array(width * width, sizeof(float));
     m->vt = weirp_array(width * width, sizeof(float));
     m->s = weirp_array(width, sizeof(float));
-    if (!m->rows || !m->cols || !m->tau || !m->r || !m->u || !m->vt || !m->s) return weirp_nomem(err);
+    if (!m->rows || !m->cols || !m->r || !m->u || !m->vt || !m->s) return weirp_nomem(err);
     return transposed(&m->by_column, a, err);
 }
 
@@ -132,32 +114,44 @@ static void random_signs(float *x, size_t n, uint64_t seed) {
     }
 }
 
-/* Copies the first columns, each with the sign that makes its largest entry positive; zeros past the numerical rank. */
-static void hand_out(const space *m, size_t n_cols, size_t rank, float *v, double *s) {
+/* Gives each column the sign that makes its largest entry positive, and zeros those past the numerical rank. */
+static weir_status hand_out(const space *m, size_t n_cols, size_t rank, float *v, double *s, weir_error *err) {
+    float *top = weirp_array(rank, sizeof *top), *sign = weirp_array(rank, sizeof *sign);
+    if (!top || !sign) {
+        free(top), free(sign);
+        return weirp_nomem(err);
+    }
+    for (size_t i = 0; i < n_cols; i++)
+        for (size_t k = 0; k < rank; k++)
+            if (fabsf(v[i * rank + k]) > fabsf(top[k])) top[k] = v[i * rank + k];
     for (size_t k = 0; k < rank; k++) {
         bool kept = k < m->width && m->s[k] > m->s[0] * (float)m->width * FLT_EPSILON;
         s[k] = kept ? m->s[k] : 0.0;
-        float top = 0;
-        for (size_t i = 0; kept && i < n_cols; i++)
-            if (fabsf(v[i * rank + k]) > fabsf(top)) top = v[i * rank + k];
-        float sign = !kept ? 0.0f : top < 0 ? -1.0f : 1.0f;
-        for (size_t i = 0; i < n_cols; i++) v[i * rank + k] = sign == 0.0f ? 0.0f : v[i * rank + k] * sign;
+        sign[k] = !kept ? 0.0f : top[k] < 0 ? -1.0f : 1.0f;
     }
+    /* adding zero makes a zero of negative sign the usual one */
+    for (size_t i = 0; i < n_cols; i++)
+        for (size_t k = 0; k < rank; k++) v[i * rank + k] = v[i * rank + k] * sign[k] + 0.0f;
+    free(top);
+    free(sign);
+    return WEIR_OK;
 }
 
 /* With cols = a' q orthogonalised as z r, and r = u diag(s) w', the right singular vectors are z u. */
-static weir_status finish(space *m, size_t n_cols, size_t rank, float *v, double *s, weir_error *err) {
+static weir_status finish(space *m, size_t n_cols, size_t rank, unsigned n_threads, float *v, double *s,
+                          weir_error *err) {
     weir_status st;
     size_t width = m->width, kept = rank < width ? rank : width;
     lapack_int l = (lapack_int)width;
-    WEIRP_TRY(orthonormalise(m->cols, n_cols, width, m->tau, m->r, err));
-    WEIRP_TRY(told(LAPACKE_sgesdd(LAPACK_ROW_MAJOR, 'A', l, l, m->r, l, m->s, m->u, l, m->vt, l), err));
+    WEIRP_TRY(weirp_orthonormalise(m->cols, n_cols, width, m->r, n_threads, err));
+    lapack_int info = LAPACKE_sgesdd(LAPACK_ROW_MAJOR, 'A', l, l, m->r, l, m->s, m->u, l, m->vt, l);
+    WEIRP_TRY(weirp_lapack_told(info, "singular value decomposition", err));
     for (size_t k = 0; k < width; k++)
         if (!isfinite(m->s[k])) return weirp_fail(err, WEIR_NUMERIC, 0, "singular values are not finite");
     memset(v, 0, n_cols * rank * sizeof *v);
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)n_cols, (blasint)kept, (blasint)width, 1.0f,
                 m->cols, (blasint)width, m->u, (blasint)width, 0.0f, v, (blasint)rank);
-    hand_out(m, n_cols, rank, v, s);
+    st = hand_out(m, n_cols, rank, v, s, err);
 done:
     return st;
 }
@@ -179,15 +173,15 @@ weir_status weirp_rsvd(const weirp_csr *a, size_t rank, size_t oversampling, siz
     WEIRP_TRY(space_new(&m, a, width, err));
     random_signs(m.cols, a->n_cols * width, seed);
     multiply(a, m.cols, m.rows, width, n_threads);
-    WEIRP_TRY(orthonormalise(m.rows, a->n_rows, width, m.tau, NULL, err));
+    WEIRP_TRY(weirp_orthonormalise(m.rows, a->n_rows, width, NULL, n_threads, err));
     for (size_t i = 0; i < n_iterations; i++) {
         multiply(&m.by_column, m.rows, m.cols, width, n_threads);
-        WEIRP_TRY(orthonormalise(m.cols, a->n_cols, width, m.tau, NULL, err));
+        WEIRP_TRY(weirp_orthonormalise(m.cols, a->n_cols, width, NULL, n_threads, err));
         multiply(a, m.cols, m.rows, width, n_threads);
-        WEIRP_TRY(orthonormalise(m.rows, a->n_rows, width, m.tau, NULL, err));
+        WEIRP_TRY(weirp_orthonormalise(m.rows, a->n_rows, width, NULL, n_threads, err));
     }
     multiply(&m.by_column, m.rows, m.cols, width, n_threads);
-    WEIRP_TRY(finish(&m, a->n_cols, rank, v, s, err));
+    WEIRP_TRY(finish(&m, a->n_cols, rank, n_threads, v, s, err));
 done:
     space_free(&m);
     return st;

@@ -8,7 +8,7 @@
 #include "src/base/base.h"
 #include "src/report/show.h"
 
-enum { MARGIN = 8, LEAST_ROWS = 8, MOST_ROWS = 18 };
+enum { MARGIN = 8, LEAST_ROWS = 8, MOST_ROWS = 18, MOST_COLUMNS = 256 };
 
 /* Colours of the 16 that terminals have: kept apart by brightness too. */
 typedef enum ink { NONE, MODEL, ROUTER, MIXTURE, N_INKS } ink;
@@ -110,9 +110,8 @@ static void put_rows(FILE *out, const canvas *c, bool color) {
 /* The axis below: ticks, then numbers where they have room. */
 static void put_axis(FILE *out, const canvas *c) {
     const weirp_axis *x = &c->frame->x;
-    char *line = weirp_array(c->columns + WEIRP_TICK_TEXT + 1, 1);
-    if (!line) return;
-    memset(line, ' ', c->columns + WEIRP_TICK_TEXT);
+    char line[MOST_COLUMNS + WEIRP_TICK_TEXT + 1];
+    memset(line, ' ', sizeof line);
     fprintf(out, "%*s└", MARGIN - 1, "");
     size_t next = 0, free_from = 0;
     for (size_t i = 0; i < c->columns; i++) {
@@ -127,12 +126,12 @@ static void put_axis(FILE *out, const canvas *c) {
     }
     line[free_from > 0 ? free_from - 1 : 0] = '\0';
     fprintf(out, "\n%*s%s\n", MARGIN, "", line);
-    free(line);
 }
 
 weir_status weirp_plot(const weir_evaluation *e, FILE *out, size_t width, bool color, weir_error *err) {
     const weirp_frame frame = weirp_frame_make(e, (width - MARGIN) / 9, 6, false);
     canvas c = {.columns = width - MARGIN - 1, .frame = &frame};
+    if (c.columns > MOST_COLUMNS) c.columns = MOST_COLUMNS;
     c.rows = c.columns / 5 < LEAST_ROWS ? LEAST_ROWS : c.columns / 5 > MOST_ROWS ? MOST_ROWS : c.columns / 5;
     c.dots = weirp_array(c.rows * c.columns, 1);
     c.ink = weirp_array(c.rows * c.columns, 1);

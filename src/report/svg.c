@@ -6,12 +6,11 @@
 #include <utf8proc.h>
 
 #include "src/base/base.h"
-#include "src/report/labels.h"
-#include "src/report/show.h"
+#include "src/report/chart.h"
 
 enum { WIDTH = 760, LEFT = 66, RIGHT = 742, BOTTOM = 452, HEIGHT = 506, LEGEND_TOP = 62, LEGEND_ROW = 19 };
-/* More models than CROWD: smaller marks, and names only for the FEW that come nearest to the hull. */
-enum { LABEL_COLUMNS = 30, MAX_SERIES = 4, CROWD = 40, FEW = 24 };
+/* More marks than CROWD: smaller ones, and names only for the first FEW. */
+enum { LABEL_COLUMNS = 30, CROWD = 40, FEW = 24 };
 
 static const double LABEL_PX = 11, LEGEND_PX = 12;
 
@@ -32,37 +31,6 @@ static const char style[] =
     ".plugin{stroke:#56b4e9}.minimax{stroke:#e69f00}.zero{stroke:#9aa4af}.oracle{stroke:#2fd0a0}"
     ".mark{fill:#e6edf3;stroke:#0d1117}.leader{stroke:#6e7681}.name{stroke:#0d1117}"
     "}";
-
-typedef struct xy {
-    double x, y;
-} xy;
-
-/* A line of the chart. */
-typedef struct series {
-    const char *class; /* its look */
-    char legend[96];
-    xy *points; /* (n) new; data coordinates */
-    size_t n;
-    double weight; /* how bad it is for a label to lie over it */
-} series;
-
-typedef struct chart {
-    FILE *out;
-    char title[256], subtitle[160], x_label[96], y_label[64];
-    weirp_axis x, y;
-    double top; /* of the plot: below title and legend */
-    series lines[MAX_SERIES];
-    size_t n_lines;
-    const char *note; /* in the upper left corner, or NULL */
-    char note_text[96];
-    const char *mark_legend;
-    /* marks: */
-    size_t n_marks;
-    xy *marks;                       /* (n_marks) new */
-    char **mark_names;               /* (n_marks) new array, borrowed names */
-    char (*short_names)[WEIRP_CELL]; /* (n_marks) new */
-    weirp_label *labels;             /* (n_marks) new */
-} chart;
 
 /* ---- text ---- */
 
@@ -101,17 +69,17 @@ static double text_px(const char *text, double size) {
 
 /* ---- places ---- */
 
-static double px_x(const chart *c, double x) {
+double weirp_chart_x(const weirp_chart *c, double x) {
     return LEFT + (RIGHT - LEFT) * weirp_axis_at(&c->x, x);
 }
 
-static double px_y(const chart *c, double y) {
+static double px_y(const weirp_chart *c, double y) {
     return BOTTOM - (BOTTOM - c->top) * weirp_axis_at(&c->y, y);
 }
 
 /* ---- drawing ---- */
 
-static void put_axes(const chart *c) {
+static void put_axes(const weirp_chart *c) {
     FILE *out = c->out;
     for (size_t t = 0; t < c->y.n_ticks; t++) {
         const double y = px_y(c, c->y.tick[t]);
@@ -120,7 +88,7 @@ static void put_axes(const chart *c) {
                 LEFT - 9, y + 4, c->y.text[t]);
     }
     for (size_t t = 0; t < c->x.n_ticks; t++) {
-        const double x = px_x(c, c->x.tick[t]);
+        const double x = weirp_chart_x(c, c->x.tick[t]);
         fprintf(out, "<path class=\"grid\" d=\"M%.1f %.1fV%d\"/><path class=\"axis\" d=\"M%.1f %dv5\"/>", x, c->top,
                 BOTTOM, x, BOTTOM);
         fprintf(out, "<text class=\"soft\" x=\"%.1f\" y=\"%d\" font-size=\"12\" text-anchor=\"middle\">%s</text>\n", x,
@@ -134,11 +102,11 @@ static void put_axes(const chart *c) {
             (c->top + BOTTOM) / 2, c->y_label);
 }
 
-static void put_line(const chart *c, const series *s) {
+static void put_line(const weirp_chart *c, const weirp_series *s) {
     fprintf(c->out, "<path class=\"line %s\" d=\"", s->class);
     double last_x = -1e9, last_y = -1e9;
     for (size_t i = 0; i < s->n; i++) {
-        const double x = px_x(c, s->points[i].x), y = px_y(c, s->points[i].y);
+        const double x = weirp_chart_x(c, s->points[i].x), y = px_y(c, s->points[i].y);
         if (i > 0 && i + 1 < s->n && hypot(x - last_x, y - last_y) < 0.6) continue;
         fprintf(c->out, "%s%.1f %.1f", i ? "L" : "M", x, y);
         last_x = x, last_y = y;
@@ -148,7 +116,7 @@ static void put_line(const chart *c, const series *s) {
 
 /* Where the legend's entries go: rows of them, as many in a row as fit. Draws where `out` isn't NULL; gives the rows.
  */
-static size_t put_legend(const chart *c, FILE *out) {
+static size_t put_legend(const weirp_chart *c, FILE *out) {
     size_t row = 0;
     double x = LEFT;
     for (size_t i = 0; i <= c->n_lines; i++) {
@@ -184,7 +152,7 @@ static void put_name(FILE *out, const weirp_label *l, const char *name) {
 }
 
 /* Leaders, then names, whose halos may cover leaders, then the marks, which nothing may cover. */
-static void put_marks(const chart *c) {
+static void put_marks(const weirp_chart *c) {
     FILE *out = c->out;
     for (size_t i = 0; i < c->n_marks; i++) {
         const weirp_label *l = &c->labels[i];
@@ -204,13 +172,13 @@ static void put_marks(const chart *c) {
 /* ---- label placement ---- */
 
 /* What labels had better not cover: every line, about every 4 pixels, and what else is there. */
-static size_t line_spots(const chart *c, weirp_spot *spots) {
+static size_t line_spots(const weirp_chart *c, weirp_spot *spots) {
     size_t n = 0;
     for (size_t s = 0; s < c->n_lines; s++) {
-        const series *line = &c->lines[s];
+        const weirp_series *line = &c->lines[s];
         for (size_t i = 1; i < line->n; i++) {
-            const double x0 = px_x(c, line->points[i - 1].x), y0 = px_y(c, line->points[i - 1].y);
-            const double x1 = px_x(c, line->points[i].x), y1 = px_y(c, line->points[i].y);
+            const double x0 = weirp_chart_x(c, line->points[i - 1].x), y0 = px_y(c, line->points[i - 1].y);
+            const double x1 = weirp_chart_x(c, line->points[i].x), y1 = px_y(c, line->points[i].y);
             const size_t steps = (size_t)(hypot(x1 - x0, y1 - y0) / 4) + 1;
             for (size_t k = 0; k < steps; k++, n++)
                 if (spots)
@@ -220,7 +188,7 @@ static size_t line_spots(const chart *c, weirp_spot *spots) {
         }
     }
     for (size_t i = FEW; i < c->n_marks && c->n_marks > CROWD; i++, n++) /* marks without a name */
-        if (spots) spots[n] = (weirp_spot){px_x(c, c->marks[i].x), px_y(c, c->marks[i].y), 60};
+        if (spots) spots[n] = (weirp_spot){weirp_chart_x(c, c->marks[i].x), px_y(c, c->marks[i].y), 60};
     /* the note in the corner */
     for (double x = LEFT; c->note && x < LEFT + 12 + text_px(c->note, LEGEND_PX); x += 6)
         for (double y = c->top; y < c->top + 24; y += 6, n++)
@@ -228,7 +196,7 @@ static size_t line_spots(const chart *c, weirp_spot *spots) {
     return n;
 }
 
-static weir_status place_labels(chart *c, weir_error *err) {
+static weir_status place_labels(weirp_chart *c, weir_error *err) {
     weir_status st = WEIR_OK;
     const size_t n_spots = line_spots(c, NULL);
     weirp_spot *spots = weirp_array(n_spots, sizeof *spots);
@@ -237,7 +205,7 @@ static weir_status place_labels(chart *c, weir_error *err) {
     line_spots(c, spots);
     weirp_short_names(c->mark_names, c->n_marks, LABEL_COLUMNS, c->short_names);
     for (size_t i = 0; i < c->n_marks; i++) {
-        c->labels[i] = (weirp_label){.x = px_x(c, c->marks[i].x),
+        c->labels[i] = (weirp_label){.x = weirp_chart_x(c, c->marks[i].x),
                                      .y = px_y(c, c->marks[i].y),
                                      .width = text_px(c->short_names[i], LABEL_PX),
                                      .height = LABEL_PX * 1.15,
@@ -251,7 +219,7 @@ done:
     return st;
 }
 
-static weir_status put_chart(chart *c, weir_error *err) {
+weir_status weirp_chart_put(weirp_chart *c, weir_error *err) {
     FILE *out = c->out;
     c->top = LEGEND_TOP + (double)put_legend(c, NULL) * LEGEND_ROW + 4;
     const weir_status st = place_labels(c, err);
@@ -281,212 +249,23 @@ static weir_status put_chart(chart *c, weir_error *err) {
     return fflush(out) != 0 || ferror(out) ? weirp_fail(err, WEIR_IO, 0, "the chart can't be written") : WEIR_OK;
 }
 
-static void chart_free(chart *c) {
+void weirp_chart_free(weirp_chart *c) {
     for (size_t s = 0; s < c->n_lines; s++) free(c->lines[s].points);
     free(c->marks), free(c->mark_names), free(c->short_names), free(c->labels);
 }
 
-/* ---- what is drawn: cost and quality ---- */
-
-/* A new line with room for n points; NULL: out of memory. */
-static series *add_series(chart *c, const char *class, double weight, size_t n) {
-    series *s = &c->lines[c->n_lines];
-    *s = (series){.class = class, .weight = weight, .points = weirp_array(n, sizeof *s->points)};
+weirp_series *weirp_chart_line(weirp_chart *c, const char *class, double weight, size_t n) {
+    weirp_series *s = &c->lines[c->n_lines];
+    *s = (weirp_series){.class = class, .weight = weight, .points = weirp_array(n, sizeof *s->points)};
     if (!s->points) return NULL;
     c->n_lines++;
     return s;
 }
 
-static void name_series(series *s, const weir_evaluation *e, weirp_policy_index p) {
-    snprintf(s->legend, sizeof s->legend, "%s, AIQ %.4f", weirp_policy_labels[p], e->figures.policy[p].aiq);
-}
-
-/* Samples of the straight line (in USD) from a to b, which bends on a log axis; without a itself. Counts where `out` is
- * NULL. */
-static size_t sample_line(const chart *c, const weirp_point *a, const weirp_point *b, xy *out) {
-    enum { MOST = 64 };
-    const double length = fabs(px_x(c, b->cost * 1000) - px_x(c, a->cost * 1000)) / 6;
-    const size_t n = length < 2 ? 1 : length > MOST ? MOST : (size_t)length;
-    for (size_t i = 1; i <= n && out; i++) {
-        /* evenly along the axis, where costs allow it */
-        const double t = (double)i / (double)n, r = a->cost > 0 && b->cost > 0 ? b->cost / a->cost : 1;
-        const double share = fabs(r - 1) > 1e-6 ? (pow(r, t) - 1) / (r - 1) : t;
-        out[i - 1] =
-            (xy){1000 * (a->cost + share * (b->cost - a->cost)), a->quality + share * (b->quality - a->quality)};
-    }
-    return n;
-}
-
-/* A policy's points, and between them what drawing lots between two values gives. */
-static weir_status add_curve(chart *c, const weir_evaluation *e, weirp_policy_index p, const char *class, double weight,
-                             weir_error *err) {
-    const weirp_curve *curve = &e->curve[p];
-    size_t n = curve->n_points > 0;
-    for (size_t i = 1; i < curve->n_points; i++) n += sample_line(c, &curve->points[i - 1], &curve->points[i], NULL);
-    series *s = add_series(c, class, weight, n);
-    if (!s) return weirp_nomem(err);
-    if (n > 0) s->points[s->n++] = (xy){curve->points[0].cost * 1000, curve->points[0].quality};
-    for (size_t i = 1; i < curve->n_points; i++)
-        s->n += sample_line(c, &curve->points[i - 1], &curve->points[i], s->points + s->n);
-    name_series(s, e, p);
-    return WEIR_OK;
-}
-
-/* A hull, whose straight lines bend on a log axis: sampled. */
-static weir_status add_hull(chart *c, const weir_evaluation *e, weirp_policy_index p, const char *class, double weight,
-                            weir_error *err) {
-    enum { SAMPLES = 400 };
-    weir_status st = WEIR_OK;
-    const weirp_curve *curve = &e->curve[p];
-    weirp_point *hull = weirp_array(curve->n_points, sizeof *hull);
-    series *s = add_series(c, class, weight, SAMPLES);
-    if (!hull || !s) WEIRP_TRY(weirp_nomem(err));
-    memcpy(hull, curve->points, curve->n_points * sizeof *hull);
-    const size_t h = weirp_hull(hull, curve->n_points);
-    const double from = fmax(hull[0].cost * 1000, c->x.lo), to = fmin(hull[h - 1].cost * 1000, c->x.hi);
-    for (size_t i = 0; i < SAMPLES && to >= from; i++) {
-        const double t = (double)i / (SAMPLES - 1), x = from * pow(to / from, t);
-        const double y = weirp_hull_at(hull, h, fmin(x / 1000, hull[h - 1].cost));
-        if (y >= c->y.lo && y <= c->y.hi) s->points[s->n++] = (xy){x, y};
-    }
-    name_series(s, e, p);
-done:
-    free(hull);
-    return st;
-}
-
-static weir_status add_marks(chart *c, size_t n, weir_error *err) {
+weir_status weirp_chart_marks(weirp_chart *c, size_t n, weir_error *err) {
     c->n_marks = n;
     c->marks = weirp_array(n, sizeof *c->marks);
     c->mark_names = weirp_array(n, sizeof *c->mark_names);
     c->short_names = weirp_array(n, sizeof *c->short_names);
     return c->marks && c->mark_names && c->short_names ? WEIR_OK : weirp_nomem(err);
-}
-
-/* Models in order of importance, so that where room is short the names that matter stay: distance below the hull. */
-static weir_status add_models(chart *c, const weir_evaluation *e, weir_error *err) {
-    const size_t m = e->tables->n_models;
-    weir_status st = WEIR_OK;
-    uint32_t *order = weirp_array(m, sizeof *order);
-    double *height = weirp_array(m, sizeof *height);
-    if (!order || !height) WEIRP_TRY(weirp_nomem(err));
-    WEIRP_TRY(add_marks(c, m, err));
-    for (size_t k = 0; k < m; k++)
-        height[k] = e->models[k].quality - weirp_curve_hull_at(&e->curve[WEIRP_ZERO], e->models[k].cost);
-    size_t n;
-    WEIRP_TRY(weirp_rank(height, height, m, 1, order, &n, err));
-    for (size_t i = 0; i < n; i++) {
-        c->marks[i] = (xy){e->models[order[i]].cost * 1000, e->models[order[i]].quality};
-        c->mark_names[i] = e->tables->names[order[i]];
-    }
-    c->n_marks = n;
-done:
-    free(order), free(height);
-    return st;
-}
-
-static void name_chart(chart *c, const weir_evaluation *e, const char *otherwise) {
-    char n[32];
-    weirp_text_fit(c->title, sizeof c->title, e->title ? e->title : otherwise, 70);
-    weirp_text_count(n, sizeof n, e->tables->n);
-    snprintf(c->subtitle, sizeof c->subtitle, "n = %s prompts, %zu model%s", n, e->tables->n_models,
-             e->tables->n_models == 1 ? "" : "s");
-}
-
-static weir_status draw_costs(chart *c, const weir_evaluation *e, weir_error *err) {
-    weir_status st = WEIR_OK;
-    const weirp_figures *g = &e->figures;
-    const weirp_frame f = weirp_frame_make(e, 9, 8, true);
-    c->x = f.x, c->y = f.y;
-    name_chart(c, e, "Cost and quality of routing");
-    const size_t used = strlen(c->subtitle);
-    snprintf(c->subtitle + used, sizeof c->subtitle - used, "; plug-in over zero router: AIQ %+.4f [%+.4f, %+.4f]",
-             g->policy[WEIRP_PLUGIN].lift, e->lo.policy[WEIRP_PLUGIN].lift, e->hi.policy[WEIRP_PLUGIN].lift);
-    snprintf(c->x_label, sizeof c->x_label, "mean cost, USD per 1,000 prompts (log scale)");
-    snprintf(c->y_label, sizeof c->y_label, "mean quality");
-    c->mark_legend = "single models";
-    WEIRP_TRY(add_curve(c, e, WEIRP_PLUGIN, "plugin", 3, err));
-    WEIRP_TRY(add_curve(c, e, WEIRP_MINIMAX, "minimax", 2, err));
-    WEIRP_TRY(add_hull(c, e, WEIRP_ZERO, "zero", 1, err));
-    if (f.oracle_inside)
-        WEIRP_TRY(add_hull(c, e, WEIRP_ORACLE, "oracle", 2, err));
-    else {
-        snprintf(c->note_text, sizeof c->note_text, "↑ oracle: quality %.4f at USD %.3g, AIQ %.4f",
-                 e->figures.oracle_quality, 1000 * e->figures.oracle_cost, e->figures.policy[WEIRP_ORACLE].aiq);
-        c->note = c->note_text;
-    }
-    WEIRP_TRY(add_models(c, e, err));
-    WEIRP_TRY(put_chart(c, err));
-done:
-    return st;
-}
-
-/* ---- without costs: quality over the share of strong calls ---- */
-
-static weir_status add_ranking(chart *c, const weir_evaluation *e, const double *gap, const char *class, double weight,
-                               const char *legend, weir_error *err) {
-    enum { MOST = 500 };
-    const size_t n = e->tables->n;
-    weir_status st = WEIR_OK;
-    double quality = 0, apgr = NAN;
-    uint32_t *order = weirp_array(n, sizeof *order);
-    series *s = add_series(c, class, weight, MOST + 3);
-    if (!order || !s) WEIRP_TRY(weirp_nomem(err));
-    size_t ranked;
-    WEIRP_TRY(weirp_rank(gap, gap, n, 1, order, &ranked, err));
-    weirp_apgr_ranked(order, ranked, gap, e->q_weak, e->q_strong, NULL, NULL, 0, &apgr, NULL);
-    for (size_t i = 0; i < n; i++) quality += e->q_weak[i] / (double)n;
-    s->points[s->n++] = (xy){0, quality};
-    size_t shown = 0; /* through ties it runs straight: a point only where the gap changes */
-    for (size_t i = 0; i < ranked; i++) {
-        quality += (e->q_strong[order[i]] - e->q_weak[order[i]]) / (double)n;
-        if (i + 1 < ranked && (gap[order[i + 1]] == gap[order[i]] || (i + 1 - shown) * MOST < n)) continue;
-        shown = i + 1;
-        s->points[s->n++] = (xy){(double)shown / (double)n, quality};
-    }
-    snprintf(s->legend, sizeof s->legend, "%s, APGR %.4f", legend, apgr);
-done:
-    free(order);
-    return st;
-}
-
-static weir_status draw_pair(chart *c, const weir_evaluation *e, weir_error *err) {
-    const size_t n = e->tables->n;
-    weir_status st = WEIR_OK;
-    double lo = INFINITY, hi = -INFINITY, *truth = weirp_array(n, sizeof *truth),
-           *equal = weirp_array(n, sizeof *equal);
-    if (!truth || !equal) WEIRP_TRY(weirp_nomem(err));
-    for (size_t i = 0; i < n; i++) truth[i] = e->q_strong[i] - e->q_weak[i];
-    name_chart(c, e, "Quality and strong calls");
-    snprintf(c->x_label, sizeof c->x_label, "share of calls to the strong model");
-    snprintf(c->y_label, sizeof c->y_label, "mean quality");
-    c->mark_legend = "single models";
-    WEIRP_TRY(add_ranking(c, e, e->gap, "plugin", 3, "predicted gap", err));
-    WEIRP_TRY(add_ranking(c, e, equal, "zero", 1, "random", err));
-    WEIRP_TRY(add_ranking(c, e, truth, "oracle", 2, "oracle", err));
-    WEIRP_TRY(add_marks(c, 2, err));
-    c->marks[0] = (xy){0, e->models[e->weak].quality}, c->mark_names[0] = e->tables->names[e->weak];
-    c->marks[1] = (xy){1, e->models[e->strong].quality}, c->mark_names[1] = e->tables->names[e->strong];
-    for (size_t s = 0; s < c->n_lines; s++)
-        for (size_t i = 0; i < c->lines[s].n; i++)
-            lo = fmin(lo, c->lines[s].points[i].y), hi = fmax(hi, c->lines[s].points[i].y);
-    c->x = weirp_axis_linear(0, 1, 11);
-    c->y = weirp_axis_linear(lo, hi, 8);
-    WEIRP_TRY(put_chart(c, err));
-done:
-    free(truth), free(equal);
-    return st;
-}
-
-weir_status weir_evaluation_svg(const weir_evaluation *e, FILE *out, weir_error *err) {
-    chart c = {.out = out};
-    weir_status st;
-    if (e->has_cost)
-        st = draw_costs(&c, e, err);
-    else if (e->strong != (size_t)-1)
-        st = draw_pair(&c, e, err);
-    else
-        return weirp_fail(err, WEIR_NODATA, 0, "no costs, and no strong and weak model: there is nothing to draw");
-    chart_free(&c);
-    return st;
 }

@@ -13,7 +13,8 @@
 #define IMPLIED_PRICE_TOLERANCE 0.02
 #define IMPLIED_PRICE_MIN_ROWS  8
 /* A recorded cost of nothing (a cache, a free tier) still has a logarithm. */
-#define LEAST_COST 1e-9
+#define LEAST_COST    1e-9
+#define LEAST_LATENCY 1e-3 /* ms */
 
 static weirp_log_model *parts(weirp_costs *c, size_t i) {
     weirp_log_model *all[] = {&c->input_tokens, &c->output_tokens, &c->cost, &c->latency};
@@ -131,7 +132,7 @@ static double log_cost(const weirp_costs_input *in, size_t row, size_t at) {
 }
 static double log_latency(const weirp_costs_input *in, size_t row, size_t at) {
     (void)row;
-    return log(fmax(in->data->latency_ms[at], 1e-3));
+    return log(fmax(in->data->latency_ms[at], LEAST_LATENCY));
 }
 
 /* Targets on the log scale, the shape, and what its residuals say. `held_out` (n, n_models) is filled. */
@@ -278,31 +279,27 @@ void weirp_costs_predict(const weirp_costs *c, const weir_pool *pool, const weir
 
 /* ---- learning ---- */
 
-static weir_status update_part(weirp_log_model *m, const weirp_features *x, size_t n, size_t model, double log_y,
-                               void *scratch, double *tmp, weir_error *err) {
-    if (!isfinite(log_y)) return WEIR_OK;
+static void update_part(weirp_log_model *m, const weirp_features *x, size_t n, size_t model, double log_y,
+                        void *scratch, double *tmp) {
+    if (!isfinite(log_y)) return;
     weirp_log_model_predict(m, x, n, scratch, tmp);
-    return weirp_log_model_update(m, x, model, tmp[model], log_y, err);
+    weirp_log_model_update(m, model, tmp[model], log_y);
 }
 
-weir_status weirp_costs_update(weirp_costs *c, weir_pool *pool, const weirp_features *x, size_t model,
-                               const weir_outcome *seen, void *scratch, double *tmp, weir_error *err) {
+void weirp_costs_update(weirp_costs *c, const weir_pool *pool, const weirp_features *x, size_t model,
+                        const weir_outcome *seen, void *scratch, double *tmp) {
     size_t n = pool->n_models;
-    weir_model *m = &pool->models[model];
+    const weir_model *m = &pool->models[model];
     bool priced = !isnan(m->input_usd_per_mtok) && !isnan(m->output_usd_per_mtok);
     if (c->source[model] == WEIRP_COST_NONE && priced && !isnan(seen->output_tokens))
         c->source[model] = WEIRP_COST_TOKENS;
     else if (c->source[model] == WEIRP_COST_NONE && !isnan(seen->cost_usd))
         c->source[model] = WEIRP_COST_DIRECT;
-    weir_status st;
-    double ratio = fmax(seen->input_tokens, 1) / fmax(x->approximate_tokens, 1);
-    WEIRP_TRY(
-        update_part(&c->input_tokens, x, n, model, isnan(seen->input_tokens) ? NAN : log(ratio), scratch, tmp, err));
-    WEIRP_TRY(update_part(&c->output_tokens, x, n, model, log1p(seen->output_tokens), scratch, tmp, err));
-    if (c->source[model] == WEIRP_COST_DIRECT && !isnan(seen->cost_usd))
-        WEIRP_TRY(update_part(&c->cost, x, n, model, log(fmax(seen->cost_usd, LEAST_COST)), scratch, tmp, err));
-    WEIRP_TRY(update_part(&c->latency, x, n, model, isnan(seen->latency_ms) ? NAN : log(fmax(seen->latency_ms, 1e-3)),
-                          scratch, tmp, err));
-done:
-    return st;
+    double ratio = isnan(seen->input_tokens) ? NAN : fmax(seen->input_tokens, 1) / fmax(x->approximate_tokens, 1);
+    double cost = isnan(seen->cost_usd) ? NAN : fmax(seen->cost_usd, LEAST_COST);
+    double latency = isnan(seen->latency_ms) ? NAN : fmax(seen->latency_ms, LEAST_LATENCY);
+    update_part(&c->input_tokens, x, n, model, log(ratio), scratch, tmp);
+    update_part(&c->output_tokens, x, n, model, log1p(seen->output_tokens), scratch, tmp);
+    if (c->source[model] == WEIRP_COST_DIRECT) update_part(&c->cost, x, n, model, log(cost), scratch, tmp);
+    update_part(&c->latency, x, n, model, log(latency), scratch, tmp);
 }

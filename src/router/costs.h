@@ -32,7 +32,7 @@ size_t weirp_costs_scratch(const weirp_costs *c);
 void weirp_costs_predict(const weirp_costs *c, const weir_pool *pool, const weirp_features *x, void *scratch,
                          double *tmp, weir_estimates *out);
 /* Learns from one outcome; fields that are NAN teach nothing. */
-weir_status weirp_costs_update(weirp_costs *c, weir_pool *pool, const weirp_features *x, size_t model,
-                               const weir_outcome *seen, void *scratch, double *tmp, weir_error *err);
+void weirp_costs_update(weirp_costs *c, const weir_pool *pool, const weirp_features *x, size_t model,
+                        const weir_outcome *seen, void *scratch, double *tmp);
 
 #endif

@@ -103,8 +103,7 @@ weir_status weirp_learn(weirp_state *s, weirp_workspace *w, size_t n, const size
     for (size_t i = 0; i < n; i++) {
         if (!isnan(outcomes[i].quality))
             WEIRP_TRY(weirp_quality_update(&s->quality, &w->features, models[i], outcomes[i].quality, err));
-        WEIRP_TRY(
-            weirp_costs_update(&s->costs, s->pool, &w->features, models[i], &outcomes[i], w->scratch, w->tmp, err));
+        weirp_costs_update(&s->costs, s->pool, &w->features, models[i], &outcomes[i], w->scratch, w->tmp);
     }
     s->n_feedbacks++;
     WEIRP_TRY(weirp_workspace_refresh(w, err));

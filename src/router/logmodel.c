@@ -1,4 +1,5 @@
-/* logmodel.c: log y = f(x) + level, with the shape f from an estimator and the level following what comes in.
+/* logmodel.c: log y = f(x) + level, with the shape f from an estimator and the level following what comes in. The shape
+ * stays as fitted until the next training: what drifts in tokens, prices and times is their level.
  *
  * Multiplicative error suits tokens, money and time. The mean is the median times a smearing factor, the mean of
  * exp(residual) (Duan, JASA 78, 1983), so that costs aren't underestimated. SPDX-License-Identifier: GPL-3.0-or-later
@@ -172,8 +173,7 @@ void weirp_log_model_predict(const weirp_log_model *m, const weirp_features *x, 
     }
 }
 
-weir_status weirp_log_model_update(weirp_log_model *m, const weirp_features *x, size_t model, double mu, double log_y,
-                                   weir_error *err) {
+void weirp_log_model_update(weirp_log_model *m, size_t model, double mu, double log_y) {
     double n = fmin(m->level_n[model], LEVEL_MEMORY - 1) + 1;
     if (isnan(mu) || isnan(m->level[model])) {
         m->level[model] = log_y;
@@ -189,7 +189,6 @@ weir_status weirp_log_model_update(weirp_log_model *m, const weirp_features *x, 
         }
     }
     m->level_n[model] = n;
-    return m->shape ? m->shape->class->update(m->shape, x, model, log_y, 1.0, err) : WEIR_OK;
 }
 
 size_t weirp_log_model_scratch(const weirp_log_model *m) {

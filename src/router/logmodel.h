@@ -26,8 +26,7 @@ weir_status weirp_log_model_residuals(weirp_log_model *m, const double *target, 
 void weirp_log_model_predict(const weirp_log_model *m, const weirp_features *x, size_t n_models, void *scratch,
                              double *mu);
 /* One observation of log y, with `mu` what weirp_log_model_predict said. */
-weir_status weirp_log_model_update(weirp_log_model *m, const weirp_features *x, size_t model, double mu, double log_y,
-                                   weir_error *err);
+void weirp_log_model_update(weirp_log_model *m, size_t model, double mu, double log_y);
 size_t weirp_log_model_scratch(const weirp_log_model *m);
 
 #endif

@@ -1,5 +1,4 @@
 /* count.c: how many characters of which kind. SPDX-License-Identifier: GPL-3.0-or-later */
-#include <math.h>
 #include <string.h>
 #include <utf8proc.h>
 
@@ -162,9 +161,18 @@ static const uint64_t ascii[128] = {S,
 
 /* Whole numbers while one piece is read. */
 typedef struct tally {
-    size_t chars, words, newlines, uppers, latins, cjk, others, spaces, digits, punctuation, code, math, questions;
+    size_t n[N_KINDS];
     bool in_word;
 } tally;
+
+static void add_batch(tally *t, uint64_t sums) {
+    static const weirp_kind kinds[N_LANES] = {[LANE_DIGIT] = KIND_DIGIT, [LANE_UPPER] = KIND_UPPER,
+                                              [LANE_LOWER] = KIND_LATIN, [LANE_PUNCTUATION] = KIND_PUNCTUATION,
+                                              [LANE_CODE] = KIND_CODE,   [LANE_MATH] = KIND_MATH,
+                                              [LANE_SPACE] = KIND_SPACE, [LANE_QUESTION] = KIND_QUESTION};
+    for (int lane = 0; lane < N_LANES; lane++) t->n[kinds[lane]] += sums >> (8 * lane) & 255;
+    t->n[KIND_LATIN] += sums >> (8 * LANE_UPPER) & 255;
+}
 
 static size_t count_ascii(tally *t, const unsigned char *p, size_t len) {
     size_t at = 0;
@@ -178,18 +186,11 @@ static size_t count_ascii(tally *t, const unsigned char *p, size_t len) {
             newlines += p[at] == '\n';
             before = visible;
         }
-        t->chars += at - begin;
-        t->words += words;
-        t->newlines += newlines;
+        t->n[KIND_CHAR] += at - begin;
+        t->n[KIND_WORD] += words;
+        t->n[KIND_NEWLINE] += newlines;
         t->in_word = before;
-        t->digits += sums >> (8 * LANE_DIGIT) & 255;
-        t->uppers += sums >> (8 * LANE_UPPER) & 255;
-        t->latins += (sums >> (8 * LANE_LOWER) & 255) + (sums >> (8 * LANE_UPPER) & 255);
-        t->punctuation += sums >> (8 * LANE_PUNCTUATION) & 255;
-        t->code += sums >> (8 * LANE_CODE) & 255;
-        t->math += sums >> (8 * LANE_MATH) & 255;
-        t->spaces += sums >> (8 * LANE_SPACE) & 255;
-        t->questions += sums >> (8 * LANE_QUESTION) & 255;
+        add_batch(t, sums);
     }
     return at;
 }
@@ -210,33 +211,34 @@ static bool is_math(utf8proc_int32_t c) {
 
 static void count_wide(tally *t, utf8proc_int32_t c) {
     bool visible = true;
-    t->chars++;
+    t->n[KIND_CHAR]++;
     if (is_cjk(c)) {
         /* each counts as a word: they stand without spaces */
-        t->cjk++, t->words++, t->in_word = true;
+        t->n[KIND_CJK]++, t->n[KIND_WORD]++, t->in_word = true;
         return;
     }
     switch (utf8proc_category(c)) {
     case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LT: t->uppers++; /* fall through */
+    case UTF8PROC_CATEGORY_LT: t->n[KIND_UPPER]++; /* fall through */
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: is_latin(c) ? t->latins++ : t->others++; break;
+    case UTF8PROC_CATEGORY_LO: t->n[is_latin(c) ? KIND_LATIN : KIND_OTHER]++; break;
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME: t->others++; break;
+    case UTF8PROC_CATEGORY_ME: t->n[KIND_OTHER]++; break;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO: t->digits++; break;
+    case UTF8PROC_CATEGORY_NO: t->n[KIND_DIGIT]++; break;
     case UTF8PROC_CATEGORY_ZS:
     case UTF8PROC_CATEGORY_ZL:
     case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_CC: t->spaces++, visible = false; break;
-    default: t->punctuation++;
+    case UTF8PROC_CATEGORY_CC: t->n[KIND_SPACE]++, visible = false; break;
+    default: t->n[KIND_PUNCTUATION]++;
     }
-    if (is_math(c)) t->math++;
-    if (c == 0xff1f || c == 0x61f || c == 0x37e || c == 0xbf) t->questions++; /* fullwidth, Arabic, Greek, inverted */
-    t->words += visible && !t->in_word;
+    t->n[KIND_MATH] += is_math(c);
+    /* fullwidth, Arabic, Greek, inverted */
+    t->n[KIND_QUESTION] += c == 0xff1f || c == 0x61f || c == 0x37e || c == 0xbf;
+    t->n[KIND_WORD] += visible && !t->in_word;
     t->in_word = visible;
 }
 
@@ -253,32 +255,15 @@ static void count_piece(tally *t, const char *text, size_t len) {
     }
 }
 
-static void add_scaled(weirp_counts *c, const tally *t, double scale) {
-    c->chars += scale * (double)t->chars;
-    c->spaces += scale * (double)t->spaces;
-    c->newlines += scale * (double)t->newlines;
-    c->words += scale * (double)t->words;
-    c->digits += scale * (double)t->digits;
-    c->uppers += scale * (double)t->uppers;
-    c->latins += scale * (double)t->latins;
-    c->punctuation += scale * (double)t->punctuation;
-    c->code += scale * (double)t->code;
-    c->math += scale * (double)t->math;
-    c->questions += scale * (double)t->questions;
-    c->cjk += scale * (double)t->cjk;
-    c->others += scale * (double)t->others;
+static void add_scaled(double out[N_KINDS], const tally *t, double scale) {
+    for (int kind = 0; kind < N_KINDS; kind++) out[kind] += scale * (double)t->n[kind];
 }
 
 /* Beyond the window, at most so much is read: as many slices of this size, evenly spread, stand for the rest. */
 enum { SLICES = 64, SLICE = 1024 };
 
-static void count_middle(weirp_counts *out, const char *text, size_t len) {
+static void sample_middle(double out[N_KINDS], const char *text, size_t len) {
     tally t = {0};
-    if (len <= (size_t)SLICES * SLICE) {
-        count_piece(&t, text, len);
-        add_scaled(out, &t, 1);
-        return;
-    }
     size_t read = 0, step = len / SLICES;
     for (size_t i = 0; i < SLICES; i++) {
         const char *slice = text + i * step;
@@ -289,31 +274,55 @@ static void count_middle(weirp_counts *out, const char *text, size_t len) {
     if (read) add_scaled(out, &t, (double)len / (double)read);
 }
 
+/* Where what follows the last blank line begins; 0: there is none. */
+static size_t after_blank_line(const char *text, size_t len) {
+    const char *newline;
+    for (size_t at = len; at > 0 && (newline = memrchr(text, '\n', at)) != NULL;) {
+        at = (size_t)(newline - text);
+        if (at >= 1 && text[at - 1] == '\n') return at + 1;
+        if (at >= 2 && text[at - 1] == '\r' && text[at - 2] == '\n') return at + 1;
+    }
+    return 0;
+}
+
+/* Characters of the last paragraph, as far as it is within half a window; white space at the end isn't one. */
+static double last_paragraph(const char *prompt, size_t len) {
+    const char *text = len < WEIRP_TEXT_WINDOW / 2 ? prompt : prompt + len - WEIRP_TEXT_WINDOW / 2;
+    size_t end = (size_t)(prompt + len - text), chars = 0;
+    while (end > 0 && (unsigned char)text[end - 1] <= ' ') end--;
+    for (size_t i = after_blank_line(text, end); i < end; i++) chars += ((unsigned char)text[i] & 0xc0) != 0x80;
+    return (double)chars;
+}
+
 void weirp_count_chars(const char *prompt, size_t len, weirp_counts *out) {
-    tally t = {0};
     memset(out, 0, sizeof *out);
-    if (len <= WEIRP_TEXT_WINDOW) {
-        count_piece(&t, prompt, len);
-        add_scaled(out, &t, 1);
-        return;
-    }
-    /* in the order of the text, so that counting in one go and in pieces agree where nothing is sampled */
-    size_t head = weirp_whole_chars(prompt, WEIRP_TEXT_WINDOW / 2), tail = WEIRP_TEXT_WINDOW / 2;
-    tail -= weirp_to_char(prompt + len - tail, tail);
-    count_piece(&t, prompt, head);
-    if (len - head - tail <= (size_t)SLICES * SLICE) {
-        count_piece(&t, prompt + head, len - head);
+    if (!len) return;
+    tally t = {0}, end = {0};
+    size_t tail = len < WEIRP_TEXT_TAIL ? len : WEIRP_TEXT_TAIL, body = len - tail;
+    if (body) body += weirp_to_char(prompt + body, tail), tail = len - body;
+    size_t head = weirp_whole_chars(prompt, WEIRP_TEXT_WINDOW / 2 < body ? WEIRP_TEXT_WINDOW / 2 : body);
+    size_t late = len < WEIRP_TEXT_WINDOW ? head : len - WEIRP_TEXT_WINDOW / 2;
+    late += weirp_to_char(prompt + late, len - late);
+    if (late > head && late - head > (size_t)SLICES * SLICE) {
+        count_piece(&t, prompt, head);
+        sample_middle(out->whole, prompt + head, late - head);
+        count_piece(&t, prompt + late, body - late);
     } else {
-        count_middle(out, prompt + head, len - head - tail);
-        count_piece(&t, prompt + len - tail, tail);
+        count_piece(&t, prompt, body);
     }
-    add_scaled(out, &t, 1);
+    end.in_word = t.in_word;
+    count_piece(&end, prompt + body, tail);
+    add_scaled(out->whole, &t, 1);
+    add_scaled(out->whole, &end, 1);
+    add_scaled(out->tail, &end, 1);
+    out->last_paragraph = last_paragraph(prompt, len);
 }
 
 /* Tokens as byte-pair vocabularies of about 100,000 entries cut them: measured on no vendor's in particular. */
 double weirp_counts_tokens(const weirp_counts *c) {
-    double symbols = c->punctuation * 0.8 + c->newlines * 0.5;
-    return c->latins / 4.2 + c->digits / 3.0 + c->cjk * 1.0 + c->others / 2.5 + symbols;
+    const double *n = c->whole;
+    return n[KIND_LATIN] / 4.2 + n[KIND_DIGIT] / 3.0 + n[KIND_CJK] * 1.0 + n[KIND_OTHER] / 2.5 +
+           n[KIND_PUNCTUATION] * 0.8 + n[KIND_NEWLINE] * 0.5;
 }
 
 double weirp_count_tokens(const char *prompt, size_t len) {

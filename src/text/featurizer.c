@@ -50,10 +50,9 @@ weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_option
 }
 
 weir_status weirp_featurizer_room(weirp_featurizer *f, weir_error *err) {
-    f->idf = weirp_array(f->n_buckets, sizeof *f->idf);
-    f->row_scale = weirp_array(f->n_buckets, sizeof *f->row_scale);
+    f->table = weirp_array(f->n_buckets, sizeof *f->table);
     f->rows = aligned_zeros(f->n_buckets * f->stride);
-    return f->idf && f->row_scale && f->rows ? WEIR_OK : weirp_nomem(err);
+    return f->table && f->rows ? WEIR_OK : weirp_nomem(err);
 }
 
 weir_status weirp_featurizer_cold(weirp_featurizer **out, const weirp_text_options *options, weir_error *err) {
@@ -71,8 +70,7 @@ weir_status weirp_featurizer_cold(weirp_featurizer **out, const weirp_text_optio
 
 void weirp_featurizer_free(weirp_featurizer *f) {
     if (!f) return;
-    free(f->idf);
-    free(f->row_scale);
+    free(f->table);
     free(f->rows);
     free(f);
 }
@@ -90,12 +88,15 @@ weir_status weirp_text_scratch_new(weirp_text_scratch **out, const weirp_featuri
     if (!s) return weirp_nomem(err);
     s->n_buckets = f->n_buckets;
     s->counter.count = aligned_zeros(f->n_buckets);
-    s->counter.seen = aligned_zeros(f->n_buckets / 8);
-    /* one more than can be: a weight is written before it is known to be worth keeping */
+    /* one more than can be: everywhere a term is written before it is known to be worth keeping */
+    s->counter.words = weirp_array(f->n_buckets / 2 + 1, sizeof *s->counter.words);
+    s->counter.chars = weirp_array(f->n_buckets / 2 + 1, sizeof *s->counter.chars);
     s->bucket = weirp_array(f->n_buckets + 1, sizeof *s->bucket);
     s->weight = weirp_array(f->n_buckets + 1, sizeof *s->weight);
+    s->coefficient = weirp_array(f->n_buckets + 1, sizeof *s->coefficient);
     s->dense = aligned_zeros((f->stride + WEIRP_N_SCALARS) * sizeof *s->dense);
-    if (!s->counter.count || !s->counter.seen || !s->bucket || !s->weight || !s->dense) {
+    if (!s->counter.count || !s->counter.words || !s->counter.chars || !s->bucket || !s->weight || !s->coefficient ||
+        !s->dense) {
         weirp_text_scratch_free(s);
         return weirp_nomem(err);
     }
@@ -107,9 +108,11 @@ weir_status weirp_text_scratch_new(weirp_text_scratch **out, const weirp_featuri
 void weirp_text_scratch_free(weirp_text_scratch *s) {
     if (!s) return;
     free(s->counter.count);
-    free(s->counter.seen);
+    free(s->counter.words);
+    free(s->counter.chars);
     free(s->bucket);
     free(s->weight);
+    free(s->coefficient);
     free(s->dense);
     free(s);
 }
@@ -123,8 +126,8 @@ void weirp_featurize(const weirp_featurizer *f, weirp_text_scratch *s, const cha
                      weirp_features *out) {
     weirp_counts counts;
     weirp_count_chars(prompt, len, &counts);
-    weirp_scalars(&counts, s->scalars);
     weirp_count_terms(f, &s->counter, prompt, len);
+    weirp_scalars(&counts, weirp_distinct_share(&s->counter), s->scalars);
     size_t n_terms = weirp_weigh(f, s);
     weirp_project(f, s, n_terms);
     for (size_t i = 0; i < WEIRP_N_SCALARS; i++)
@@ -134,8 +137,9 @@ void weirp_featurize(const weirp_featurizer *f, weirp_text_scratch *s, const cha
                             .weight = s->weight,
                             .dim = f->options.dim + WEIRP_N_SCALARS,
                             .dense = s->dense,
+                            .explained = s->explained,
                             .scalars = s->scalars,
-                            .n_chars = (size_t)(counts.chars + 0.5),
+                            .n_chars = (size_t)(counts.whole[KIND_CHAR] + 0.5),
                             .n_bytes = len,
                             .approximate_tokens = weirp_counts_tokens(&counts)};
 }

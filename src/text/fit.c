@@ -46,24 +46,25 @@ static void corpus_free(corpus *c) {
     free(c->scalars);
 }
 
-/* Counts the buckets of prompts [begin, end) once a prompt. */
+/* One more prompt for each of the listed buckets, whose counters are emptied. */
+static void count_once(const uint32_t *list, size_t n, uint8_t *count, uint32_t *df) {
+    for (size_t i = 0; i < n; i++) {
+        count[list[i]] = 0;
+        df[list[i]]++;
+    }
+}
+
 static void count_prompts(void *context, unsigned worker, size_t begin, size_t end) {
     corpus *c = context;
     weirp_counter *counter = &c->scratch[worker]->counter;
+    size_t half = c->f->n_buckets / 2;
     for (size_t row = begin; row < end; row++) {
         weirp_counts counts;
         weirp_count_chars(c->prompts[row], c->lens[row], &counts);
-        weirp_scalars(&counts, c->scalars + row * WEIRP_N_SCALARS);
         weirp_count_terms(c->f, counter, c->prompts[row], c->lens[row]);
-        for (size_t word = 0; word < c->f->n_buckets / 64; word++) {
-            uint64_t bits = counter->seen[word];
-            counter->seen[word] = 0;
-            for (; bits; bits &= bits - 1) {
-                size_t bucket = word * 64 + (size_t)__builtin_ctzll(bits);
-                counter->count[bucket] = 0;
-                c->df[worker][bucket]++;
-            }
-        }
+        weirp_scalars(&counts, weirp_distinct_share(counter), c->scalars + row * WEIRP_N_SCALARS);
+        count_once(counter->words, counter->n_words, counter->count, c->df[worker]);
+        count_once(counter->chars, counter->n_chars, counter->count + half, c->df[worker] + half);
     }
 }
 
@@ -85,7 +86,7 @@ static weir_status fit_idf(corpus *c, weir_error *err) {
         for (unsigned i = 0; i < c->n_threads; i++) df += c->df[i][bucket];
         /* smoothed as if one more prompt held every term */
         double ratio = (1 + (double)c->n) / (1 + (double)df);
-        c->f->idf[bucket] = df < least ? 0.0f : (float)(1 + weirp_portable_log(ratio));
+        c->f->table[bucket].idf = df < least ? 0.0f : (float)(1 + weirp_portable_log(ratio));
     }
     return WEIR_OK;
 }
@@ -114,7 +115,7 @@ static void store_rows(weirp_featurizer *f, const float *v) {
         float top = 0;
         for (size_t k = 0; k < dim; k++) top = fabsf(row[k]) > top ? fabsf(row[k]) : top;
         if (!(top > 0)) continue;
-        f->row_scale[bucket] = top / 127.0f;
+        f->table[bucket].scale = top / 127.0f;
         for (size_t k = 0; k < dim; k++) f->rows[bucket * f->stride + k] = (int8_t)lrintf(row[k] / top * 127.0f);
     }
 }

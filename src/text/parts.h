@@ -29,7 +29,7 @@ enum {
     MIN_DF = 2,
     MIN_DF_CORPUS = 64,
     SVD_OVERSAMPLING = 16,
-    SVD_ITERATIONS = 2
+    SVD_ITERATIONS = 4
 };
 /* Scalars in `dense`: standardised, clipped to +-SCALAR_CLIP, times SCALAR_DAMPING. */
 #define SCALAR_CLIP    3.0f
@@ -37,9 +37,28 @@ enum {
 
 /* ---- count.c: kinds of characters ---- */
 
-/* How many characters of each kind; fractions where a long prompt was sampled. A character may be of several kinds. */
+/* A character may be of several kinds. Digits to others are told by Unicode's categories and blocks. */
+typedef enum weirp_kind {
+    KIND_CHAR,
+    KIND_SPACE,
+    KIND_NEWLINE,
+    KIND_WORD, /* begins a word: something visible after a space, or an ideograph */
+    KIND_DIGIT,
+    KIND_UPPER,
+    KIND_LATIN,
+    KIND_CJK,
+    KIND_OTHER, /* a letter or mark of another script */
+    KIND_PUNCTUATION,
+    KIND_CODE,
+    KIND_MATH,
+    KIND_QUESTION,
+    N_KINDS
+} weirp_kind;
+
+/* How many characters of each kind; fractions where a long prompt was sampled. */
 typedef struct weirp_counts {
-    double chars, spaces, newlines, words, digits, uppers, latins, punctuation, code, math, questions, cjk, others;
+    double whole[N_KINDS], tail[N_KINDS];
+    double last_paragraph; /* characters after the last blank line, of the tail of the window at most */
 } weirp_counts;
 
 void weirp_count_chars(const char *prompt, size_t len, weirp_counts *out);
@@ -49,7 +68,8 @@ double weirp_counts_tokens(const weirp_counts *c);
 
 /* The natural logarithm of x > 0, built from operations that round the same way on every machine. */
 double weirp_portable_log(double x);
-void weirp_scalars(const weirp_counts *counts, float scalars[WEIRP_N_SCALARS]);
+/* `distinct`: distinct words as a share of all words. */
+void weirp_scalars(const weirp_counts *counts, double distinct, float scalars[WEIRP_N_SCALARS]);
 /* Means and deviations for a featurizer that has seen no corpus. */
 extern const float weirp_usual_mean[WEIRP_N_SCALARS], weirp_usual_sd[WEIRP_N_SCALARS];
 
@@ -76,25 +96,36 @@ size_t weirp_to_char(const char *text, size_t len);
 /* ---- terms.c: prompts to counted buckets ---- */
 
 typedef struct weirp_counter {
-    uint8_t *count;             /* (n_buckets) zero between prompts */
-    uint64_t *seen;             /* (n_buckets / 64) a bit a bucket with a count */
-    uint64_t key[MAX_WORD + 2]; /* odd random numbers: the hash functions */
+    uint8_t *count; /* (n_buckets) zero between prompts */
+    /* (n_buckets / 2 + 1) which buckets have a count, in order of first occurrence, counted from the begin of their
+     * half */
+    uint32_t *words, *chars;
+    size_t n_words, n_chars;     /* how many of them */
+    size_t n_tokens, n_distinct; /* words and symbols; those whose bucket was new */
+    uint64_t key[MAX_WORD + 2];  /* odd random numbers: the hash functions */
 } weirp_counter;
 
 void weirp_counter_keys(weirp_counter *c);
-/* Adds the terms of the prompt's window to the counters. */
+/* Counts the terms of the prompt's window; the counters are empty before. */
 void weirp_count_terms(const weirp_featurizer *f, weirp_counter *c, const char *prompt, size_t len);
+/* Distinct words and symbols as a share of all; 1 where there are none. */
+double weirp_distinct_share(const weirp_counter *c);
 
 /* ---- the featurizer ---- */
+
+/* What is looked up for a bucket together. */
+typedef struct weirp_bucket {
+    float idf;   /* 0: left out */
+    float scale; /* of its row of the projection, which is kept in bytes */
+} weirp_bucket;
 
 struct weirp_featurizer {
     weirp_text_options options; /* none zero */
     bool cold;
     size_t n_buckets, stride; /* stride: bytes a row, a multiple of 64 */
     size_t n_prompts;         /* of the corpus */
-    float *idf;               /* (n_buckets) 0: left out; NULL when cold */
-    float *row_scale;         /* (n_buckets) NULL when cold */
-    int8_t *rows;             /* (n_buckets, stride) the projection, times row_scale; aligned to 64; NULL when cold */
+    weirp_bucket *table;      /* (n_buckets) NULL when cold */
+    int8_t *rows;             /* (n_buckets, stride) the projection; aligned to 64; NULL when cold */
     float scalar_mean[WEIRP_N_SCALARS], scalar_inverse_sd[WEIRP_N_SCALARS];
     float tf[MAX_COUNT + 1]; /* 1 + log(count), and 0 for 0 */
 };
@@ -102,22 +133,25 @@ struct weirp_featurizer {
 struct weirp_text_scratch {
     weirp_counter counter;
     size_t n_buckets;
-    uint32_t *bucket; /* (n_buckets) */
-    float *weight;    /* (n_buckets) */
-    float *dense;     /* (stride + WEIRP_N_SCALARS) aligned to 64 */
+    uint32_t *bucket;   /* (n_buckets + 1) */
+    float *weight;      /* (n_buckets + 1) */
+    float *coefficient; /* (n_buckets + 1) weight times the row's scale */
+    float *dense;       /* (stride + WEIRP_N_SCALARS) aligned to 64 */
     float scalars[WEIRP_N_SCALARS];
+    float seen, unknown; /* sum of squared term frequencies: of all terms, and of those the corpus lacks */
+    float explained;
 };
 
 weir_status weirp_text_options_fill(weirp_text_options *out, const weirp_text_options *in, weir_error *err);
-/* Everything but idf, rows and scales; *out is new. */
+/* Everything but the tables and the scales; *out is new. */
 weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_options *options, weir_error *err);
-/* Room for idf, rows and row scales, all zero. */
+/* Room for the table and the rows, all zero. */
 weir_status weirp_featurizer_room(weirp_featurizer *f, weir_error *err);
 
 /* ---- project.c: counted buckets to features ---- */
 
-/* Takes the counters' buckets in ascending order, weighs them, empties the counters; the number of terms. Words and
- * characters are each L2-normalised and have half of the weight. */
+/* Takes the buckets out of the counters and weighs them; the number of terms. Words and characters are each
+ * L2-normalised and have half of the weight. */
 size_t weirp_weigh(const weirp_featurizer *f, weirp_text_scratch *s);
 /* dense (options.dim): the terms' projection, L2-normalised. Uses dense up to the stride. */
 void weirp_project(const weirp_featurizer *f, weirp_text_scratch *s, size_t n_terms);

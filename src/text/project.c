@@ -5,47 +5,53 @@
 #include "src/linalg/parallel.h"
 #include "src/text/parts.h"
 
-/* Takes buckets [begin, end) out of the counters; the sum of the squared weights in *square. */
-static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, size_t begin, size_t end,
-                   float *square) {
-    float sum = 0;
-    for (size_t word = begin / 64; word < end / 64; word++) {
-        uint64_t bits = s->counter.seen[word];
-        if (!bits) continue;
-        s->counter.seen[word] = 0;
-        do {
-            uint32_t bucket = (uint32_t)(word * 64) + (uint32_t)__builtin_ctzll(bits);
-            bits &= bits - 1;
-            float weight = f->tf[s->counter.count[bucket]];
-            s->counter.count[bucket] = 0;
-            if (f->idf) {
-                weight *= f->idf[bucket];
-                __builtin_prefetch(f->rows + bucket * f->stride);
-            }
-            s->bucket[n] = bucket;
-            s->weight[n] = weight;
-            sum += weight * weight;
-            n += weight > 0;
-        } while (bits);
+/* Appends the listed buckets with their weights before normalisation, and empties their counters. Where the row will be
+ * needed, it is sent for. */
+static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, const uint32_t *list, size_t n_listed,
+                   uint32_t first) {
+    uint8_t *count = s->counter.count;
+    for (size_t i = 0; i < n_listed; i++) {
+        uint32_t bucket = first + list[i];
+        float weight = f->tf[count[bucket]];
+        count[bucket] = 0;
+        s->seen += weight * weight;
+        if (f->table) {
+            weirp_bucket b = f->table[bucket];
+            s->unknown += b.idf > 0 ? 0 : weight * weight;
+            weight *= b.idf;
+            s->coefficient[n] = weight * b.scale;
+            __builtin_prefetch(f->rows + bucket * f->stride);
+        }
+        s->bucket[n] = bucket;
+        s->weight[n] = weight;
+        n += weight > 0;
     }
-    *square = sum;
     return n;
+}
+
+static void scale(float *v, size_t n, float by) {
+    for (size_t i = 0; i < n; i++) v[i] *= by;
 }
 
 size_t weirp_weigh(const weirp_featurizer *f, weirp_text_scratch *s) {
-    float words, chars;
-    size_t n_words = take(f, s, 0, 0, f->n_buckets / 2, &words);
-    size_t n = take(f, s, n_words, f->n_buckets / 2, f->n_buckets, &chars);
+    const weirp_counter *c = &s->counter;
+    s->seen = s->unknown = 0;
+    size_t n_words = take(f, s, 0, c->words, c->n_words, 0);
+    size_t n = take(f, s, n_words, c->chars, c->n_chars, (uint32_t)(f->n_buckets / 2)), n_chars = n - n_words;
+    float words = weirp_dot(s->weight, s->weight, n_words);
+    float chars = weirp_dot(s->weight + n_words, s->weight + n_words, n_chars);
     /* a kind that is missing leaves its half to the other, so that the whole has norm 1 */
     float half = words > 0 && chars > 0 ? 0.5f : 1.0f;
-    float word_scale = words > 0 ? sqrtf(half / words) : 0, char_scale = chars > 0 ? sqrtf(half / chars) : 0;
-    for (size_t i = 0; i < n_words; i++) s->weight[i] *= word_scale;
-    for (size_t i = n_words; i < n; i++) s->weight[i] *= char_scale;
+    float by_words = words > 0 ? sqrtf(half / words) : 0, by_chars = chars > 0 ? sqrtf(half / chars) : 0;
+    scale(s->weight, n_words, by_words);
+    scale(s->weight + n_words, n_chars, by_chars);
+    scale(s->coefficient, n_words, by_words);
+    scale(s->coefficient + n_words, n_chars, by_chars);
     return n;
 }
 
-/* dense += weight * row over all terms, eight rows at a time so that a sum is loaded once for eight; each sum runs over
- * the terms in their order. */
+/* dense = sum of coefficient * row over all terms, eight rows at a time so that a sum is loaded once for eight; each
+ * sum runs over the terms in their order. */
 WEIRP_CLONES static void add_rows(const weirp_featurizer *f, const weirp_text_scratch *s, size_t n,
                                   float *restrict dense) {
     enum { ROWS = 8 };
@@ -55,9 +61,8 @@ WEIRP_CLONES static void add_rows(const weirp_featurizer *f, const weirp_text_sc
         const int8_t *row[ROWS];
         float weight[ROWS];
         for (size_t k = 0; k < ROWS; k++) {
-            uint32_t bucket = s->bucket[i + k < n ? i + k : i];
-            row[k] = f->rows + bucket * stride;
-            weight[k] = i + k < n ? s->weight[i + k] * f->row_scale[bucket] : 0.0f;
+            row[k] = f->rows + s->bucket[i + k < n ? i + k : i] * stride;
+            weight[k] = i + k < n ? s->coefficient[i + k] : 0.0f;
         }
         const int8_t *restrict r0 = row[0], *restrict r1 = row[1], *restrict r2 = row[2], *restrict r3 = row[3];
         const int8_t *restrict r4 = row[4], *restrict r5 = row[5], *restrict r6 = row[6], *restrict r7 = row[7];
@@ -95,8 +100,9 @@ void weirp_project(const weirp_featurizer *f, weirp_text_scratch *s, size_t n_te
         add_signs(f, s, n_terms, s->dense);
     else
         add_rows(f, s, n_terms, s->dense);
-    float square = 0;
-    for (size_t i = 0; i < f->options.dim; i++) square += s->dense[i] * s->dense[i];
-    float scale = square > 0 ? 1.0f / sqrtf(square) : 0;
-    for (size_t i = 0; i < f->options.dim; i++) s->dense[i] *= scale;
+    float square = weirp_dot(s->dense, s->dense, f->options.dim);
+    /* the columns are orthonormal and the weights have norm 1, but for terms that no prompt of the corpus has */
+    float known = s->seen > 0 ? 1 - s->unknown / s->seen : 0;
+    s->explained = f->cold ? 1 : known * (square < 1 ? square : 1);
+    scale(s->dense, f->options.dim, square > 0 ? 1.0f / sqrtf(square) : 0);
 }

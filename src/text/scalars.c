@@ -5,11 +5,10 @@
 
 /* Means and deviations of the scalars over questions, exercises, code and chat of mixed length and language. They only
  * fix the scale that a featurizer without a corpus starts from. */
-const float weirp_usual_mean[WEIRP_N_SCALARS] = {0.1f,  0.0f, -0.1f, 0.02f, 0.03f, 0.05f, 0.01f,
-                                                 0.17f, 0.7f, 0.05f, 0.02f, 0.55f, 0.25f, 0.02f};
-const float weirp_usual_sd[WEIRP_N_SCALARS] = {0.3f,  0.3f, 0.4f, 0.03f, 0.03f, 0.03f, 0.02f,
-                                               0.05f, 0.2f, 0.2f, 0.1f,  0.1f,  0.2f,  0.02f};
-
+const float weirp_usual_mean[WEIRP_N_SCALARS] = {-0.1f, 0.0f,  -0.15f, 0.02f, 0.04f, 0.06f, 0.01f, 0.17f, 0.9f,  0.05f,
+                                                 0.02f, 0.57f, 0.2f,   0.01f, 0.65f, 0.02f, 0.01f, -0.2f, -0.05f};
+const float weirp_usual_sd[WEIRP_N_SCALARS] = {0.3f, 0.3f,  0.35f, 0.035f, 0.03f, 0.04f, 0.025f, 0.04f, 0.2f, 0.2f,
+                                               0.1f, 0.08f, 0.2f,  0.015f, 0.2f,  0.04f, 0.025f, 0.3f,  0.35f};
 /* log x = e log 2 + 2 atanh((m - 1) / (m + 1)) with x = m 2^e, m within sqrt(1/2) and sqrt(2). The C library's own
  * rounds its last bit differently where a fused multiply-add is at hand. */
 double weirp_portable_log(double x) {
@@ -25,24 +24,30 @@ static double share(double part, double whole) {
     return part / (whole < 1 ? 1 : whole);
 }
 
-void weirp_scalars(const weirp_counts *c, float scalars[WEIRP_N_SCALARS]) {
-    double visible = c->chars - c->spaces;
-    double letters = c->latins + c->cjk + c->others;
-    double value[WEIRP_N_SCALARS] = {
-        [WEIRP_SCALAR_log_chars] = (weirp_portable_log(1 + c->chars) - 6) / 4,
-        [WEIRP_SCALAR_log_words] = (weirp_portable_log(1 + c->words) - 4) / 4,
-        [WEIRP_SCALAR_log_lines] = (weirp_portable_log(1 + c->newlines) - 2) / 4,
-        [WEIRP_SCALAR_digit_share] = share(c->digits, c->chars),
-        [WEIRP_SCALAR_upper_share] = share(c->uppers, c->chars),
-        [WEIRP_SCALAR_punctuation_share] = share(c->punctuation, c->chars),
-        [WEIRP_SCALAR_code_share] = share(c->code, c->chars),
-        [WEIRP_SCALAR_space_share] = share(c->spaces, c->chars),
-        [WEIRP_SCALAR_latin_share] = share(c->latins, letters),
-        [WEIRP_SCALAR_cjk_share] = share(c->cjk, letters),
-        [WEIRP_SCALAR_other_script_share] = share(c->others, letters),
-        [WEIRP_SCALAR_mean_word_length] = weirp_portable_log(1 + share(visible, c->words)) / 3,
-        [WEIRP_SCALAR_question_marks] = weirp_portable_log(1 + c->questions) / 3,
-        [WEIRP_SCALAR_math_share] = share(c->math, c->chars),
+void weirp_scalars(const weirp_counts *counts, double distinct, float scalars[WEIRP_N_SCALARS]) {
+    const double *n = counts->whole, *tail = counts->tail;
+    double chars = n[KIND_CHAR], visible = chars - n[KIND_SPACE];
+    double letters = n[KIND_LATIN] + n[KIND_CJK] + n[KIND_OTHER];
+    const double value[WEIRP_N_SCALARS] = {
+        [WEIRP_SCALAR_log_chars] = (weirp_portable_log(1 + chars) - 6) / 4,
+        [WEIRP_SCALAR_log_words] = (weirp_portable_log(1 + n[KIND_WORD]) - 4) / 4,
+        [WEIRP_SCALAR_log_lines] = (weirp_portable_log(1 + n[KIND_NEWLINE]) - 2) / 4,
+        [WEIRP_SCALAR_digit_share] = share(n[KIND_DIGIT], chars),
+        [WEIRP_SCALAR_upper_share] = share(n[KIND_UPPER], chars),
+        [WEIRP_SCALAR_punctuation_share] = share(n[KIND_PUNCTUATION], chars),
+        [WEIRP_SCALAR_code_share] = share(n[KIND_CODE], chars),
+        [WEIRP_SCALAR_space_share] = share(n[KIND_SPACE], chars),
+        [WEIRP_SCALAR_latin_share] = share(n[KIND_LATIN], letters),
+        [WEIRP_SCALAR_cjk_share] = share(n[KIND_CJK], letters),
+        [WEIRP_SCALAR_other_script_share] = share(n[KIND_OTHER], letters),
+        [WEIRP_SCALAR_mean_word_length] = weirp_portable_log(1 + share(visible, n[KIND_WORD])) / 3,
+        [WEIRP_SCALAR_question_marks] = weirp_portable_log(1 + n[KIND_QUESTION]) / 3,
+        [WEIRP_SCALAR_math_share] = share(n[KIND_MATH], chars),
+        [WEIRP_SCALAR_distinct_share] = distinct,
+        [WEIRP_SCALAR_tail_digit_share] = share(tail[KIND_DIGIT], tail[KIND_CHAR]),
+        [WEIRP_SCALAR_tail_code_share] = share(tail[KIND_CODE], tail[KIND_CHAR]),
+        [WEIRP_SCALAR_tail_log_lines] = (weirp_portable_log(1 + tail[KIND_NEWLINE]) - 2) / 4,
+        [WEIRP_SCALAR_log_last_paragraph] = (weirp_portable_log(1 + counts->last_paragraph) - 5) / 4,
     };
     for (int i = 0; i < WEIRP_N_SCALARS; i++) scalars[i] = (float)value[i];
 }

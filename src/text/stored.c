@@ -6,6 +6,7 @@
 #include "src/text/parts.h"
 
 enum { FORMAT = 1 };
+_Static_assert(sizeof(weirp_bucket) == 2 * sizeof(float), "the table is stored as pairs of floats");
 static const char magic[8] = "weirtext";
 
 void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w) {
@@ -22,8 +23,7 @@ void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w) {
     weirp_put_f32s(w, f->scalar_mean, WEIRP_N_SCALARS);
     weirp_put_f32s(w, f->scalar_inverse_sd, WEIRP_N_SCALARS);
     if (f->cold) return;
-    weirp_put_f32s(w, f->idf, f->n_buckets);
-    weirp_put_f32s(w, f->row_scale, f->n_buckets);
+    weirp_put_f32s(w, &f->table->idf, 2 * f->n_buckets);
     weirp_put_u64(w, (uint64_t)f->n_buckets * f->stride);
     weirp_put(w, f->rows, f->n_buckets * f->stride);
 }
@@ -51,7 +51,7 @@ static weir_status get_tables(weirp_featurizer *f, weirp_bytes *r, weir_error *e
     if (need > r->size - r->at) return weirp_fail(err, WEIR_CORRUPT, 0, "the featurizer is cut off");
     weir_status st = weirp_featurizer_room(f, err);
     if (st != WEIR_OK) return st;
-    bool good = get_floats(r, f->idf, f->n_buckets, 0, LARGE) && get_floats(r, f->row_scale, f->n_buckets, 0, LARGE);
+    bool good = get_floats(r, &f->table->idf, 2 * f->n_buckets, 0, LARGE);
     good = good && weirp_get_u64(r) == f->n_buckets * f->stride;
     if (good) weirp_get(r, f->rows, f->n_buckets * f->stride);
     return good && !r->failed ? WEIR_OK : weirp_fail(err, WEIR_CORRUPT, 0, "the featurizer's tables are damaged");

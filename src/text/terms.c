@@ -25,9 +25,7 @@ static const uint8_t in_word[256] = {
     ['6'] = '6', ['7'] = '7', ['8'] = '8', ['9'] = '9', ['_'] = '_'};
 
 typedef struct reader {
-    uint8_t *count;
-    uint64_t *seen;
-    const uint64_t *key;
+    weirp_counter *c;
     unsigned shift; /* of a hash, to half of the buckets */
     uint32_t half;  /* where the buckets of characters begin */
     unsigned char_min, char_max, word_max;
@@ -38,25 +36,31 @@ typedef struct reader {
     uint32_t word[MAX_WORD + 2];
 } reader;
 
-static inline void bump(reader *r, uint32_t bucket) {
-    uint8_t count = r->count[bucket];
-    r->count[bucket] = (uint8_t)(count + (count != MAX_COUNT));
-    r->seen[bucket >> 6] |= UINT64_C(1) << (bucket & 63);
+/* Counts one more of `bucket` and lists it when it is the first; the list's new length. Without a branch, for which
+ * terms are new can't be foreseen. */
+static inline size_t bump(uint8_t *restrict count, uint32_t *restrict list, size_t n, uint32_t bucket) {
+    uint8_t before = count[bucket];
+    list[n] = bucket;
+    count[bucket] = (uint8_t)(before + (before != MAX_COUNT));
+    return n + (before == 0);
 }
 
 static inline void bump_word(reader *r, uint64_t hash) {
-    bump(r, (uint32_t)(hash >> r->shift));
+    r->c->n_words = bump(r->c->count, r->c->words, r->c->n_words, (uint32_t)(hash >> r->shift));
 }
 
 static inline void bump_chars(reader *r, uint64_t hash) {
-    bump(r, r->half + (uint32_t)(hash >> r->shift));
+    r->c->n_chars = bump(r->c->count + r->half, r->c->chars, r->c->n_chars, (uint32_t)(hash >> r->shift));
 }
 
 /* Counts a token and the n-grams that end with it. Only the upper halves of hashes are combined: they are the ones that
  * are random. */
 static inline void token(reader *r, uint64_t hash) {
-    const uint64_t *key = r->key + 1;
+    const uint64_t *key = r->c->key + 1;
+    size_t n_words = r->c->n_words;
     bump_word(r, hash);
+    r->c->n_tokens++;
+    r->c->n_distinct += r->c->n_words - n_words;
     uint64_t sum = (hash >> 32) * key[0];
     for (unsigned i = 0; i < r->n_before; i++) {
         sum += (r->before[i] >> 32) * key[i + 1];
@@ -70,38 +74,50 @@ static inline void token(reader *r, uint64_t hash) {
 
 /* All n-grams of orders lo..hi of text (n), the longer ones from the shorter ones' sums. */
 static inline void grams(reader *r, const uint32_t *text, size_t n, unsigned lo, unsigned hi) {
+    const uint64_t *key = r->c->key;
     for (size_t at = 0; at + lo <= n; at++) {
         uint64_t sum = 0;
-        for (unsigned i = 0; i < lo; i++) sum += text[at + i] * r->key[i];
+        for (unsigned i = 0; i < lo; i++) sum += text[at + i] * key[i];
         bump_chars(r, sum);
         size_t most = n - at < hi ? n - at : hi;
         for (size_t i = lo; i < most; i++) {
-            sum += text[at + i] * r->key[i];
+            sum += text[at + i] * key[i];
             bump_chars(r, sum);
         }
     }
 }
 
-/* The usual orders, with nothing left to decide within the loop. */
-static inline void grams_3_to_5(reader *r, const uint32_t *text, size_t n) {
-    const uint64_t k0 = r->key[0], k1 = r->key[1], k2 = r->key[2], k3 = r->key[3], k4 = r->key[4];
-    size_t at = 0;
+/* The usual orders, with nothing left to decide or to load again within the loop. */
+static inline void grams_3_to_5(reader *r, const uint32_t *restrict text, size_t n) {
+    weirp_counter *c = r->c;
+    const uint64_t k0 = c->key[0], k1 = c->key[1], k2 = c->key[2], k3 = c->key[3], k4 = c->key[4];
+    uint8_t *restrict count = c->count + r->half;
+    uint32_t *restrict list = c->chars;
+    const unsigned shift = r->shift;
+    size_t at = 0, listed = c->n_chars;
     for (; at + 5 <= n; at++) {
         uint64_t sum = text[at] * k0 + text[at + 1] * k1 + text[at + 2] * k2;
-        bump_chars(r, sum);
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
         sum += text[at + 3] * k3;
-        bump_chars(r, sum);
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
         sum += text[at + 4] * k4;
-        bump_chars(r, sum);
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
     }
-    grams(r, text + at, n - at, 3, 4);
+    for (; at + 3 <= n; at++) {
+        uint64_t sum = text[at] * k0 + text[at + 1] * k1 + text[at + 2] * k2;
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+        if (at + 4 > n) break;
+        sum += text[at + 3] * k3;
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+    }
+    c->n_chars = listed;
 }
 
 static inline void end_word(reader *r) {
     if (!r->n) return;
     size_t n = r->n;
-    uint64_t hash = n * r->key[MAX_WORD];
-    for (size_t i = 1; i <= n; i++) hash += r->word[i] * r->key[i - 1];
+    uint64_t hash = n * r->c->key[MAX_WORD];
+    for (size_t i = 1; i <= n; i++) hash += r->word[i] * r->c->key[i - 1];
     token(r, hash);
     r->word[n + 1] = BORDER;
     if (r->char_min == 3 && r->char_max == 5)
@@ -119,11 +135,11 @@ static void append(reader *r, uint32_t c) {
 
 static void ideograph(reader *r, uint32_t c) {
     end_word(r);
-    token(r, c * r->key[0] + r->key[MAX_WORD]);
-    bump_chars(r, c * r->key[1]);
+    token(r, c * r->c->key[0] + r->c->key[MAX_WORD]);
+    bump_chars(r, c * r->c->key[1]);
     if (r->alone[0]) {
-        bump_chars(r, r->alone[0] * r->key[0] + c * r->key[1]);
-        if (r->alone[1]) bump_chars(r, r->alone[1] * r->key[0] + r->alone[0] * r->key[1] + c * r->key[2]);
+        bump_chars(r, r->alone[0] * r->c->key[0] + c * r->c->key[1]);
+        if (r->alone[1]) bump_chars(r, r->alone[1] * r->c->key[0] + r->alone[0] * r->c->key[1] + c * r->c->key[2]);
     }
     r->alone[1] = r->alone[0];
     r->alone[0] = c;
@@ -133,7 +149,7 @@ static void ideograph(reader *r, uint32_t c) {
 static inline void symbol(reader *r, uint32_t c) {
     end_word(r);
     r->alone[0] = 0;
-    token(r, c * r->key[MAX_WORD + 1]);
+    token(r, c * r->c->key[MAX_WORD + 1]);
 }
 
 static size_t wide(reader *r, const unsigned char *at, size_t len) {
@@ -183,9 +199,8 @@ void weirp_counter_keys(weirp_counter *c) {
 
 void weirp_count_terms(const weirp_featurizer *f, weirp_counter *c, const char *prompt, size_t len) {
     const weirp_text_options *o = &f->options;
-    reader r = {.count = c->count,
-                .seen = c->seen,
-                .key = c->key,
+    c->n_words = c->n_chars = c->n_tokens = c->n_distinct = 0;
+    reader r = {.c = c,
                 .shift = 65 - o->bucket_bits,
                 .half = (uint32_t)(f->n_buckets / 2),
                 .char_min = o->char_min,
@@ -200,4 +215,8 @@ void weirp_count_terms(const weirp_featurizer *f, weirp_counter *c, const char *
     size_t skip = weirp_to_char(tail, WEIRP_TEXT_WINDOW / 2);
     read_piece(&r, prompt, weirp_whole_chars(prompt, WEIRP_TEXT_WINDOW / 2));
     read_piece(&r, tail + skip, WEIRP_TEXT_WINDOW / 2 - skip);
+}
+
+double weirp_distinct_share(const weirp_counter *c) {
+    return c->n_tokens ? (double)c->n_distinct / (double)c->n_tokens : 1;
 }

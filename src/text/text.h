@@ -18,7 +18,9 @@
  * (docs/formats.md, "Features"). */
 #define WEIRP_TEXT_WINDOW 16384u
 
-/* Plain counts of a prompt, each scaled to about [-1,1] or [0,1]. X(name). */
+/* Plain counts of a prompt, each scaled to about [-1,1] or [0,1]. The tail is the last WEIRP_TEXT_TAIL bytes, where what
+ * is asked often stands. X(name). */
+#define WEIRP_TEXT_TAIL 500u
 #define WEIRP_SCALAR_TABLE(X)                                                                                          \
     X(log_chars)                                                                                                       \
     X(log_words)                                                                                                       \
@@ -33,7 +35,12 @@
     X(other_script_share)                                                                                              \
     X(mean_word_length)                                                                                                \
     X(question_marks)                                                                                                  \
-    X(math_share)
+    X(math_share)                                                                                                      \
+    X(distinct_share)                                                                                                  \
+    X(tail_digit_share)                                                                                                \
+    X(tail_code_share)                                                                                                 \
+    X(tail_log_lines)                                                                                                  \
+    X(log_last_paragraph)
 
 enum {
 #define WEIRP_SCALAR_ENUM(name) WEIRP_SCALAR_##name,
@@ -52,7 +59,7 @@ typedef struct weirp_text_options {
 
 /* What estimators read. Borrowed from the scratch that made it until its next use. */
 typedef struct weirp_features {
-    size_t n_terms;         /* distinct buckets, ascending */
+    size_t n_terms;         /* distinct buckets: words, then character n-grams, each in order of first occurrence */
     const uint32_t *bucket; /* (n_terms) */
     const float *weight;    /* (n_terms) TF-IDF, L2-normalised */
     size_t dim;             /* of dense: the featurizer's dim + WEIRP_N_SCALARS */

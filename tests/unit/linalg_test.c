@@ -13,6 +13,7 @@
 
 #include "src/base/base.h"
 #include "src/linalg/linalg.h"
+#include "src/linalg/lapack.h"
 #include "src/linalg/parallel.h"
 
 static double normal(uint64_t stream, uint64_t i) {
@@ -140,6 +141,44 @@ static void eigenvectors(void **state) {
     assert_int_equal(weirp_eigh(v, 0, w, NULL), WEIR_OK);
 }
 
+/* ---- orthonormal bases ---- */
+
+static void check_basis(size_t n, size_t width, size_t rank) {
+    float *x = weirp_array(n * width, sizeof *x), *q = weirp_array(n * width, sizeof *q);
+    float *r = weirp_array(width * width, sizeof *r), *again = weirp_array(n * width, sizeof *again);
+    for (size_t i = 0; i < n * width; i++) x[i] = (float)normal(60, i / width * rank + i % width % rank);
+    memcpy(q, x, n * width * sizeof *x);
+    assert_int_equal(weirp_orthonormalise(q, n, width, r, 1, NULL), WEIR_OK);
+    for (size_t i = 0; i < width; i++)
+        for (size_t j = 0; j < width; j++) {
+            double dot = 0;
+            for (size_t k = 0; k < n; k++) dot += (double)q[k * width + i] * q[k * width + j];
+            assert_true(fabs(dot - (i == j)) < 1e-4);
+            assert_true(j >= i || r[i * width + j] == 0);
+        }
+    for (size_t k = 0; k < n; k++)
+        for (size_t j = 0; j < width; j++) {
+            double sum = 0;
+            for (size_t i = 0; i < width; i++) sum += (double)q[k * width + i] * r[i * width + j];
+            assert_true(fabs(sum - x[k * width + j]) < 1e-4);
+        }
+    memcpy(again, x, n * width * sizeof *x);
+    assert_int_equal(weirp_orthonormalise(again, n, width, NULL, 3, NULL), WEIR_OK);
+    assert_memory_equal(again, q, n * width * sizeof *q);
+    x[n * width - 1] = NAN;
+    assert_int_equal(weirp_orthonormalise(x, n, width, NULL, 2, NULL), WEIR_NUMERIC);
+    free(x), free(q), free(r), free(again);
+}
+
+static void bases_are_orthonormal(void **state) {
+    (void)state;
+    check_basis(7, 7, 7);
+    check_basis(1500, 30, 30);  /* one block */
+    check_basis(2048, 30, 30);  /* two */
+    check_basis(2500, 260, 40); /* blocks grow with the width; columns that repeat */
+    check_basis(9999, 17, 17);
+}
+
 /* ---- randomised SVD ---- */
 
 /* A sparse copy of a dense matrix, zeros left out. */
@@ -225,10 +264,10 @@ static void svd_of_nothing(void **state) {
 
 static void svd_ignores_threads(void **state) {
     (void)state;
-    enum { ROWS = 300, COLS = 200, RANK = 5 };
+    enum { ROWS = 300, COLS = 4200, RANK = 5 };
     double *a = weirp_array(ROWS * COLS, sizeof *a), s[2][RANK];
     float *v = weirp_array(2 * COLS * RANK, sizeof *v);
-    make_matrix(a, ROWS, COLS, 30, 0.8);
+    make_matrix(a, ROWS, COLS, 6, 0.8);
     weirp_csr m;
     sparse(&m, a, ROWS, COLS);
     for (unsigned threads = 2; threads <= 5; threads++) {
@@ -289,9 +328,16 @@ static void kmeans_edges(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parallel_visits_once), cmocka_unit_test(inner_loops),        cmocka_unit_test(solves_spd),
-        cmocka_unit_test(eigenvectors),         cmocka_unit_test(svd_is_lapacks),     cmocka_unit_test(svd_of_nothing),
-        cmocka_unit_test(svd_ignores_threads),  cmocka_unit_test(kmeans_finds_blobs), cmocka_unit_test(kmeans_edges),
+        cmocka_unit_test(parallel_visits_once),
+        cmocka_unit_test(inner_loops),
+        cmocka_unit_test(solves_spd),
+        cmocka_unit_test(eigenvectors),
+        cmocka_unit_test(bases_are_orthonormal),
+        cmocka_unit_test(svd_is_lapacks),
+        cmocka_unit_test(svd_of_nothing),
+        cmocka_unit_test(svd_ignores_threads),
+        cmocka_unit_test(kmeans_finds_blobs),
+        cmocka_unit_test(kmeans_edges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

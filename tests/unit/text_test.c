@@ -98,8 +98,8 @@ static weirp_featurizer *made(void) {
     assert_int_equal(weirp_featurizer_new(&f, NULL, NULL), WEIR_OK);
     assert_int_equal(weirp_featurizer_room(f, NULL), WEIR_OK);
     for (size_t i = 0; i < f->n_buckets; i++) {
-        f->idf[i] = (float)(weirp_mix64(i) % 1000) / 128.0f;
-        f->row_scale[i] = (float)(weirp_mix64(~i) % 1000) / 65536.0f;
+        f->table[i].idf = (float)(weirp_mix64(i) % 1000) / 128.0f;
+        f->table[i].scale = (float)(weirp_mix64(~i) % 1000) / 65536.0f;
         for (size_t k = 0; k < f->options.dim; k++)
             f->rows[i * f->stride + k] = (int8_t)((int)(weirp_mix64(i * 1000 + k) % 255) - 127);
     }
@@ -131,12 +131,18 @@ static weirp_features features(const weirp_featurizer *f, weirp_text_scratch *s,
 /* What holds of any features. */
 static void check_sound(const weirp_featurizer *f, const weirp_features *x) {
     double square = 0, dense = 0;
+    size_t half = weirp_featurizer_n_buckets(f) / 2;
+    bool *seen = weirp_array(2 * half, sizeof *seen);
     for (size_t i = 0; i < x->n_terms; i++) {
         assert_true(x->bucket[i] < weirp_featurizer_n_buckets(f));
-        assert_true(!i || x->bucket[i] > x->bucket[i - 1]);
+        assert_false(seen[x->bucket[i]]);
+        seen[x->bucket[i]] = true;
+        /* words come first */
+        assert_true(!i || x->bucket[i] >= half || x->bucket[i - 1] < half);
         assert_true(x->weight[i] > 0);
         square += (double)x->weight[i] * x->weight[i];
     }
+    free(seen);
     assert_true(x->n_terms ? fabs(square - 1) < 1e-4 : square == 0);
     assert_int_equal(x->dim, weirp_featurizer_dim(f));
     for (size_t i = 0; i < x->dim - WEIRP_N_SCALARS; i++) dense += (double)x->dense[i] * x->dense[i];
@@ -153,15 +159,10 @@ static void check_sound(const weirp_featurizer *f, const weirp_features *x) {
 static double similarity(const weirp_featurizer *f, const char *a, const char *b) {
     weirp_text_scratch *s = scratch(f), *t = scratch(f);
     weirp_features x = features(f, s, a), y = features(f, t, b);
-    double sum = 0;
-    for (size_t i = 0, j = 0; i < x.n_terms && j < y.n_terms;) {
-        if (x.bucket[i] == y.bucket[j])
-            sum += x.weight[i++] * y.weight[j++];
-        else if (x.bucket[i] < y.bucket[j])
-            i++;
-        else
-            j++;
-    }
+    double sum = 0, *weight = weirp_array(weirp_featurizer_n_buckets(f), sizeof *weight);
+    for (size_t i = 0; i < x.n_terms; i++) weight[x.bucket[i]] = x.weight[i];
+    for (size_t i = 0; i < y.n_terms; i++) sum += weight[y.bucket[i]] * y.weight[i];
+    free(weight);
     weirp_text_scratch_free(s), weirp_text_scratch_free(t);
     return sum;
 }
@@ -196,10 +197,10 @@ static void idf_by_hand(void **state) {
     const size_t lens[] = {5, 10, 4, 16};
     weirp_featurizer *f = NULL;
     assert_int_equal(weirp_featurizer_fit(&f, texts, lens, 4, NULL, 1, 1, NULL, NULL, NULL), WEIR_OK);
-    assert_true(fabs(f->idf[word_bucket(f, "apple")] - (1 + log(5.0 / 4))) < 1e-6);
-    assert_true(fabs(f->idf[word_bucket(f, "pear")] - (1 + log(5.0 / 3))) < 1e-6);
-    assert_true(fabs(f->idf[word_bucket(f, "plum")] - (1 + log(5.0 / 2))) < 1e-6);
-    assert_true(f->idf[word_bucket(f, "fig")] == 0);
+    assert_true(fabs(f->table[word_bucket(f, "apple")].idf - (1 + log(5.0 / 4))) < 1e-6);
+    assert_true(fabs(f->table[word_bucket(f, "pear")].idf - (1 + log(5.0 / 3))) < 1e-6);
+    assert_true(fabs(f->table[word_bucket(f, "plum")].idf - (1 + log(5.0 / 2))) < 1e-6);
+    assert_true(f->table[word_bucket(f, "fig")].idf == 0);
     /* "apple" twice, "pear", "pear apple", "apple apple": weights in the lower half, of norm sqrt(1/2) */
     weirp_text_scratch *s = scratch(f);
     weirp_features x = features(f, s, "pear apple apple");
@@ -267,7 +268,7 @@ static void projection_by_hand(void **state) {
         double sum[DEFAULT_DIM] = {0}, norm = 0;
         for (size_t k = 0; k < DEFAULT_DIM; k++) {
             for (size_t j = 0; j < x.n_terms; j++)
-                sum[k] += (double)x.weight[j] * f->row_scale[x.bucket[j]] * f->rows[x.bucket[j] * f->stride + k];
+                sum[k] += (double)x.weight[j] * f->table[x.bucket[j]].scale * f->rows[x.bucket[j] * f->stride + k];
             norm += sum[k] * sum[k];
         }
         for (size_t k = 0; k < DEFAULT_DIM; k++)
@@ -297,9 +298,13 @@ static void counts_and_tokens(void **state) {
     weirp_counts c;
     const char *text = "Is 12 < 13?\n¿Sí, é好 ×!";
     weirp_count_chars(text, strlen(text), &c);
-    assert_true(c.chars == 22 && c.digits == 4 && c.newlines == 1 && c.questions == 2 && c.cjk == 1);
-    assert_true(c.uppers == 2 && c.latins == 5 && c.math == 2 && c.code == 1 && c.spaces == 6);
-    assert_true(c.punctuation == 6 && c.others == 0);
+    assert_true(c.whole[KIND_CHAR] == 22 && c.whole[KIND_DIGIT] == 4 && c.whole[KIND_NEWLINE] == 1 &&
+                c.whole[KIND_QUESTION] == 2 && c.whole[KIND_CJK] == 1);
+    assert_true(c.whole[KIND_UPPER] == 2 && c.whole[KIND_LATIN] == 5 && c.whole[KIND_MATH] == 2 &&
+                c.whole[KIND_CODE] == 1 && c.whole[KIND_SPACE] == 6);
+    assert_true(c.whole[KIND_PUNCTUATION] == 6 && c.whole[KIND_OTHER] == 0);
+    assert_memory_equal(c.whole, c.tail, sizeof c.tail);
+    assert_true(c.last_paragraph == 22);
     assert_true(weirp_count_tokens("", 0) == 0);
     double english = weirp_count_tokens(corpus[1], corpus_lens[1]);
     assert_true(english > 10 && english < 20);
@@ -310,6 +315,43 @@ static void counts_and_tokens(void **state) {
         assert_true(tokens >= last);
         last = tokens;
     }
+}
+
+static void tails_and_paragraphs(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double last_paragraph;
+    } cases[] = {{"", 0},         {"one", 3},    {"one\n\ntwo!", 4},        {"one\n\ntwo!\n\n \n", 4},
+                 {"one\ntwo", 7}, {"\n\n\n", 0}, {"a\r\n\r\nb\xc3\xa9", 2}, {"\n\nab", 2},
+                 {"a\n\n\nb", 1}};
+    weirp_counts c;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weirp_count_chars(cases[i].text, strlen(cases[i].text), &c);
+        assert_true(c.last_paragraph == cases[i].last_paragraph);
+    }
+    /* the tail is the last bytes, whatever stands before */
+    char text[3000];
+    memset(text, 'a', sizeof text);
+    for (size_t digits = 0; digits <= sizeof text; digits += 100) {
+        memset(text + sizeof text - digits, '7', digits);
+        weirp_count_chars(text, sizeof text, &c);
+        assert_true(c.whole[KIND_DIGIT] == (double)digits && c.whole[KIND_CHAR] == sizeof text);
+        assert_true(c.tail[KIND_DIGIT] == fmin((double)digits, WEIRP_TEXT_TAIL) &&
+                    c.tail[KIND_CHAR] == WEIRP_TEXT_TAIL);
+        assert_true(c.whole[KIND_WORD] == 1);
+    }
+    float scalars[WEIRP_N_SCALARS];
+    weirp_scalars(&c, 0.25, scalars);
+    assert_true(scalars[WEIRP_SCALAR_tail_digit_share] == 1 && scalars[WEIRP_SCALAR_distinct_share] == 0.25f);
+    assert_true(fabs(scalars[WEIRP_SCALAR_log_chars] - (log(3001) - 6) / 4) < 1e-6);
+    /* "a b a b a b" has two distinct words of six */
+    weirp_featurizer *f = cold();
+    weirp_text_scratch *s = scratch(f);
+    weirp_features x = features(f, s, "a b a b a B");
+    assert_true(fabs(x.scalars[WEIRP_SCALAR_distinct_share] - 2.0 / 6) < 1e-6);
+    weirp_text_scratch_free(s);
+    weirp_featurizer_free(f);
 }
 
 /* ---- invariances ---- */
@@ -363,10 +405,10 @@ static void golden(void **state) {
         size_t text;
         uint64_t cold, made;
     } cases[] = {
-        {0, 0xe6b1c551ef96a045, 0xfbbfbb7354cec1c6},  {1, 0x3288d2a76c386381, 0xfa64115ffe6fed0f},
-        {2, 0x68497ec87d2a6f73, 0x0ff8347c9ada14e0},  {4, 0xdb27a1e9b47c3ae0, 0xad0177bae57c2671},
-        {5, 0xdc0b91397564ec0c, 0x1bb849ccaa4c501a},  {8, 0x3a1ab237980fe749, 0x8ee2f1a7c7af3dc0},
-        {11, 0xb7c398507c1579d1, 0xdf41582ddf511514}, {15, 0x78b4c2a6226b711e, 0xb56e2dcde1e9afbc},
+        {0, 0x5620f843b028c3dd, 0x02522e63addd870c},  {1, 0xf4e5f0362e96f5de, 0xea48da1892210814},
+        {2, 0x8ef4e7894e794bcf, 0x73be154c65160fd3},  {4, 0xf0d056c6c8bbb4f7, 0xc5edeacc3be18ded},
+        {5, 0x7afd4c095bc3a667, 0x9ec9f8b741e502d5},  {8, 0x70232c666d84fd94, 0xbb604c818b300a39},
+        {11, 0x4c6621dbc24aff99, 0x134755e46693b515}, {15, 0x773a66a58531b32b, 0xeeb2179a44d6ba0b},
     };
     weirp_featurizer *c = cold(), *m = made();
     weirp_text_scratch *s = scratch(c);
@@ -572,9 +614,10 @@ static void long_prompts_are_bounded(void **state) {
         weirp_count_chars(text, LEN, &whole);
         weirp_count_chars(text, WEIRP_TEXT_WINDOW, &part);
         double ratio = (double)LEN / WEIRP_TEXT_WINDOW;
-        assert_true(fabs(whole.chars / (part.chars * ratio) - 1) < 0.01);
-        assert_true(fabs((double)x.n_chars - whole.chars) <= 1);
-        assert_true(fabs(whole.words - part.words * ratio) <= 0.02 * whole.words + ratio);
+        assert_true(fabs(whole.whole[KIND_CHAR] / (part.whole[KIND_CHAR] * ratio) - 1) < 0.01);
+        assert_true(fabs((double)x.n_chars - whole.whole[KIND_CHAR]) <= 1);
+        assert_true(fabs(whole.whole[KIND_WORD] - part.whole[KIND_WORD] * ratio) <=
+                    0.02 * whole.whole[KIND_WORD] + ratio);
         assert_true(fabs(x.approximate_tokens / (weirp_count_tokens(text, WEIRP_TEXT_WINDOW) * ratio) - 1) < 0.02);
         free(text);
     }
@@ -593,7 +636,7 @@ static void counting_in_pieces_agrees(void **state) {
         weirp_counts c;
         weirp_count_chars(text, lens[i], &c);
         double allowed = lens[i] <= 81900 ? 3 : 0.01 * (double)exact;
-        assert_true(fabs(c.chars - (double)exact) <= allowed);
+        assert_true(fabs(c.whole[KIND_CHAR] - (double)exact) <= allowed);
         free(text);
     }
 }
@@ -751,6 +794,7 @@ int main(void) {
         cmocka_unit_test(projection_by_hand),
         cmocka_unit_test(projection_separates),
         cmocka_unit_test(counts_and_tokens),
+        cmocka_unit_test(tails_and_paragraphs),
         cmocka_unit_test(same_text_same_terms),
         cmocka_unit_test(every_language_has_terms),
         cmocka_unit_test(golden),
