@@ -26,6 +26,7 @@ static const struct {
 /* A member below this share costs time and changes nothing. */
 #define LEAST_WEIGHT 0.05
 #define GATE_Z       1.0
+#define ONE_SE       1.0
 
 void weirp_selection_clear(weirp_selection *s) {
     for (size_t k = 0; k < s->n_candidates; k++) free(s->candidate[k].held_out);
