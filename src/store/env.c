@@ -374,10 +374,3 @@ weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err) {
     pthread_mutex_unlock(&env->mutex);
     return st;
 }
-
-weir_status weirp_env_reopen(weirp_env *env, weir_error *err) {
-    pthread_mutex_lock(&env->mutex);
-    weir_status st = reopen_locked(env, err);
-    pthread_mutex_unlock(&env->mutex);
-    return st;
-}

@@ -212,8 +212,9 @@ static int follow_growth(int to, uint64_t seed) {
     CHECK(weirp_env_set_map(store->env, file_size(path) + 4096 * 16, &err) == WEIR_OK);
     CHECK(weirp_snapshot_begin(&s, store, &err) == WEIR_OK);
     tell(to, store->env->map_size);
-    sleep_us(300000); /* the writer writes far past our map */
-    while (file_size(path) < 8000000) sleep_us(1000);
+    char go[320];
+    snprintf(go, sizeof go, "%s-go", path);
+    while (access(go, F_OK) != 0) sleep_us(500);            /* the writer writes far past our map */
     CHECK(check_version(s, &version) == 0 && version == 3); /* the old snapshot is as it was */
     /* a new one needs the map to move, which the old one forbids */
     CHECK(weirp_snapshot_begin(&other, store, &err) == WEIR_BUSY && strstr(err.text, "snapshots"));
@@ -241,6 +242,9 @@ static void map_grown_elsewhere(void **state) {
     weirp_change change = put("large", bytes, 9000000);
     assert_true(map < 9000000);
     OK(weirp_store_commit(store, &change, 1, &err));
+    char go[320];
+    snprintf(go, sizeof go, "%s-go", path);
+    spill(go, "", 0);
     expect_exit(pid, from);
     free(bytes);
     weirp_store_close(store);
