@@ -495,8 +495,7 @@ static weir_status ridge_load(weirp_estimator **out, weirp_bytes *b, weir_error 
         r->view_of = weirp_get_u32s(b, n);
         r->turn = (size_t)weirp_get_u64(b);
         if (!r->squares) b->failed = b->out_of_memory = true;
-        ok = !b->failed && r->alpha > 0 && r->variance >= 0 && weirp_all_finite(r->sigma2, n) &&
-             load_views(r, b);
+        ok = !b->failed && r->alpha > 0 && r->variance >= 0 && weirp_all_finite(r->sigma2, n) && load_views(r, b);
     }
     if (!ok || !weirp_get_tail(b, begin)) {
         weirp_damaged(b, "ridge", err);
