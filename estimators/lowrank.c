@@ -96,6 +96,7 @@ static void basis_free(basis *b) {
     free(b->delta);
     free(b->vector);
     free(b->value);
+    memset(b, 0, sizeof *b); /* who asked for it frees it, too */
 }
 
 /* The models with most outcomes, at most MAX_BASIS. */
@@ -344,7 +345,6 @@ static weir_status lowrank_fit_predict(const weirp_sample *train, const weirp_sa
             WEIRP_TRY(weirp_ridge_path_predict(&t, test, theta, predicted + (a * N_RANKS + k) * test->n * models, err));
         }
         basis_free(&b);
-        memset(&b, 0, sizeof b);
     }
 done:
     basis_free(&b);

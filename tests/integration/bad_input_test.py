@@ -316,7 +316,7 @@ class Stores(Case):
             print("SKIPPED: no mounts of our own here:", probe.stderr.decode().strip(), file=sys.stderr)
             self.skipTest("no mounts of our own")
         script = """set -e
-            mount -t tmpfs -o size=16m tmpfs "$1"; cp "$2" "$1/s.mdb"
+            mount -t tmpfs -o size=16m tmpfs "$1"; cp "$2" "$1/s.mdb"; "$3" store check "$1/s.mdb" >/dev/null
             head -c 20M /dev/zero >"$1/filler" 2>/dev/null || true
             for i in 1 2 3; do "$3" learn --store "$1/s.mdb" --data "$4" --group-commit 1 && exit 90 || test $? = 1; done
             "$3" train --store "$1/s.mdb" --data "$4" --estimator ridge && exit 91 || test $? = 1
