@@ -395,7 +395,7 @@ static void count_out_of_bag(const work *w, lane *l, const tree *t, float *value
 }
 
 static bool grow_one(work *w, lane *l, size_t index) {
-    tree local, *t = w->tree ? &w->tree[index] : &local;
+    tree local = {0}, *t = w->tree ? &w->tree[index] : &local;
     bool ok = tree_grow(t, w->g, weirp_random_u64(w->g->s->seed, 0xf0, index));
     if (ok && w->out_of_bag) {
         float *value = weirp_array(t->n_nodes * w->g->s->n_models, sizeof *value);

@@ -96,7 +96,7 @@ static void basis_free(basis *b) {
     free(b->delta);
     free(b->vector);
     free(b->value);
-    memset(b, 0, sizeof *b);
+    memset(b, 0, sizeof *b); /* who asked for it frees it, too */
 }
 
 /* The models with most outcomes, at most MAX_BASIS. */

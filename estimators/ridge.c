@@ -454,6 +454,7 @@ static bool load_views(ridge *r, weirp_bytes *b) {
         v.quad = b->failed ? NULL : weirp_aligned(weirp_tri_size(r->d), sizeof(float));
         if (!v.quad || !weirp_reserve((void **)&r->views, &r->view_capacity, r->n_views + 1, sizeof v)) {
             view_free(&v);
+            b->out_of_memory |= !b->failed;
             b->failed = true;
             break;
         }
@@ -493,8 +494,8 @@ static weir_status ridge_load(weirp_estimator **out, weirp_bytes *b, weir_error 
         r->squares = weirp_array(n, sizeof(double));
         r->view_of = weirp_get_u32s(b, n);
         r->turn = (size_t)weirp_get_u64(b);
-        ok = !b->failed && r->squares && r->alpha > 0 && r->variance >= 0 && weirp_all_finite(r->sigma2, n) &&
-             load_views(r, b);
+        if (!r->squares) b->failed = b->out_of_memory = true;
+        ok = !b->failed && r->alpha > 0 && r->variance >= 0 && weirp_all_finite(r->sigma2, n) && load_views(r, b);
     }
     if (!ok || !weirp_get_tail(b, begin)) {
         weirp_damaged(b, "ridge", err);

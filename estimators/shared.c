@@ -181,7 +181,7 @@ double *weirp_get_aligned(weirp_bytes *r, size_t n) {
         if (out)
             memcpy(out, plain, n * sizeof *out);
         else
-            r->failed = true;
+            r->failed = r->out_of_memory = true;
     }
     free(plain);
     return out;
@@ -199,7 +199,7 @@ bool weirp_shared_load(weirp_shared *h, weirp_bytes *r, size_t dim, size_t n_mod
     h->w = weirp_get_aligned(r, p);
     h->sum = weirp_get_aligned(r, n_models * p);
     if (!r->failed && !(h->alpha > 0 && h->cells > 0 && h->variance >= 0)) r->failed = true;
-    if (!r->failed && !(h->quad = weirp_aligned(size, sizeof(float)))) r->failed = true;
+    if (!r->failed && !(h->quad = weirp_aligned(size, sizeof(float)))) r->failed = r->out_of_memory = true;
     if (!r->failed) weirp_tri_quad_from(h->quad, h->inverse, dim);
     return !r->failed;
 }

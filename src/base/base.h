@@ -74,7 +74,8 @@ void weirp_writer_free(weirp_writer *w);
 typedef struct weirp_bytes {
     const uint8_t *data;
     size_t size, at;
-    bool failed; /* ran past the end, a length that didn't fit, or out of memory */
+    bool failed;        /* ran past the end, a length that didn't fit, or out of memory */
+    bool out_of_memory; /* failed for want of memory: nothing is wrong with the bytes */
 } weirp_bytes;
 
 void weirp_get(weirp_bytes *r, void *bytes, size_t n); /* zeros once failed */

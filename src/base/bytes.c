@@ -98,7 +98,7 @@ static void *get_array(weirp_bytes *r, size_t n, size_t size) {
     }
     void *v = weirp_array(n, size);
     if (!v) {
-        r->failed = true;
+        r->failed = r->out_of_memory = true;
         return NULL;
     }
     weirp_get(r, v, n * size);
@@ -112,7 +112,7 @@ char *weirp_get_text(weirp_bytes *r) {
         return NULL;
     }
     char *text = weirp_strndup((const char *)r->data + r->at, (size_t)n);
-    if (!text) r->failed = true;
+    if (!text) r->failed = r->out_of_memory = true;
     r->at += (size_t)n;
     return text;
 }

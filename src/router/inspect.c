@@ -46,9 +46,12 @@ static json_t *sections_json(weirp_snapshot *snapshot) {
     json_t *sections = json_object();
     const char *name;
     size_t size;
-    for (size_t i = 0; weirp_snapshot_section(snapshot, i, &name, &size, NULL) == WEIR_OK; i++)
-        json_object_set_new(sections, name, json_integer((json_int_t)size));
-    return sections;
+    weir_status st;
+    for (size_t i = 0; (st = weirp_snapshot_section(snapshot, i, &name, &size, NULL)) == WEIR_OK; i++)
+        if (json_object_set_new(sections, name, json_integer((json_int_t)size))) break;
+    if (st == WEIR_END) return sections;
+    json_decref(sections);
+    return NULL;
 }
 
 /* ---- info and check ---- */
@@ -105,11 +108,19 @@ static weir_status check_record(void *user, uint64_t number, const uint8_t *data
     return WEIR_OK;
 }
 
+static weir_status check_json(size_t n_sections, size_t n_models, uint64_t n_feedbacks, char **json, weir_error *err) {
+    if (!json) return WEIR_OK;
+    json_t *o = json_pack("{s:b, s:I, s:I, s:I}", "sound", 1, "n_sections", (json_int_t)n_sections, "n_models",
+                          (json_int_t)n_models, "n_feedbacks", (json_int_t)n_feedbacks);
+    return dump(o, !o, json, err);
+}
+
 weir_status weir_store_check(const char *path, char **json, weir_error *err) {
     size_t n_sections = 0;
     uint64_t n_log = 0, n_decoded = 0;
     weir_status st = weirp_store_verify(path, &n_sections, &n_log, err);
     if (st != WEIR_OK) return st;
+    if (!n_sections && !n_log) return check_json(0, 0, 0, json, err); /* made, and nothing put in yet */
     view v;
     st = view_open(&v, path, err);
     if (st != WEIR_OK) return st;
@@ -120,10 +131,7 @@ weir_status weir_store_check(const char *path, char **json, weir_error *err) {
         st = weirp_fail(err, WEIR_CORRUPT, 0, "%s: the log says %llu records and holds %llu", path,
                         (unsigned long long)n_feedbacks, (unsigned long long)n_decoded);
     view_close(&v);
-    if (st != WEIR_OK || !json) return st;
-    json_t *o = json_pack("{s:b, s:I, s:I, s:I}", "sound", 1, "n_sections", (json_int_t)n_sections, "n_models",
-                          (json_int_t)n_models, "n_feedbacks", (json_int_t)n_feedbacks);
-    return dump(o, !o, json, err);
+    return st == WEIR_OK ? check_json(n_sections, n_models, n_feedbacks, json, err) : st;
 }
 
 weir_status weir_store_compact(const char *path, const char *target, weir_error *err) {
@@ -138,7 +146,8 @@ typedef struct export_to {
 } export_to;
 
 static weir_status write_line(FILE *out, json_t *o, weir_error *err) {
-    int failed = !o || json_dumpf(o, out, JSON_COMPACT | JSON_REAL_PRECISION(17)) || fputc('\n', out) == EOF;
+    if (!o) return weirp_nomem(err);
+    int failed = json_dumpf(o, out, JSON_COMPACT | JSON_REAL_PRECISION(17)) || fputc('\n', out) == EOF;
     json_decref(o);
     return failed ? weirp_fail(err, WEIR_IO, 0, "the export can't be written") : WEIR_OK;
 }

@@ -69,7 +69,9 @@ weir_status weirp_log_decode(weirp_log_record *record, const uint8_t *data, size
         }
     }
     if (r.failed || !record->outcome_model || !record->outcome) {
+        bool out_of_memory = r.out_of_memory || (!r.failed && record->n_outcomes <= record->n_models);
         weirp_log_record_free(record);
+        if (out_of_memory) return weirp_nomem(err);
         return weirp_fail(err, WEIR_CORRUPT, 0, "a log record is damaged");
     }
     return WEIR_OK;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "src/price/price.h"
 #include "src/router/learn.h"
@@ -32,26 +31,26 @@ struct weir_learner {
     size_t n_drifts, drift_capacity;
     weir_drift *drift;
     bool out_of_memory; /* a drift alarm could not be kept */
+    bool broken;        /* the pool was caught half-grown: what is here must never become a checkpoint */
 };
 
 /* ---- opening ---- */
 
-static weir_status create(weir_learner *l, const char *path, weir_error *err) {
+static weir_status begin(weir_learner *l, weir_error *err) {
     weir_pool empty = {0};
-    weir_status st;
-    WEIRP_TRY(weirp_store_open(&l->store, path, WEIRP_STORE_CREATE, err));
-    WEIRP_TRY(weirp_state_cold(&l->state, l->options.pool ? l->options.pool : &empty, err));
-    WEIRP_TRY(weirp_state_commit(l->state, l->store, NULL, 0, err));
-done:
-    return st;
+    weir_status st = weirp_state_cold(&l->state, l->options.pool ? l->options.pool : &empty, err);
+    return st == WEIR_OK ? weirp_state_commit(l->state, l->store, NULL, 0, err) : st;
 }
 
 static weir_status load(weir_learner *l, weir_error *err) {
     weirp_snapshot *snapshot = NULL;
     weir_status st = weirp_snapshot_begin(&snapshot, l->store, err);
-    if (st == WEIR_OK) st = weirp_state_load(&l->state, snapshot, err);
+    if (st != WEIR_OK) return st;
+    /* whoever made it may have been killed before there was anything to put in */
+    bool empty = weirp_snapshot_version(snapshot) == 0;
+    if (!empty || !l->options.create) st = weirp_state_load(&l->state, snapshot, err);
     weirp_snapshot_end(snapshot);
-    return st;
+    return empty && st == WEIR_OK ? begin(l, err) : st;
 }
 
 weir_status weir_learner_open(weir_learner **out, const char *path, const weir_learn_options *options,
@@ -61,12 +60,9 @@ weir_status weir_learner_open(weir_learner **out, const char *path, const weir_l
     weir_status st;
     if (options) l->options = *options;
     if (!l->options.group_commit) l->options.group_commit = DEFAULT_GROUP;
-    if (l->options.create && access(path, F_OK) != 0) {
-        WEIRP_TRY(create(l, path, err));
-    } else {
-        WEIRP_TRY(weirp_store_open(&l->store, path, WEIRP_STORE_WRITE, err));
-        WEIRP_TRY(load(l, err));
-    }
+    weirp_store_mode mode = l->options.create ? WEIRP_STORE_CREATE : WEIRP_STORE_WRITE;
+    WEIRP_TRY(weirp_store_open(&l->store, path, mode, err));
+    WEIRP_TRY(load(l, err));
     WEIRP_TRY(weirp_workspace_init(&l->workspace, l->state, err));
 done:
     if (st != WEIR_OK) {
@@ -89,14 +85,25 @@ const char *weir_learner_model(const weir_learner *learner, size_t index) {
     return index < weir_learner_n_models(learner) ? learner->state->pool->models[index].name : NULL;
 }
 
+/* Once memory has run out in the middle of a change, estimators may disagree on how many models there are. */
+static weir_status usable(const weir_learner *l, weir_error *err) {
+    if (!l->broken) return WEIR_OK;
+    return weirp_fail(err, WEIR_NOMEM, 0, "memory ran out while a model was added: close and open the store again");
+}
+
 weir_status weir_learner_model_index(weir_learner *learner, const char *name, size_t *index, weir_error *err) {
     *index = weir_pool_find(learner->state->pool, name);
     if (*index != (size_t)-1) return WEIR_OK;
     weir_model model = {(char *)name, NAN, NAN, 0, INFINITY, INFINITY};
     weirp_workspace grown;
-    weir_status st = weirp_state_add_model(learner->state, &model, err);
-    if (st == WEIR_OK) st = weirp_workspace_init(&grown, learner->state, err);
+    weir_status st = usable(learner, err);
     if (st != WEIR_OK) return st;
+    st = weirp_state_add_model(learner->state, &model, err);
+    if (st == WEIR_OK) st = weirp_workspace_init(&grown, learner->state, err);
+    if (st != WEIR_OK) {
+        learner->broken = st == WEIR_NOMEM;
+        return st;
+    }
     weirp_workspace_clear(&learner->workspace);
     learner->workspace = grown;
     learner->decided = false;
@@ -111,9 +118,11 @@ weir_status weir_learner_decide(weir_learner *learner, const char *prompt, size_
                                 const weir_policy_options *options, const weir_decision **out,
                                 const weir_estimates **estimates, weir_error *err) {
     weirp_workspace *w = &learner->workspace;
-    weirp_workspace_estimate(w, prompt, prompt_len);
     learner->decided = false;
-    weir_status st = weirp_workspace_decide(w, options, err);
+    weir_status st = usable(learner, err);
+    if (st != WEIR_OK) return st;
+    weirp_workspace_estimate(w, prompt, prompt_len);
+    st = weirp_workspace_decide(w, options, err);
     if (st != WEIR_OK) return st;
     learner->decided = true;
     *out = &w->decision;
@@ -199,8 +208,9 @@ static weir_status commit(weir_learner *l, bool checkpoint, weir_error *err) {
 
 weir_status weir_learner_commit(weir_learner *learner, weir_error *err) {
     const weirp_state *s = learner->state;
-    bool checkpoint =
-        learner->checkpoint_due || s->n_logged + learner->pending.n >= s->checkpoint_log + CHECKPOINT_EVERY;
+    if (learner->broken && learner->checkpoint_due) return usable(learner, err); /* the log alone can't tell */
+    bool due = learner->checkpoint_due || s->n_logged + learner->pending.n >= s->checkpoint_log + CHECKPOINT_EVERY;
+    bool checkpoint = due && !learner->broken;
     if (!checkpoint && !learner->pending.n) return WEIR_OK;
     return commit(learner, checkpoint, err);
 }
@@ -218,7 +228,11 @@ weir_status weir_learner_close(weir_learner *learner, weir_error *err) {
     if (!learner) return WEIR_OK;
     bool changed =
         learner->checkpoint_due || learner->pending.n || learner->state->checkpoint_log != learner->state->n_logged;
-    weir_status st = changed ? commit(learner, true, err) : WEIR_OK;
+    weir_status st = WEIR_OK;
+    if (learner->broken)
+        st = learner->pending.n ? weir_learner_commit(learner, err) : WEIR_OK;
+    else if (changed)
+        st = commit(learner, true, err);
     for (size_t i = 0; i < learner->pending.n; i++) weirp_writer_free(&learner->pending.record[i]);
     free(learner->pending.record);
     free(learner->drift);

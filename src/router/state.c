@@ -188,26 +188,35 @@ static weir_status load_intervals(weirp_intervals *v, size_t n_models, weirp_byt
     return r->failed ? weirp_fail(err, WEIR_CORRUPT, 0, "section \"intervals\" is damaged") : WEIR_OK;
 }
 
+/* A loader that ran out of memory says that its section is damaged, for it has read less than there should be. */
+static weir_status blame(weir_status st, const weirp_bytes *r, weir_error *err) {
+    if (st != WEIR_CORRUPT || !r->out_of_memory) return st;
+    if (err) *err = (weir_error){0};
+    return weirp_nomem(err);
+}
+
 static weir_status load_sections(weirp_state *s, weirp_snapshot *snapshot, weir_error *err) {
     weirp_bytes r;
     size_t n = 0;
     weir_status st;
+    if (!weirp_snapshot_version(snapshot))
+        return weirp_fail(err, WEIR_NOTFOUND, 0, "the store holds nothing yet: train it, or let it learn");
     WEIRP_TRY(read_section(snapshot, "meta", &r, err));
-    WEIRP_TRY(load_meta(s, &n, &r, err));
+    WEIRP_TRY(blame(load_meta(s, &n, &r, err), &r, err));
     WEIRP_TRY(read_section(snapshot, "pool", &r, err));
-    WEIRP_TRY(weirp_pool_read(&s->pool, &r, err));
+    WEIRP_TRY(blame(weirp_pool_read(&s->pool, &r, err), &r, err));
     if (s->pool->n_models != n)
         return weirp_fail(err, WEIR_CORRUPT, 0, "section \"pool\" has another number of models");
     WEIRP_TRY(read_section(snapshot, "featurizer", &r, err));
-    WEIRP_TRY(weirp_featurizer_load(&s->featurizer, &r, err));
+    WEIRP_TRY(blame(weirp_featurizer_load(&s->featurizer, &r, err), &r, err));
     WEIRP_TRY(read_section(snapshot, "quality", &r, err));
-    WEIRP_TRY(weirp_quality_load(&s->quality, n, &r, err));
+    WEIRP_TRY(blame(weirp_quality_load(&s->quality, n, &r, err), &r, err));
     WEIRP_TRY(read_section(snapshot, "costs", &r, err));
-    WEIRP_TRY(weirp_costs_load(&s->costs, n, &r, err));
+    WEIRP_TRY(blame(weirp_costs_load(&s->costs, n, &r, err), &r, err));
     WEIRP_TRY(read_section(snapshot, "intervals", &r, err));
-    WEIRP_TRY(load_intervals(&s->intervals, n, &r, err));
+    WEIRP_TRY(blame(load_intervals(&s->intervals, n, &r, err), &r, err));
     WEIRP_TRY(read_section(snapshot, "adaptive", &r, err));
-    WEIRP_TRY(weirp_adaptive_load(&s->adaptive, &r, err));
+    WEIRP_TRY(blame(weirp_adaptive_load(&s->adaptive, &r, err), &r, err));
     if (weirp_adaptive_n_models(s->adaptive) != n)
         return weirp_fail(err, WEIR_CORRUPT, 0, "section \"adaptive\" has another number of models");
 done:

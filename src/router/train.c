@@ -343,6 +343,13 @@ const char *weir_estimator_name(size_t index) {
     return class ? class->name : NULL;
 }
 
+/* Takes away a store that was made for a training that then failed: it holds nothing. Called while it is held. */
+static void discard(const char *path) {
+    char lock[4096];
+    unlink(path);
+    if (snprintf(lock, sizeof lock, "%s-lock", path) < (int)sizeof lock) unlink(lock);
+}
+
 weir_status weir_train(const char *path, const weir_dataset *data, const weir_train_options *options,
                        weir_train_report *report_out, weir_error *err) {
     static const weir_train_options defaults = {0};
@@ -353,6 +360,7 @@ weir_status weir_train(const char *path, const weir_dataset *data, const weir_tr
     t.n_threads = t.options->n_threads ? t.options->n_threads : cores > 0 ? (unsigned)cores : 1;
     t.seed = t.options->seed;
     uint64_t start = weirp_monotonic_ns();
+    bool fresh = access(path, F_OK) != 0;
     weirp_store *store = NULL;
     weir_status st;
     if (!known_estimator(name)) return weirp_fail(err, WEIR_INVALID, 0, "no estimator is called \"%s\"", name);
@@ -373,6 +381,7 @@ weir_status weir_train(const char *path, const weir_dataset *data, const weir_tr
     if (report_out) *report_out = r;
 done:
     training_clear(&t);
+    if (st != WEIR_OK && store && fresh) discard(path);
     weirp_store_close(store);
     return st;
 }

@@ -1,0 +1,443 @@
+/* Memory that runs out: every allocation that the library makes is refused once, and deciding makes none.
+ *
+ * The linker hands the library's own calls to the wrappers below (tests/CMakeLists.txt); those of the libraries under
+ * it go where they always went. A first run notes the stack of each allocation; a sweep then refuses the first and the
+ * last allocation of every distinct stack, and as many between as time allows, one a run. Leaks are the sanitizer
+ * builds' to find. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/store_helpers.h"
+
+#include <errno.h>
+#include <execinfo.h>
+#include <math.h>
+#include <stdatomic.h>
+#include <xxhash.h>
+
+#include "weir/weir.h"
+
+/* ---- the wrappers ---- */
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+char *__wrap_strdup(const char *text);
+
+#define NEVER     SIZE_MAX
+#define MAX_SITES 16384
+
+static struct {
+    atomic_bool counting;
+    atomic_size_t n;       /* allocations since counting began */
+    atomic_size_t refused; /* how many of them were refused */
+    size_t refuse;         /* the one to refuse */
+    bool noting;           /* stacks, too; one thread only */
+    void *refused_at[9];   /* its stack */
+    int refused_depth;
+    size_t n_sites;
+    uint64_t site[MAX_SITES];                 /* a stack's hash */
+    size_t first[MAX_SITES], last[MAX_SITES]; /* its allocations */
+} watch;
+
+static void note_site(size_t index) {
+    void *frame[9];
+    int n = backtrace(frame, 9);
+    uint64_t hash = XXH3_64bits(frame, (size_t)n * sizeof *frame);
+    size_t at = 0;
+    while (at < watch.n_sites && watch.site[at] != hash) at++;
+    if (at == MAX_SITES) return;
+    if (at == watch.n_sites) {
+        watch.site[watch.n_sites++] = hash;
+        watch.first[at] = index;
+    }
+    watch.last[at] = index;
+}
+
+static bool refused(void) {
+    if (!watch.counting) return false;
+    size_t index = watch.n++;
+    if (watch.noting) note_site(index);
+    if (index != watch.refuse) return false;
+    watch.refused++;
+    watch.refused_depth = backtrace(watch.refused_at, 9);
+    errno = ENOMEM;
+    return true;
+}
+
+void *__wrap_malloc(size_t size) {
+    return refused() ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t n, size_t size) {
+    return refused() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t size) {
+    return refused() ? NULL : __real_realloc(old, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    return refused() ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+char *__wrap_strdup(const char *text) {
+    return refused() ? NULL : __real_strdup(text);
+}
+
+static void watch_from_now(size_t refuse, bool noting) {
+    watch.n = watch.refused = 0;
+    watch.refuse = refuse;
+    watch.noting = noting;
+    watch.counting = true;
+}
+
+/* ---- sweeping ---- */
+
+/* Does its work once, checks what must hold whether or not an allocation was refused, and calls watch_end where its
+ * work ends. */
+typedef void (*work_fn)(void *user);
+
+static int by_size(const void *a, const void *b) {
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* At most about `budget` runs; every distinct stack is refused at least once whatever the budget. */
+static void sweep(const char *name, work_fn work, void *user, size_t budget) {
+    watch.n_sites = 0;
+    watch_from_now(NEVER, true);
+    work(user);
+    watch.counting = false;
+    size_t total = watch.n, n = 0, *index = malloc((2 * MAX_SITES + budget) * sizeof *index);
+    assert_non_null(index);
+    assert_true(watch.n_sites < MAX_SITES);
+    for (size_t s = 0; s < watch.n_sites; s++) index[n++] = watch.first[s];
+    size_t stride = total / budget + 1;
+    if (watch.n_sites * 2 < budget)
+        for (size_t s = 0; s < watch.n_sites; s++) index[n++] = watch.last[s];
+    for (size_t i = stride / 2; i < total; i += stride) index[n++] = i;
+    qsort(index, n, sizeof *index, by_size);
+    size_t runs = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (i && index[i] == index[i - 1]) continue;
+        watch_from_now(index[i], false);
+        work(user);
+        watch.counting = false;
+        runs++;
+    }
+    print_message("%s: %zu allocations from %zu places, %zu refused\n", name, total, watch.n_sites, runs);
+    free(index);
+}
+
+/* A call's status while one allocation may be refused: WEIR_OK where none was, WEIR_NOMEM where one was. */
+static weir_status judged(const char *what, weir_status st, const weir_error *err) {
+    if (st != WEIR_OK && st != WEIR_NOMEM)
+        print_error("%s: allocation %zu refused: %s: %s\n", what, watch.refuse, weir_status_name(st), err->text);
+    if (st == WEIR_NOMEM) assert_true(strstr(err->text, "memory") != NULL);
+    if (st == WEIR_NOMEM) assert_int_equal(watch.refused, 1);
+    return st;
+}
+
+#define JUDGED(call) ((void)(err = (weir_error){0}), judged(#call, call, &err))
+
+static void unnoticed(void) {
+    backtrace_symbols_fd(watch.refused_at, watch.refused_depth, STDERR_FILENO);
+    fail_msg("allocation %zu was refused, and nobody noticed", watch.refuse);
+}
+
+/* ---- worlds ---- */
+
+static weir_dataset *simulated(size_t n, uint64_t seed) {
+    weir_dataset *data = NULL;
+    weir_error err = {0};
+    weir_simulate_options o = {.n_prompts = n, .n_models = 3, .seed = seed};
+    OK(weir_simulate(&data, NULL, &o, &err));
+    return data;
+}
+
+static void train(const char *to, const weir_dataset *data, const char *estimator) {
+    weir_train_options o = {.estimator = estimator, .seed = 1, .n_threads = 1};
+    weir_error err = {0};
+    OK(weir_train(to, data, &o, NULL, &err));
+}
+
+/* Number of feedbacks in a store that must be sound. */
+static size_t feedbacks_of_sound(const char *store) {
+    char *json = NULL;
+    weir_error err = {0};
+    OK(weir_store_check(store, &json, &err));
+    const char *at = strstr(json, "\"n_feedbacks\": ");
+    assert_non_null(at);
+    size_t n = (size_t)strtoul(at + strlen("\"n_feedbacks\": "), NULL, 10);
+    free(json);
+    return n;
+}
+
+/* ---- training ---- */
+
+typedef struct training {
+    const weir_dataset *data;
+    const char *estimator;
+    bool over; /* an existing store */
+    uint64_t version;
+} training;
+
+static void train_once(void *user) {
+    training *t = user;
+    weir_train_options o = {.estimator = t->estimator, .seed = 1, .n_threads = 1};
+    weir_error err = {0};
+    if (!t->over) unlink(path);
+    weir_status st = JUDGED(weir_train(path, t->data, &o, NULL, &err));
+    watch.counting = false;
+    if (st == WEIR_OK && watch.refused) unnoticed();
+    if (st != WEIR_OK && !t->over) {
+        /* nothing half-made stays behind: no file, or one that is sound and empty */
+        if (access(path, F_OK) == 0) assert_int_equal(feedbacks_of_sound(path), 0);
+        return;
+    }
+    weir_router *router = NULL;
+    OK(weir_router_open(&router, path, &err));
+    uint64_t version = weir_router_version(router);
+    weir_router_close(router);
+    if (st == WEIR_OK) t->version = version;
+    assert_int_equal(version, t->version);
+    if (st != WEIR_OK) assert_int_equal(feedbacks_of_sound(path), 0);
+}
+
+static void training_without_memory(void **state) {
+    (void)state;
+    training t = {.data = simulated(24, 1)};
+    sweep("train, no store yet", train_once, &t, 100);
+    t.estimator = "ridge";
+    train(path, t.data, t.estimator);
+    t.over = true;
+    sweep("train over a store", train_once, &t, 100);
+    weir_dataset_free((weir_dataset *)t.data);
+}
+
+/* ---- asking ---- */
+
+static void ask_once(void *user) {
+    const weir_dataset *data = user;
+    weir_error err = {0};
+    weir_router *router = NULL;
+    weir_session *session = NULL;
+    const weir_decision *decision;
+    const weir_estimates *estimates;
+    char *json = NULL;
+    weir_policy_options o = weir_policy_defaults();
+    weir_status st = JUDGED(weir_router_open(&router, path, &err));
+    if (st == WEIR_OK) st = JUDGED(weir_session_new(&session, router, &err));
+    for (size_t i = 0; st == WEIR_OK && i < data->n_prompts; i++)
+        st = JUDGED(weir_decide(session, data->prompts[i], data->prompt_lens[i], &o, &decision, &estimates, &err));
+    if (st == WEIR_OK) st = JUDGED(weir_explain_json(router, &o, estimates, decision, &json, &err));
+    watch.counting = false;
+    if (st == WEIR_OK && watch.refused) unnoticed();
+    free(json);
+    weir_session_free(session);
+    weir_router_close(router);
+}
+
+static void asking_without_memory(void **state) {
+    (void)state;
+    weir_dataset *data = simulated(30, 2);
+    train(path, data, NULL);
+    weir_learner *l = NULL; /* a log to replay */
+    weir_error err = {0};
+    const weir_decision *d;
+    weir_policy_options o = weir_policy_defaults();
+    OK(weir_learner_open(&l, path, NULL, &err));
+    for (size_t i = 0; i < 5; i++) {
+        OK(weir_learner_decide(l, data->prompts[i], data->prompt_lens[i], &o, &d, NULL, &err));
+        size_t model = d->model;
+        weir_outcome outcome = {1, 0.01, 10, 10, 10};
+        OK(weir_learner_observe(l, "", 1, &model, &outcome, &err));
+    }
+    OK(weir_learner_commit(l, &err));
+    size_t size;
+    uint8_t *unclosed = slurp(path, &size);
+    OK(weir_learner_close(l, &err));
+    spill(path, unclosed, size);
+    free(unclosed);
+    sweep("route", ask_once, data, 2000);
+    weir_dataset_free(data);
+}
+
+/* ---- looking after a store ---- */
+
+static void look_once(void *user) {
+    (void)user;
+    weir_error err = {0};
+    char *json = NULL;
+    weir_status st = JUDGED(weir_store_info(path, &json, &err));
+    free(json), json = NULL;
+    if (st == WEIR_OK) st = JUDGED(weir_store_check(path, &json, &err));
+    free(json);
+    FILE *sink = fopen("/dev/null", "w");
+    if (st == WEIR_OK) st = JUDGED(weir_store_export(path, sink, &err));
+    fclose(sink);
+    if (st == WEIR_OK) st = JUDGED(weir_store_compact(path, NULL, &err));
+    watch.counting = false;
+    if (st == WEIR_OK && watch.refused) unnoticed();
+    assert_int_equal(feedbacks_of_sound(path), 0);
+}
+
+static void looking_without_memory(void **state) {
+    (void)state;
+    weir_dataset *data = simulated(30, 3);
+    train(path, data, "ridge");
+    sweep("store info, check, export, compact", look_once, NULL, 1000);
+    weir_dataset_free(data);
+}
+
+/* ---- learning ---- */
+
+typedef struct learning {
+    const weir_dataset *data;
+    const uint8_t *start; /* the store before */
+    size_t start_size;
+    bool go_on; /* after a refusal, with the call repeated; otherwise close at once */
+} learning;
+
+/* Decides on prompt i and learns it; once more where memory ran out and it goes on. */
+static weir_status one_feedback(weir_learner *l, const learning *s, size_t i) {
+    weir_error err = {0};
+    weir_policy_options o = weir_policy_defaults();
+    weir_status st = WEIR_OK;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        const weir_decision *d;
+        st = JUDGED(weir_learner_decide(l, s->data->prompts[i], s->data->prompt_lens[i], &o, &d, NULL, &err));
+        if (st == WEIR_OK) {
+            size_t n = weir_learner_n_models(l), models[8];
+            weir_outcome outcomes[8];
+            for (size_t m = 0; m < n; m++) {
+                models[m] = m;
+                outcomes[m] = (weir_outcome){(double)(i % 2), 0.01, 20, 30, NAN};
+            }
+            st = JUDGED(weir_learner_observe(l, s->data->ids[i], n, models, outcomes, &err));
+        }
+        if (st == WEIR_OK || !s->go_on) return st;
+    }
+    return st;
+}
+
+static void learn_once(void *user) {
+    const learning *s = user;
+    weir_error err = {0};
+    weir_learner *l = NULL;
+    weir_learn_options o = {.full_feedback = true, .group_commit = 3, .create = true};
+    bool counting = watch.counting;
+    watch.counting = false;
+    if (s->start)
+        spill(path, s->start, s->start_size);
+    else
+        unlink(path);
+    watch.counting = counting;
+    weir_status st = JUDGED(weir_learner_open(&l, path, &o, &err));
+    if (st != WEIR_OK && s->go_on) st = JUDGED(weir_learner_open(&l, path, &o, &err));
+    static const char *const names[] = {"newcomer", "another"};
+    for (size_t m = 0; st == WEIR_OK && m < 2; m++) {
+        size_t index;
+        st = JUDGED(weir_learner_model_index(l, names[m], &index, &err));
+        if (st != WEIR_OK && s->go_on) { /* this handle is lost, and says so */
+            assert_int_equal(weir_learner_model_index(l, "third", &index, &err), WEIR_NOMEM);
+            (void)JUDGED(weir_learner_close(l, &err));
+            l = NULL;
+            st = JUDGED(weir_learner_open(&l, path, &o, &err));
+            if (st == WEIR_OK) st = JUDGED(weir_learner_model_index(l, names[m], &index, &err));
+        }
+        if (st == WEIR_OK) assert_string_equal(weir_learner_model(l, index), names[m]);
+    }
+    for (size_t i = 0; st == WEIR_OK && i < 8; i++) st = one_feedback(l, s, i);
+    if (st == WEIR_OK) st = JUDGED(weir_learner_commit(l, &err));
+    if (s->go_on && st != WEIR_OK && l) st = JUDGED(weir_learner_commit(l, &err));
+    if (s->go_on) assert_int_equal(st, WEIR_OK);
+    uint64_t durable = l ? weir_learner_n_durable(l) : 0;
+    if (l) st = JUDGED(weir_learner_close(l, &err));
+    watch.counting = false;
+    if (access(path, F_OK) == 0) {
+        size_t kept = feedbacks_of_sound(path);
+        assert_true(kept >= durable);
+        if (s->go_on || !watch.refused) assert_true(kept >= 8);
+        if (l || s->start) {
+            weir_router *router = NULL;
+            OK(weir_router_open(&router, path, &err));
+            weir_router_close(router);
+        }
+    } else {
+        assert_null(s->start);
+        assert_null(l);
+    }
+}
+
+static void learning_without_memory(void **state) {
+    (void)state;
+    weir_dataset *data = simulated(60, 4);
+    train(path, data, NULL);
+    learning s = {.data = data};
+    uint8_t *start = slurp(path, &s.start_size);
+    s.start = start;
+    sweep("learn, then close", learn_once, &s, 300);
+    s.go_on = true;
+    sweep("learn, and go on", learn_once, &s, 300);
+    s.start = NULL;
+    s.go_on = false;
+    sweep("learn from nothing, then close", learn_once, &s, 300);
+    s.go_on = true;
+    sweep("learn from nothing, and go on", learn_once, &s, 300);
+    free(start);
+    weir_dataset_free(data);
+}
+
+/* ---- none at all ---- */
+
+static void deciding_allocates_nothing(void **state) {
+    (void)state;
+    weir_dataset *data = simulated(400, 5), *asked = simulated(1000, 6);
+    train(path, data, NULL);
+    weir_router *router = NULL;
+    weir_session *session = NULL;
+    weir_error err = {0};
+    OK(weir_router_open(&router, path, &err));
+    OK(weir_session_new(&session, router, &err));
+    size_t huge = 3u << 20;
+    char *big = malloc(huge);
+    assert_non_null(big);
+    for (size_t i = 0; i < huge; i++) big[i] = (char)(i * 2654435761u >> 13);
+    const weir_decision *d;
+    const weir_estimates *e;
+    weir_policy_options o = weir_policy_defaults();
+    OK(weir_decide(session, "warm", 4, &o, &d, &e, &err));
+    watch_from_now(NEVER, false);
+    for (size_t i = 0; i < 1000; i++) {
+        o.value_usd = pow(10, -4 + (double)(i % 50) / 10);
+        o.policy = weir_policy_name(i % 4);
+        o.fixed = 1;
+        o.draw = i;
+        o.explore_floor = i % 3 ? 0 : 0.05;
+        const char *text = i % 10 ? asked->prompts[i] : big + i;
+        size_t len = i % 10 ? asked->prompt_lens[i] : i % 100 ? i : huge - i;
+        OK(weir_decide(session, text, len, &o, &d, &e, &err));
+    }
+    watch.counting = false;
+    assert_int_equal(watch.n, 0);
+    free(big);
+    weir_session_free(session);
+    weir_router_close(router);
+    weir_dataset_free(data);
+    weir_dataset_free(asked);
+}
+
+int main(void) {
+    void *frame[2];
+    backtrace(frame, 2); /* its own first call allocates */
+    const struct CMUnitTest tests[] = {
+        TEST(deciding_allocates_nothing), TEST(asking_without_memory),   TEST(looking_without_memory),
+        TEST(training_without_memory),    TEST(learning_without_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
