@@ -20,7 +20,7 @@
 static const struct {
     const char *name;
     double weight;
-} priors[] = {{"forest", 0.8}, {"ridge", 0.2}};
+} priors[] = {{"forest", 0.7}, {"ridge", 0.3}};
 /* Strength of that pull, in units of the members' mean square. */
 #define PRIOR_STRENGTH 1.0
 /* A member below this share costs time and changes nothing. */
