@@ -8,6 +8,7 @@
 
 #include "datasets/convert.h"
 #include "datasets/fetch.h"
+#include "datasets/json.h"
 
 enum { PAGE_ROWS = 100, DEFAULT_RETRIES = 8, EMPTY_PAGES = 3 };
 
@@ -142,7 +143,7 @@ static weir_status take_page(hub *h, size_t *taken, bool *broken, weir_error *er
     const json_t *rows = json_object_get(page, "rows"), *total = json_object_get(page, "num_rows_total");
     *broken = !page;
     if (*broken) {
-        st = WEIR_OK;
+        st = weirp_json_nomem(&e) ? weirp_nomem(err) : WEIR_OK;
         goto done;
     }
     if (!json_is_array(rows) || !json_is_integer(total) || json_integer_value(total) < 0) {

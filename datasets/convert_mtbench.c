@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "datasets/convert.h"
+#include "datasets/json.h"
 #include "src/base/names.h"
 #include "src/base/words.h"
 
@@ -115,6 +116,7 @@ static weir_status read_line(mtbench *m, const char *path, const weirp_line *lin
     size_t index;
     if (line->too_long) return wrong(path, line->number, "longer than 64 MiB", err);
     json_t *object = json_loadb(line->text, line->len, JSON_REJECT_DUPLICATES, &e);
+    if (!object && weirp_json_nomem(&e)) return weirp_nomem(err);
     if (!object)
         return weirp_fail(err, WEIR_PARSE, line->number, "%s:%zu: column %d: %s", path, line->number, e.column, e.text);
     const json_t *id = json_object_get(object, "question_id");

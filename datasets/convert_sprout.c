@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "datasets/convert.h"
+#include "datasets/json.h"
 #include "datasets/prompt.h"
 #include "src/base/words.h"
 
@@ -154,8 +155,8 @@ static weir_status parse(file *f, size_t line, const char *text, size_t len, wei
     if (!value) {
         weir_error bad = {0};
         f->c->report.n_rows++;
-        st = weirp_fail(&bad, json_error_code(&e) == json_error_out_of_memory ? WEIR_NOMEM : WEIR_PARSE, line,
-                        "%s:%zu: %s: must be a JSON object", f->path, line, e.text);
+        st = weirp_fail(&bad, weirp_json_nomem(&e) ? WEIR_NOMEM : WEIR_PARSE, line, "%s:%zu: %s: must be a JSON object",
+                        f->path, line, *e.text ? e.text : "out of memory");
         return weirp_conversion_reject(f->c, st, &bad, err);
     }
     st = one_value(f, line, value, err);

@@ -9,6 +9,7 @@
 
 #include "datasets/datasets.h"
 #include "datasets/input.h"
+#include "datasets/json.h"
 #include "datasets/prompt.h"
 #include "src/base/names.h"
 #include "src/base/words.h"
@@ -133,7 +134,7 @@ static weir_status parse_line(weir_reader *reader, const weirp_line *line, weir_
     reader->root = json_loadb(text, len, flags, &e);
     if (!reader->root && repair_surrogates(text, len)) reader->root = json_loadb(text, len, flags, &e);
     if (reader->root) return WEIR_OK;
-    if (json_error_code(&e) == json_error_out_of_memory) return weirp_nomem(err);
+    if (weirp_json_nomem(&e)) return weirp_nomem(err);
     const char *cut = line->unfinished ? " (the last line has no end: is the file cut off?)" : "";
     char what[JSON_ERROR_TEXT_LENGTH];
     weirp_excerpt(what, sizeof what, e.text, strlen(e.text));

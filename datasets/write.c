@@ -54,7 +54,7 @@ weir_status weirp_write_line(FILE *out, const char *path, const char *id, const 
     weir_status st = ok ? WEIR_OK : weirp_nomem(err);
     errno = 0;
     if (ok && (json_dumpf(line, out, JSON_COMPACT | JSON_REAL_PRECISION(DIGITS)) || putc('\n', out) == EOF))
-        st = weirp_fail_errno(err, errno ? errno : EIO, "can't write", path);
+        st = ferror(out) ? weirp_fail_errno(err, errno ? errno : EIO, "can't write", path) : weirp_nomem(err);
     json_decref(all);
     json_decref(line);
     return st;

@@ -1,8 +1,8 @@
 /* classes.h: the estimators there are, and their fits at given hyper-parameters.
  *
  * A refit takes what was chosen once (centres, clusters, factors, penalties, prior counts) from another estimator of
- * the same class, and counts only the sample's outcomes. Recursive updates give what it gives. SPDX-License-Identifier:
- * GPL-3.0-or-later */
+ * the same class, and counts only the sample's outcomes. Recursive updates give what it gives.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_CLASSES_H
 #define WEIRP_CLASSES_H
 

@@ -34,6 +34,7 @@ typedef struct weirp_estimator_class {
 
     /* The class's own hyper-parameter grid, as numbered settings; describe writes a short text ("alpha=30"). */
     size_t n_settings;
+    bool settings_ascend; /* each setting regularises more strongly than the one before */
     void (*describe)(size_t setting, char *text, size_t size);
 
     /* Fits on all rows at one setting. *out is new. A model without any outcome predicts what the others suggest. */

@@ -841,6 +841,7 @@ static weir_status load(weirp_estimator **out, weirp_bytes *r, weir_error *err) 
 
 const weirp_estimator_class weirp_forest_class = {.name = "forest",
                                                   .n_settings = N_SETTINGS,
+                                                  .settings_ascend = true,
                                                   .describe = describe,
                                                   .fit = fit,
                                                   .fit_predict = fit_predict,

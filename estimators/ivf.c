@@ -356,17 +356,23 @@ static void probe(const weirp_ivf *v, weirp_near *near) {
     near->n_seen += l->n;
 }
 
-/* Adds the rows of one list that are nearer than `limit`, and the first `equal` that are just so far. */
-static void gather_list(const weirp_ivf *v, const weirp_list *l, const uint32_t *distance, uint32_t limit,
-                        size_t *equal, weirp_near *near) {
+/* Adds the rows of one list that are nearer than `limit`, and the first `equal` that are just so far; gives how many of
+ * those are still to come. */
+static size_t gather_list(const weirp_ivf *v, const weirp_list *l, const uint32_t *distance, uint32_t limit,
+                          size_t equal, weirp_near *near) {
     size_t n = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        bool tie = (distance[i] == limit) & (*equal > 0);
-        *equal -= tie;
-        near->slot[n] = (uint32_t)i;
-        n += (distance[i] < limit) | tie;
+    uint32_t *slot = near->slot;
+    for (size_t i = 0; i < l->n; i++) { /* without branches: half of them would go wrong */
+        slot[n] = (uint32_t)i;
+        n += distance[i] < limit;
     }
-    weirp_rows_gather(l->y, v->columns, near->slot, n, near->count, near->sum, near->square);
+    for (size_t i = 0; i < l->n && equal; i++) {
+        if (distance[i] != limit) continue;
+        slot[n++] = (uint32_t)i;
+        equal--;
+    }
+    weirp_rows_gather(l->y, v->columns, slot, n, near->count, near->sum, near->square);
+    return equal;
 }
 
 void weirp_ivf_gather(const weirp_ivf *v, size_t k, weirp_near *near) {
@@ -385,7 +391,7 @@ void weirp_ivf_gather(const weirp_ivf *v, size_t k, weirp_near *near) {
     const uint32_t *distance = near->distance;
     for (size_t i = 0; i < near->n_probed; i++) {
         const weirp_list *l = &v->lists[near->order[i]];
-        gather_list(v, l, distance, limit, &equal, near);
+        equal = gather_list(v, l, distance, limit, equal, near);
         distance += l->n;
     }
     near->weight = near->count[v->columns - 1]; /* a deviation is never missing */

@@ -1,4 +1,5 @@
-/* kernels.c: inner loops, each compiled for several widths of registers (WEIRP_CLONES).
+/* kernels.c: inner loops, each compiled for several widths of registers (WEIRP_CLONES). Those are static, for compilers
+ * don't agree on how another file finds the one to call; what other files call is at the end.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "estimators/kernels.h"
 
@@ -26,8 +27,8 @@ void *weirp_aligned(size_t n, size_t size) {
         (out) = (sum)[0];                                                                                              \
     } while (0)
 
-WEIRP_CLONES void weirp_rows_dot(const double *restrict a, size_t rows, size_t stride, const double *restrict x,
-                                 double *restrict y) {
+WEIRP_CLONES static void rows_dot(const double *restrict a, size_t rows, size_t stride, const double *restrict x,
+                                  double *restrict y) {
     for (size_t r = 0; r < rows; r++, a += stride) {
         double s[D_LANES] = {0};
         for (size_t j = 0; j < stride; j += D_LANES)
@@ -36,8 +37,8 @@ WEIRP_CLONES void weirp_rows_dot(const double *restrict a, size_t rows, size_t s
     }
 }
 
-WEIRP_CLONES void weirp_rows_distance(const float *restrict a, size_t rows, size_t stride, const float *restrict x,
-                                      float *restrict out) {
+WEIRP_CLONES static void rows_distance(const float *restrict a, size_t rows, size_t stride, const float *restrict x,
+                                       float *restrict out) {
     for (size_t r = 0; r < rows; r++, a += stride) {
         float s[F_LANES] = {0};
         for (size_t j = 0; j < stride; j += F_LANES)
@@ -49,8 +50,8 @@ WEIRP_CLONES void weirp_rows_distance(const float *restrict a, size_t rows, size
     }
 }
 
-WEIRP_CLONES void weirp_rows_dot_i8(const int8_t *restrict a, size_t rows, size_t stride, const int16_t *restrict x,
-                                    int32_t *restrict out) {
+WEIRP_CLONES static void rows_dot_i8(const int8_t *restrict a, size_t rows, size_t stride, const int16_t *restrict x,
+                                     int32_t *restrict out) {
     for (size_t r = 0; r < rows; r++, a += stride) {
         int32_t s = 0;
         for (size_t j = 0; j < stride; j++) {
@@ -78,8 +79,8 @@ WEIRP_CLONES void weirp_rows_dot_i8(const int8_t *restrict a, size_t rows, size_
         j += (width);                                                                                                  \
     } while (0)
 
-WEIRP_CLONES void weirp_rows_gather(const float *restrict y, size_t stride, const uint32_t *restrict row, size_t n,
-                                    float *restrict count, float *restrict sum, float *restrict square) {
+WEIRP_CLONES static void rows_gather(const float *restrict y, size_t stride, const uint32_t *restrict row, size_t n,
+                                     float *restrict count, float *restrict sum, float *restrict square) {
     for (size_t j = 0; j < stride;) {
         if (stride - j >= 16)
             GATHER(16);
@@ -88,7 +89,7 @@ WEIRP_CLONES void weirp_rows_gather(const float *restrict y, size_t stride, cons
     }
 }
 
-WEIRP_CLONES size_t weirp_first_smallest(const uint32_t *v, size_t n) {
+WEIRP_CLONES static size_t first_smallest(const uint32_t *v, size_t n) {
     uint32_t least = UINT32_MAX;
     for (size_t i = 0; i < n; i++) least = v[i] < least ? v[i] : least;
     size_t at = 0;
@@ -140,7 +141,7 @@ void weirp_tri_pack(double *tri, const double *full, size_t n) {
     }
 }
 
-WEIRP_CLONES void weirp_tri_mul(const double *restrict tri, size_t n, const double *restrict x, double *restrict y) {
+WEIRP_CLONES static void tri_mul(const double *restrict tri, size_t n, const double *restrict x, double *restrict y) {
     size_t p = weirp_padded(n);
     memset(y, 0, p * sizeof *y);
     for (size_t i = 0; i < n; i++) {
@@ -158,7 +159,7 @@ WEIRP_CLONES void weirp_tri_mul(const double *restrict tri, size_t n, const doub
     }
 }
 
-WEIRP_CLONES void weirp_tri_rank1(double *restrict tri, size_t n, double scale, const double *restrict u) {
+WEIRP_CLONES static void tri_rank1(double *restrict tri, size_t n, double scale, const double *restrict u) {
     size_t p = weirp_padded(n);
     for (size_t i = 0; i < n; i++) {
         size_t first = weirp_tri_first(i);
@@ -182,7 +183,7 @@ void weirp_tri_quad_from(float *quad, const double *tri, size_t n) {
     }
 }
 
-WEIRP_CLONES float weirp_tri_quad(const float *restrict quad, size_t n, const float *restrict x) {
+WEIRP_CLONES static float tri_quad(const float *restrict quad, size_t n, const float *restrict x) {
     size_t p = weirp_padded(n);
     float total[F_LANES] = {0}, out;
     for (size_t i = 0; i < n; i++) {
@@ -195,4 +196,37 @@ WEIRP_CLONES float weirp_tri_quad(const float *restrict quad, size_t n, const fl
     }
     FOLD(total, F_LANES, out);
     return out;
+}
+
+void weirp_rows_dot(const double *a, size_t rows, size_t stride, const double *x, double *y) {
+    rows_dot(a, rows, stride, x, y);
+}
+
+void weirp_rows_distance(const float *a, size_t rows, size_t stride, const float *x, float *out) {
+    rows_distance(a, rows, stride, x, out);
+}
+
+void weirp_rows_dot_i8(const int8_t *a, size_t rows, size_t stride, const int16_t *x, int32_t *out) {
+    rows_dot_i8(a, rows, stride, x, out);
+}
+
+void weirp_rows_gather(const float *y, size_t stride, const uint32_t *row, size_t n, float *count, float *sum,
+                       float *square) {
+    rows_gather(y, stride, row, n, count, sum, square);
+}
+
+size_t weirp_first_smallest(const uint32_t *v, size_t n) {
+    return first_smallest(v, n);
+}
+
+void weirp_tri_mul(const double *tri, size_t n, const double *x, double *y) {
+    tri_mul(tri, n, x, y);
+}
+
+void weirp_tri_rank1(double *tri, size_t n, double scale, const double *u) {
+    tri_rank1(tri, n, scale, u);
+}
+
+float weirp_tri_quad(const float *quad, size_t n, const float *x) {
+    return tri_quad(quad, n, x);
 }

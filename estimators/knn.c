@@ -213,6 +213,7 @@ static weir_status knn_load(weirp_estimator **out, weirp_bytes *b, weir_error *e
 const weirp_estimator_class weirp_knn_class = {
     .name = "knn",
     .n_settings = N_SETTINGS,
+    .settings_ascend = true,
     .describe = describe,
     .fit = knn_fit,
     .fit_predict = knn_fit_predict,

@@ -509,6 +509,7 @@ static weir_status ridge_load(weirp_estimator **out, weirp_bytes *b, weir_error 
 const weirp_estimator_class weirp_ridge_class = {
     .name = "ridge",
     .n_settings = N_ALPHAS,
+    .settings_ascend = true,
     .describe = describe,
     .fit = ridge_fit,
     .fit_predict = ridge_fit_predict,

@@ -7,7 +7,7 @@
 
 #include "tools/cli_internal.h"
 
-enum { MAX_OPTIONS = 64, FIRST_LONG = 1000, HELP = FIRST_LONG + MAX_OPTIONS, LIST_OPTIONS };
+enum { MAX_OPTIONS = 64, FIRST_LONG = 1000, HELP = FIRST_LONG + MAX_OPTIONS, LIST_OPTIONS, MAN };
 
 const cli_entry cli_entries[] = {
 #define ENTRY(name, summary) {#name, weir_cmd_##name, summary},
@@ -144,7 +144,7 @@ void cli_list_free(cli_list *list) {
 typedef struct parser {
     const cli_command *command;
     size_t n;
-    struct option longs[MAX_OPTIONS + 3];
+    struct option longs[MAX_OPTIONS + 4];
     char shorts[2 * MAX_OPTIONS + 4];
     bool seen[MAX_OPTIONS];
     const cli_option *maybe; /* a CLI_MAYBE without "=": the next operand may turn out to be its argument */
@@ -165,6 +165,7 @@ static void prepare(parser *p) {
     *s = '\0';
     p->longs[p->n] = (struct option){"help", no_argument, NULL, HELP};
     p->longs[p->n + 1] = (struct option){"list-options", no_argument, NULL, LIST_OPTIONS}; /* for completion */
+    p->longs[p->n + 2] = (struct option){"man", no_argument, NULL, MAN};                   /* for "weir help --man" */
 }
 
 static size_t find_option(const parser *p, int code) {
@@ -240,6 +241,7 @@ int cli_parse(const cli_command *command, int argc, char **argv) {
     for (int code; (code = getopt_long(argc, argv, p.shorts, p.longs, NULL)) != -1;) {
         if (code == 'h' || code == HELP) return cli_print_help(command), CLI_OK;
         if (code == LIST_OPTIONS) return cli_print_options(command), CLI_OK;
+        if (code == MAN) return cli_print_man(command), CLI_OK;
         if (code == '?' || code == ':') return bad_option(&p, code, argv);
         int rc = take(&p, find_option(&p, code), argc, argv);
         if (rc != CLI_GO) return rc;

@@ -62,13 +62,17 @@ static size_t heading(const cli_option *o, char *text, size_t size) {
     return (size_t)snprintf(text, size, "  %s--%s%s", letter, o->name, shown);
 }
 
+void cli_option_help(const cli_option *o, char *text, size_t size) {
+    snprintf(text, size, "%s", o->help);
+    append_choices(o, text, size);
+    append_default(o, text, size);
+}
+
 static void print_option(const cli_option *o) {
     char head[128], help[1024];
     size_t at = heading(o, head, sizeof head);
     fputs(head, stdout);
-    snprintf(help, sizeof help, "%s", o->help);
-    append_choices(o, help, sizeof help);
-    append_default(o, help, sizeof help);
+    cli_option_help(o, help, sizeof help);
     if (at + 2 > HELP_COLUMN) putchar('\n'), at = 0;
     printf("%*s", (int)(HELP_COLUMN - at), "");
     wrap(help, HELP_COLUMN, HELP_COLUMN);

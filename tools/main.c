@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "tools/cli.h"
+#include "tools/cli_internal.h"
 
 static const char *command_name(size_t index) {
     return cli_entries[index].name;
@@ -15,14 +15,17 @@ static const cli_entry *find(const char *name) {
     return NULL;
 }
 
+static const char first_steps[] = "weir simulate --prompts 2000 --out sample.jsonl\n"
+                                  "weir train --store router.mdb --data sample.jsonl\n"
+                                  "weir route --store router.mdb \"What is the capital of France?\"\n";
+
 static void usage(FILE *out) {
     fprintf(out, "weir: a cost-aware router for language models\n\n"
                  "Usage: weir COMMAND [OPTION]...\n\nCommands:\n");
     for (const cli_entry *e = cli_entries; e->name; e++) fprintf(out, "  %-11s %s\n", e->name, e->summary);
-    fprintf(out, "\n'weir COMMAND --help' or 'weir help COMMAND' explains one. First steps:\n\n"
-                 "  weir simulate --prompts 2000 --out sample.jsonl\n"
-                 "  weir train --store router.mdb --data sample.jsonl\n"
-                 "  weir route --store router.mdb \"What is the capital of France?\"\n");
+    fprintf(out, "\n'weir COMMAND --help' or 'weir help COMMAND' explains one. First steps:\n\n");
+    for (const char *line = first_steps; *line; line += strcspn(line, "\n") + 1)
+        fprintf(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
 }
 
 static int unknown(const char *name) {
@@ -37,10 +40,16 @@ static int help(int argc, char **argv) {
         usage(stdout);
         return CLI_OK;
     }
-    const cli_entry *entry = find(argv[1]);
-    if (!entry) return unknown(argv[1]);
-    char option[] = "--help";
-    char *line[] = {argv[1], option, NULL};
+    bool man = !strcmp(argv[1], "--man"); /* not in the help: the build asks for it */
+    if (man && argc < 3) {
+        cli_print_man_overview(first_steps);
+        return CLI_OK;
+    }
+    char *name = argv[man ? 2 : 1], option[8];
+    const cli_entry *entry = find(name);
+    if (!entry) return unknown(name);
+    snprintf(option, sizeof option, "%s", man ? "--man" : "--help");
+    char *line[] = {name, option, NULL};
     return entry->run(2, line);
 }
 

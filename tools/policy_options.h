@@ -11,7 +11,8 @@ typedef struct cli_policy {
     const char *policy; /* NULL: told by the other options, else the command's default */
     const char *fixed, *strong, *weak;
     double mu; /* NAN: not given */
-    bool value_given, max_cost_given, min_quality_given, max_latency_given, threshold_given, no_fallback;
+    bool value_given, max_cost_given, min_quality_given, max_latency_given, threshold_given, explore_given,
+        no_fallback;
     weir_policy_options o; /* what needs no names */
 } cli_policy;
 
@@ -35,7 +36,8 @@ typedef struct cli_policy {
     {"weak", 0, CLI_TEXT, &(p).weak, "MODEL", "the threshold policy's weak model"},                                    \
     {"threshold", 0, CLI_REAL, &(p).o.threshold, "P", "the strong model if it is better with at least this chance",    \
      .given = &(p).threshold_given},                                                                                   \
-    {"explore", 0, CLI_REAL, &(p).o.explore_floor, "P", "every model's probability is at least this", .lo = 0, .hi = 0.5}, \
+    {"explore", 0, CLI_REAL, &(p).o.explore_floor, "P", "every model's probability is at least this",            \
+     .lo = 0, .hi = 0.5, .given = &(p).explore_given},                                                                 \
     {"novelty-limit", 0, CLI_REAL, &(p).o.novelty_limit, "X", "be careful with prompts more novel than this",          \
      .lo = 0, .hi = 1},                                                                                                \
     {"no-fallback", 0, CLI_FLAG, &(p).no_fallback, NULL, "never fall back to minimax regret"},                         \

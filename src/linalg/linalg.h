@@ -13,9 +13,9 @@
 /* A sparse matrix, compressed by rows. */
 typedef struct weirp_csr {
     size_t n_rows, n_cols;
-    size_t *start;   /* (n_rows + 1) */
-    uint32_t *col;   /* (start[n_rows]) */
-    float *value;    /* (start[n_rows]) */
+    size_t *start; /* (n_rows + 1) */
+    uint32_t *col; /* (start[n_rows]) */
+    float *value;  /* (start[n_rows]) */
 } weirp_csr;
 
 void weirp_csr_free(weirp_csr *a);

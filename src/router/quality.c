@@ -61,15 +61,16 @@ size_t weirp_quality_scratch(const weirp_quality *q) {
 
 void weirp_quality_predict(const weirp_quality *q, const weirp_features *x, size_t n_models, void *scratch, double *tmp,
                            double *quality, double *sd, weirp_quality_timer timer, void *user) {
-    double *p = tmp, *s = tmp + n_models;
+    double *p = tmp;
+    size_t heaviest = 0;
+    for (size_t k = 1; k < q->n_members; k++)
+        if (q->weight[k] > q->weight[heaviest]) heaviest = k;
     for (size_t m = 0; m < n_models; m++) quality[m] = sd[m] = 0;
     for (size_t k = 0; k < q->n_members; k++) {
-        q->member[k]->class->predict(q->member[k], x, scratch, p, s);
-        /* members see the same rows, so their errors are taken as fully correlated: standard errors add up */
-        for (size_t m = 0; m < n_models; m++) {
-            quality[m] += q->weight[k] * (p[m] - q->mean[m]);
-            sd[m] += q->weight[k] * s[m];
-        }
+        /* members see the same rows, so that their errors go together: the heaviest one's standard error is the
+         * combination's, and the others aren't asked for theirs, which is the dearer half of a prediction */
+        q->member[k]->class->predict(q->member[k], x, scratch, p, k == heaviest ? sd : NULL);
+        for (size_t m = 0; m < n_models; m++) quality[m] += q->weight[k] * (p[m] - q->mean[m]);
         if (timer) timer(user, k);
     }
     for (size_t m = 0; m < n_models; m++) {

@@ -13,7 +13,7 @@ weir_status weirp_quality_load(weirp_quality *q, size_t n_models, weirp_bytes *r
 
 /* Bytes of scratch that the hungriest member needs. */
 size_t weirp_quality_scratch(const weirp_quality *q);
-/* quality and sd (n_models); tmp (2 n_models). `timer`, where not NULL, is called after each member with its number.
+/* quality and sd (n_models); tmp (n_models). `timer`, where not NULL, is called after each member with its number.
  * Neither allocates nor locks. */
 typedef void (*weirp_quality_timer)(void *user, size_t member);
 void weirp_quality_predict(const weirp_quality *q, const weirp_features *x, size_t n_models, void *scratch, double *tmp,

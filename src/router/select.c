@@ -5,11 +5,11 @@
  * plain squared error does, without charging for the difficulty that all models share; and it is smooth where AIQ
  * itself, a maximum over few points, would pick settings by their luck. AIQ is reported for each member beside it.
  *
- * Each class's setting has the least held-out deviation error. The combination minimises it too, over non-negative
- * weights that are drawn to what works elsewhere as far as the data leave room (ridge regression toward a prior). Last,
- * a gate: with z the paired z-score over prompts of the gain over constants, the combination is shrunk by 1 - 1/z^2
- * (James-Stein), and wholly below z = 1. Where text predicts nothing the router doesn't pay for noise.
- * SPDX-License-Identifier: GPL-3.0-or-later */
+ * Each class's setting has the least held-out deviation error, or is a stronger one that can't be told from it. The
+ * combination minimises it too, over non-negative weights that are drawn to what works elsewhere as far as the data
+ * leave room (ridge regression toward a prior). Last, a gate: with z the paired z-score over prompts of the gain over
+ * constants, the combination is shrunk by 1 - 1/z^2 (James-Stein), and wholly below z = 1. Where text predicts nothing
+ * the router doesn't pay for noise. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/router/select.h"
 
 #include <math.h>
@@ -20,12 +20,13 @@
 static const struct {
     const char *name;
     double weight;
-} priors[] = {{"forest", 0.7}, {"ridge", 0.3}};
+} priors[] = {{"forest", 0.8}, {"ridge", 0.2}};
 /* Strength of that pull, in units of the members' mean square. */
-#define PRIOR_STRENGTH 0.3
+#define PRIOR_STRENGTH 1.0
 /* A member below this share costs time and changes nothing. */
 #define LEAST_WEIGHT 0.05
 #define GATE_Z       1.0
+#define ONE_SE       1.0
 
 void weirp_selection_clear(weirp_selection *s) {
     for (size_t k = 0; k < s->n_candidates; k++) free(s->candidate[k].held_out);
@@ -97,16 +98,42 @@ static weir_status held_out_predictions(const selecting *at, const weirp_estimat
     return st;
 }
 
+/* Mean and standard error over prompts of error(b) - error(a), per model. */
+static void paired_difference(const selecting *at, const double *a, const double *b, double *mean, double *se) {
+    double sum = 0, square = 0, n = (double)at->s->n;
+    for (size_t i = 0; i < at->s->n; i++) {
+        double d = row_error(at->s, at->mean, i, b, at->tmp) - row_error(at->s, at->mean, i, a, at->tmp);
+        sum += d, square += d * d;
+    }
+    *mean = sum / n;
+    *se = sqrt(fmax(square - sum * sum / n, 0) / fmax(n - 1, 1) / n);
+}
+
+/* The setting with the least error; of a class whose settings go from weak to strong regularisation, the strongest one
+ * that isn't worse by more than its standard error (Breiman et al., Classification and regression trees, 1984, 3.4.3):
+ * squared error forgives noise that an argmin over models is misled by. */
+static size_t best_setting(const selecting *at, const weirp_estimator_class *class, const double *all) {
+    size_t cells = at->s->n * at->s->n_models, best = 0;
+    double least = INFINITY;
+    for (size_t k = 0; k < class->n_settings; k++) {
+        double error = total_error(at->s, at->mean, all + k * cells, at->tmp);
+        if (error < least) least = error, best = k;
+    }
+    size_t chosen = best;
+    for (size_t k = best + 1; class->settings_ascend && k < class->n_settings; k++) {
+        double mean, se;
+        paired_difference(at, all + best * cells, all + k * cells, &mean, &se);
+        if (mean <= ONE_SE * se) chosen = k;
+    }
+    return chosen;
+}
+
 static weir_status tune(const selecting *at, weirp_candidate *c, weir_error *err) {
     double *all = NULL;
     size_t cells = at->s->n * at->s->n_models;
     weir_status st;
     WEIRP_TRY(held_out_predictions(at, c->class, &all, err));
-    c->error = INFINITY;
-    for (size_t k = 0; k < c->class->n_settings; k++) {
-        double error = total_error(at->s, at->mean, all + k * cells, at->tmp);
-        if (error < c->error) c->error = error, c->setting = k;
-    }
+    c->setting = best_setting(at, c->class, all);
     c->held_out = weirp_array(cells, sizeof(double));
     if (!c->held_out) {
         st = weirp_nomem(err);

@@ -11,7 +11,6 @@ typedef struct weirp_candidate {
     const weirp_estimator_class *class;
     size_t setting;   /* the best one */
     double score;     /* AIQ of its held-out predictions; NAN: it could not be measured */
-    double error;     /* deviation error of its held-out predictions */
     double *held_out; /* (n, n_models) out-of-fold or out-of-bag predictions at that setting */
     double weight;    /* share in the combination */
 } weirp_candidate;

@@ -228,7 +228,8 @@ done:
 
 /* What is wrong with a change; NULL: nothing. */
 static const char *check_change(const weirp_change *change) {
-    const size_t longest = UINT32_MAX - WEIRP_BATCH_HEADER - 2 * BATCH_FLUSH; /* LMDB's values have 32-bit sizes */
+    /* LMDB writes a value with one pwrite(), which Linux cuts off just below 2 GiB */
+    const size_t longest = INT32_MAX - (1u << 20);
     size_t name = change->section ? strlen(change->section) : 0;
     switch (change->kind) {
     case WEIRP_PUT:
@@ -243,7 +244,7 @@ static const char *check_change(const weirp_change *change) {
     }
     if (change->kind == WEIRP_DELETE) return NULL;
     if (change->size && !change->data) return "a change without its bytes";
-    return change->size > longest ? "a section or record of 4 GiB or more" : NULL;
+    return change->size > longest ? "a section or record of 2 GiB or more" : NULL;
 }
 
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err) {
@@ -258,8 +259,11 @@ weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, 
         need += changes[i].size + 4096;
     }
     weirp_env *env = store->env;
-    if (weirp_env_replaced(env))
-        return weirp_fail(err, WEIR_IO, 0, "%s: another file has taken its place; nothing was written", store->path);
+    /* what is written to a file without a name is lost with the process */
+    weirp_name name = weirp_env_name(env);
+    if (name != WEIRP_NAME_OURS)
+        return weirp_fail(err, WEIR_IO, 0, "%s: %s; nothing was written", store->path,
+                          name == WEIRP_NAME_GONE ? "the file is gone" : "another file has taken its place");
     if (store->n_commits++ % READER_CHECK_EVERY == READER_CHECK_EVERY - 1) {
         int dead;
         mdb_reader_check(env->mdb, &dead);

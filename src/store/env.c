@@ -44,24 +44,30 @@ static int open_mdb(weirp_env *env, unsigned flags, size_t map) {
     return rc;
 }
 
-/* A map as large as may be, but at least `need`. */
-static int open_mapped(weirp_env *env, unsigned flags, size_t need) {
-    size_t map = MAP_RESERVE;
-    while (map < need && map < SIZE_MAX / 2) map *= 2;
-    for (;;) {
-        int rc = ENOMEM;
-        for (int i = 0; i < OPEN_TRIES; i++) {
-            errno = 0; /* mdb_env_setup_locks looks at what an earlier call may have left there */
-            rc = open_mdb(env, flags, map);
-            /* lmdb.h: "opening a database can fail if another process is opening or closing it at exactly the same
-             * time" */
-            if (rc != EAGAIN && rc != EINTR && rc != MDB_INVALID && rc != EINVAL && rc != EBUSY) break;
-            nanosleep(&(struct timespec){0, OPEN_WAIT_NS}, NULL);
-        }
-        if (rc == 0) env->map_size = map;
-        if (rc != ENOMEM || map / 2 < need || map / 2 < MAP_LEAST) return rc;
-        map /= 2;
+static int open_patiently(weirp_env *env, unsigned flags, size_t map) {
+    int rc = EAGAIN;
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        errno = 0; /* mdb_env_setup_locks looks at what an earlier call may have left there */
+        rc = open_mdb(env, flags, map);
+        /* lmdb.h: "opening a database can fail if another process is opening or closing it at exactly the same time" */
+        if (rc != EAGAIN && rc != EINTR && rc != MDB_INVALID && rc != EINVAL && rc != EBUSY) break;
+        nanosleep(&(struct timespec){0, OPEN_WAIT_NS}, NULL);
     }
+    return rc;
+}
+
+/* A map as large as may be: with room to grow where there is any, and just what the file needs where there isn't. */
+static int open_mapped(weirp_env *env, unsigned flags, size_t need) {
+    int rc = ENOMEM;
+    for (size_t map = MAP_RESERVE; rc == ENOMEM && map >= MAP_LEAST && map / 2 >= need; map /= 2)
+        rc = open_patiently(env, flags, map);
+    if (rc == ENOMEM) rc = open_patiently(env, flags, need);
+    if (rc == 0) {
+        MDB_envinfo info;
+        mdb_env_info(env->mdb, &info); /* LMDB takes no less than the file needs */
+        env->map_size = info.me_mapsize;
+    }
+    return rc;
 }
 
 /* Read-write if it can be (so that a later writer in this process may share it), else read-only, else without the lock
@@ -124,7 +130,7 @@ static weir_status open_gated(weirp_env *env, int fd, weir_error *err) {
     WEIRP_TRY(weirp_walk_headers(fd, env->path, &page_size, &n_pages, err));
     if (fstat(fd, &env->data_id) != 0) return weirp_fail_errno(err, errno, "fstat", env->path);
     env->page_size = page_size;
-    int rc = open_any(env, (size_t)n_pages * page_size * 2);
+    int rc = open_any(env, (size_t)n_pages * page_size);
     if (rc) {
         env->mdb = NULL;
         return weirp_store_fail(err, rc, "can't open", env->path);
@@ -249,9 +255,10 @@ bool weirp_env_alone(weirp_env *env) {
     return alone;
 }
 
-bool weirp_env_replaced(const weirp_env *env) {
+weirp_name weirp_env_name(const weirp_env *env) {
     struct stat named;
-    return stat(env->path, &named) == 0 && !same_file(&named, &env->data_id);
+    if (stat(env->path, &named) != 0) return WEIRP_NAME_GONE;
+    return same_file(&named, &env->data_id) ? WEIRP_NAME_OURS : WEIRP_NAME_OTHERS;
 }
 
 /* ---- transactions and the map ---- */
@@ -278,11 +285,7 @@ static weir_status reopen_locked(weirp_env *env, weir_error *err) {
         return weirp_fail(err, WEIR_IO, 0, "%s: can't be opened again while snapshots are open", env->path);
     mdb_env_close(env->mdb);
     env->mdb = NULL;
-    int rc = open_mapped(env,
-                         env->no_lock     ? MDB_RDONLY | MDB_NOLOCK
-                         : env->read_only ? MDB_RDONLY
-                                          : 0,
-                         env->page_size * 2);
+    int rc = open_mapped(env, env->no_lock ? MDB_RDONLY | MDB_NOLOCK : env->read_only ? MDB_RDONLY : 0, env->page_size);
     if (rc) return weirp_store_fail(err, rc, "can't open again", env->path);
     MDB_txn *txn;
     rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
@@ -368,13 +371,6 @@ weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err) {
 weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err) {
     pthread_mutex_lock(&env->mutex);
     weir_status st = move_map(env, bytes, WEIR_FULL, err);
-    pthread_mutex_unlock(&env->mutex);
-    return st;
-}
-
-weir_status weirp_env_reopen(weirp_env *env, weir_error *err) {
-    pthread_mutex_lock(&env->mutex);
-    weir_status st = reopen_locked(env, err);
     pthread_mutex_unlock(&env->mutex);
     return st;
 }

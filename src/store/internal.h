@@ -107,8 +107,9 @@ bool weirp_env_alone(weirp_env *env); /* nobody but the caller refers to it */
 weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_error *err);
 int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit); /* LMDB's code */
 weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err);
-weir_status weirp_env_reopen(weirp_env *env, weir_error *err);
-bool weirp_env_replaced(const weirp_env *env); /* another file has taken its name */
+/* Whose the path is now: the environment's file's, another file's, or nobody's. */
+typedef enum weirp_name { WEIRP_NAME_OURS, WEIRP_NAME_OTHERS, WEIRP_NAME_GONE } weirp_name;
+weirp_name weirp_env_name(const weirp_env *env);
 /* For tests of growth: a map of just so many bytes. */
 weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 

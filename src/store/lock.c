@@ -50,6 +50,7 @@ weir_status weirp_lock_writer(int *out, const char *path, weir_error *err) {
      * its name, and the next round takes the new one. */
     for (int round = 0; round < 8; round++) {
         int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0 && errno == EISDIR) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a file", path);
         if (fd < 0) return weirp_fail_errno(err, errno, "can't open for writing", path);
         struct stat held, named;
         if (fstat(fd, &held) != 0) {

@@ -124,7 +124,7 @@ weir_status weirp_snapshot_begin(weirp_snapshot **out, weirp_store *store, weir_
     weir_status st = WEIR_OK;
     if (!store->env)
         st = weirp_env_acquire(&store->env, store->path, err);
-    else if (store->mode == WEIRP_STORE_READ && weirp_env_replaced(store->env))
+    else if (store->mode == WEIRP_STORE_READ && weirp_env_name(store->env) == WEIRP_NAME_OTHERS)
         st = follow(store, err);
     if (st == WEIR_OK) st = weirp_snapshot_of(out, store->env, err);
     pthread_mutex_unlock(&store->mutex);

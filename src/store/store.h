@@ -20,7 +20,11 @@ typedef enum weirp_store_mode {
     WEIRP_STORE_CREATE, /* as WRITE; made where there is none */
 } weirp_store_mode;
 
-/* Foreign, truncated, newer and damaged files are told apart (WEIR_FOREIGN, _CORRUPT, _NEWER) and never written to. */
+/* Foreign, truncated, newer and damaged files are told apart (WEIR_FOREIGN, _CORRUPT, _NEWER) and never written to:
+ * every page that LMDB would follow is checked first. Any number of handles on a file may be open in a process. A
+ * handle belongs to the process that opened it (after a fork: WEIR_INVALID); threads may share a reader's. A reader
+ * that can't write the lock file gets WEIR_BUSY while a writer is at work, and keeps writers out while it has
+ * snapshots. */
 weir_status weirp_store_open(weirp_store **out, const char *path, weirp_store_mode mode, weir_error *err);
 void weirp_store_close(weirp_store *store); /* NULL is fine */
 
@@ -28,10 +32,12 @@ void weirp_store_close(weirp_store *store); /* NULL is fine */
 
 typedef struct weirp_snapshot weirp_snapshot;
 
+/* The latest state, also when compaction has meanwhile put a new file in place. A snapshot outlives its handle, and
+ * keeps its pages from being used again: the file grows while it is held beside a writer. One thread at a time. */
 weir_status weirp_snapshot_begin(weirp_snapshot **out, weirp_store *store, weir_error *err);
 void weirp_snapshot_end(weirp_snapshot *snapshot); /* NULL is fine */
-/* Bytes of a section, borrowed from the map until the snapshot ends. WEIR_NOTFOUND; WEIR_CORRUPT when the checksum is
- * wrong. */
+/* Bytes of a section, borrowed from the map until the snapshot ends, aligned to nothing. WEIR_NOTFOUND; WEIR_CORRUPT
+ * when the checksum is wrong: it is computed anew by every call. */
 weir_status weirp_snapshot_get(weirp_snapshot *snapshot, const char *section, const uint8_t **data, size_t *size,
                                weir_error *err);
 /* Names of the sections in order; WEIR_END past the last. Borrowed until the snapshot ends. */
@@ -49,20 +55,22 @@ weir_status weirp_snapshot_log(weirp_snapshot *snapshot, uint64_t from, weirp_lo
 
 typedef struct weirp_change {
     enum { WEIRP_PUT, WEIRP_DELETE, WEIRP_DELETE_PREFIX, WEIRP_APPEND_LOG } kind;
-    const char *section; /* PUT, DELETE: its name; DELETE_PREFIX: all names that begin so */
-    const uint8_t *data; /* PUT, APPEND_LOG */
-    size_t size;
+    const char *section; /* PUT, DELETE: its name, 1 to 511 bytes; DELETE_PREFIX: all names that begin so ("": all) */
+    const uint8_t *data; /* PUT, APPEND_LOG; borrowed */
+    size_t size;         /* bytes, below 2 GiB */
 } weirp_change;
 
-/* All or nothing, in order. Grows the map as needed. After a failure (WEIR_FULL, WEIR_IO) the store holds what it held
- * before, and the call may be made again. */
+/* All or nothing, in order; deleting what isn't there is fine. Grows the map as needed. After a failure (WEIR_FULL,
+ * WEIR_IO) the store holds what it held before, and the call may be made again. WEIR_IO, too, when the file has lost
+ * its name. A commit without changes counts as one. */
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
 
 /* ---- looking after ---- */
 
 /* Verifies pages, checksums and counters; NULL-safe counts out. */
 weir_status weirp_store_verify(const char *path, size_t *n_sections, uint64_t *n_log, weir_error *err);
-/* A copy without free pages; target NULL: in place (fsync'd copy, then rename). */
+/* A copy without free pages; `target` must not exist (WEIR_INVALID); NULL: in place (fsync'd copy, then rename),
+ * WEIR_BUSY beside a writer. Verifies first. Readers go on and find the new file with their next snapshot. */
 weir_status weirp_store_compact_file(const char *path, const char *target, weir_error *err);
 
 #endif

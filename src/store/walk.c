@@ -36,6 +36,7 @@ enum {
     NODE_DB = 0x02,  /* the value is an MDB_db */
     DB_SIZE = 48,
     DB_INTEGER_KEYS = 0x08,
+    FLAG_NO_FOLDER = 0x4000, /* of the environment that made the file; kept among the free list's flags */
     HEADER_BYTES = PAGE_HEADER + 136, /* a meta page's used part */
     MAX_DEPTH = 32,                   /* LMDB's cursor stack */
 };
@@ -378,7 +379,7 @@ static weir_status walk_tree(walk *w, int in, const tree *t) {
     w->expected = *t;
     w->seen = (tree){t->flags, t->depth, 0, 0, 0, 0, t->root};
     w->last = w->floor = (key_ref){NULL, 0};
-    if (in == IN_FREE ? !(t->flags & DB_INTEGER_KEYS) : t->flags != 0)
+    if (in == IN_FREE ? (t->flags & ~(uint32_t)FLAG_NO_FOLDER) != DB_INTEGER_KEYS : t->flags != 0)
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: flags %#x of a tree", w->path, t->flags);
     if (t->root == NO_PAGE) {
         w->expected.root = 0;

@@ -43,8 +43,13 @@ weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_option
     if (!f) return weirp_nomem(err);
     f->options = filled;
     f->n_buckets = (size_t)1 << filled.bucket_bits;
+    f->add_rows = weirp_add_rows_best();
     f->stride = (filled.dim + 63) / 64 * 64;
-    for (int i = 1; i <= MAX_COUNT; i++) f->tf[i] = (float)(1 + weirp_portable_log(i));
+    for (int i = 1; i <= MAX_COUNT; i++) {
+        double tf = 1 + weirp_portable_log(i);
+        f->tf[i] = (float)tf;
+        f->tf_square[i] = (uint32_t)(tf * tf * (1 << 20) + 0.5);
+    }
     *out = f;
     return WEIR_OK;
 }
@@ -55,11 +60,32 @@ weir_status weirp_featurizer_room(weirp_featurizer *f, weir_error *err) {
     return f->table && f->rows ? WEIR_OK : weirp_nomem(err);
 }
 
+/* Every bucket has one column and a sign, a function of its number alone; words keep to the first half of the columns
+ * and characters to the second (Weinberger et al., "Feature hashing for large scale multitask learning", ICML 2009,
+ * section 2). */
+weir_status weirp_featurizer_signs(weirp_featurizer *f, weir_error *err) {
+    f->cold = true;
+    f->signs = weirp_array(f->n_buckets, sizeof *f->signs);
+    if (!f->signs) return weirp_nomem(err);
+    uint64_t words = (f->options.dim + 1) / 2, chars = f->options.dim - words;
+    for (size_t i = 0; i < f->n_buckets; i++) {
+        uint64_t mixed = weirp_mix64(UINT64_C(0x636f6c6400000000) + i), high = mixed >> 32;
+        bool is_word = i < f->n_buckets / 2 || !chars;
+        int column = (int)(is_word ? high * words >> 32 : words + (high * chars >> 32)) + 1;
+        f->signs[i] = (int16_t)(mixed & 1 ? column : -column);
+    }
+    return WEIR_OK;
+}
+
 weir_status weirp_featurizer_cold(weirp_featurizer **out, const weirp_text_options *options, weir_error *err) {
     weirp_featurizer *f = NULL;
     weir_status st = weirp_featurizer_new(&f, options, err);
     if (st != WEIR_OK) return st;
-    f->cold = true;
+    st = weirp_featurizer_signs(f, err);
+    if (st != WEIR_OK) {
+        weirp_featurizer_free(f);
+        return st;
+    }
     for (int i = 0; i < WEIRP_N_SCALARS; i++) {
         f->scalar_mean[i] = weirp_usual_mean[i];
         f->scalar_inverse_sd[i] = 1.0f / weirp_usual_sd[i];
@@ -72,6 +98,7 @@ void weirp_featurizer_free(weirp_featurizer *f) {
     if (!f) return;
     free(f->table);
     free(f->rows);
+    free(f->signs);
     free(f);
 }
 

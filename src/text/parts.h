@@ -113,6 +113,13 @@ double weirp_distinct_share(const weirp_counter *c);
 
 /* ---- the featurizer ---- */
 
+/* rows.c: dense (stride) = sum of coefficient[i] * row bucket[i] over i < n, in that order. */
+typedef void (*weirp_add_rows_fn)(const int8_t *rows, size_t stride, const uint32_t *bucket, const float *coefficient,
+                                  size_t n, float *restrict dense);
+void weirp_add_rows_plain(const int8_t *rows, size_t stride, const uint32_t *bucket, const float *coefficient, size_t n,
+                          float *restrict dense);
+weirp_add_rows_fn weirp_add_rows_best(void); /* for this processor */
+
 /* What is looked up for a bucket together. */
 typedef struct weirp_bucket {
     float idf;   /* 0: left out */
@@ -126,8 +133,11 @@ struct weirp_featurizer {
     size_t n_prompts;         /* of the corpus */
     weirp_bucket *table;      /* (n_buckets) NULL when cold */
     int8_t *rows;             /* (n_buckets, stride) the projection; aligned to 64; NULL when cold */
+    weirp_add_rows_fn add_rows;
+    int16_t *signs; /* (n_buckets) column + 1, negative where it is subtracted; only when cold */
     float scalar_mean[WEIRP_N_SCALARS], scalar_inverse_sd[WEIRP_N_SCALARS];
-    float tf[MAX_COUNT + 1]; /* 1 + log(count), and 0 for 0 */
+    float tf[MAX_COUNT + 1];           /* 1 + log(count), and 0 for 0 */
+    uint32_t tf_square[MAX_COUNT + 1]; /* its square, in units of 2^-20 */
 };
 
 struct weirp_text_scratch {
@@ -138,13 +148,15 @@ struct weirp_text_scratch {
     float *coefficient; /* (n_buckets + 1) weight times the row's scale */
     float *dense;       /* (stride + WEIRP_N_SCALARS) aligned to 64 */
     float scalars[WEIRP_N_SCALARS];
-    float seen, unknown; /* sum of squared term frequencies: of all terms, and of those the corpus lacks */
+    uint64_t all, known; /* sums of tf_square: of all terms, and of those that the corpus has */
     float explained;
 };
 
 weir_status weirp_text_options_fill(weirp_text_options *out, const weirp_text_options *in, weir_error *err);
 /* Everything but the tables and the scales; *out is new. */
 weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_options *options, weir_error *err);
+/* Makes it cold. */
+weir_status weirp_featurizer_signs(weirp_featurizer *f, weir_error *err);
 /* Room for the table and the rows, all zero. */
 weir_status weirp_featurizer_room(weirp_featurizer *f, weir_error *err);
 

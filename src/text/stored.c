@@ -23,7 +23,7 @@ void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w) {
     weirp_put_f32s(w, f->scalar_mean, WEIRP_N_SCALARS);
     weirp_put_f32s(w, f->scalar_inverse_sd, WEIRP_N_SCALARS);
     if (f->cold) return;
-    weirp_put_f32s(w, &f->table->idf, 2 * f->n_buckets);
+    weirp_put_f32s(w, (const float *)f->table, 2 * f->n_buckets);
     weirp_put_u64(w, (uint64_t)f->n_buckets * f->stride);
     weirp_put(w, f->rows, f->n_buckets * f->stride);
 }
@@ -51,7 +51,7 @@ static weir_status get_tables(weirp_featurizer *f, weirp_bytes *r, weir_error *e
     if (need > r->size - r->at) return weirp_fail(err, WEIR_CORRUPT, 0, "the featurizer is cut off");
     weir_status st = weirp_featurizer_room(f, err);
     if (st != WEIR_OK) return st;
-    bool good = get_floats(r, &f->table->idf, 2 * f->n_buckets, 0, LARGE);
+    bool good = get_floats(r, (float *)f->table, 2 * f->n_buckets, 0, LARGE);
     good = good && weirp_get_u64(r) == f->n_buckets * f->stride;
     if (good) weirp_get(r, f->rows, f->n_buckets * f->stride);
     return good && !r->failed ? WEIR_OK : weirp_fail(err, WEIR_CORRUPT, 0, "the featurizer's tables are damaged");
@@ -89,12 +89,11 @@ weir_status weirp_featurizer_load(weirp_featurizer **out, weirp_bytes *r, weir_e
     weir_status st;
     WEIRP_TRY(get_options(r, &options, &cold, &n_prompts, err));
     WEIRP_TRY(weirp_featurizer_new(&f, &options, err));
-    f->cold = cold;
     f->n_prompts = (size_t)n_prompts;
     if (!get_floats(r, f->scalar_mean, WEIRP_N_SCALARS, -LARGE, LARGE) ||
         !get_floats(r, f->scalar_inverse_sd, WEIRP_N_SCALARS, 0, LARGE))
         WEIRP_TRY(weirp_fail(err, WEIR_CORRUPT, 0, "the featurizer's scales are damaged"));
-    if (!cold) WEIRP_TRY(get_tables(f, r, err));
+    WEIRP_TRY(cold ? weirp_featurizer_signs(f, err) : get_tables(f, r, err));
     *out = f;
     f = NULL;
 done:

@@ -18,8 +18,8 @@
  * (docs/formats.md, "Features"). */
 #define WEIRP_TEXT_WINDOW 16384u
 
-/* Plain counts of a prompt, each scaled to about [-1,1] or [0,1]. The tail is the last WEIRP_TEXT_TAIL bytes, where what
- * is asked often stands. X(name). */
+/* Plain counts of a prompt, each scaled to about [-1,1] or [0,1]. The tail is the last WEIRP_TEXT_TAIL bytes, where
+ * what is asked often stands. X(name). */
 #define WEIRP_TEXT_TAIL 500u
 #define WEIRP_SCALAR_TABLE(X)                                                                                          \
     X(log_chars)                                                                                                       \
@@ -50,11 +50,11 @@ enum {
 };
 
 typedef struct weirp_text_options {
-    unsigned bucket_bits;         /* terms are hashed into 2^bucket_bits buckets; 0: the default */
-    unsigned dim;                 /* of the dense part from the SVD; 0: the default */
-    unsigned char_min, char_max;  /* character n-gram orders, within word borders; 0: the default */
-    unsigned word_max;            /* word n-gram orders 1..word_max; 0: the default */
-    size_t svd_rows;              /* the SVD is fitted on a sample of at most so many prompts; 0: the default */
+    unsigned bucket_bits;        /* terms are hashed into 2^bucket_bits buckets; 0: the default */
+    unsigned dim;                /* of the dense part from the SVD; 0: the default */
+    unsigned char_min, char_max; /* character n-gram orders, within word borders; 0: the default */
+    unsigned word_max;           /* word n-gram orders 1..word_max; 0: the default */
+    size_t svd_rows;             /* the SVD is fitted on a sample of at most so many prompts; 0: the default */
 } weirp_text_options;
 
 /* What estimators read. Borrowed from the scratch that made it until its next use. */
@@ -64,14 +64,14 @@ typedef struct weirp_features {
     const float *weight;    /* (n_terms) TF-IDF, L2-normalised */
     size_t dim;             /* of dense: the featurizer's dim + WEIRP_N_SCALARS */
     const float *dense;     /* (dim) L2-normalised SVD part, then standardised and damped scalars */
-    float explained;        /* share of the TF-IDF vector that the SVD's directions hold, [0,1]; 1 on a cold featurizer */
-    const float *scalars;   /* (WEIRP_N_SCALARS) raw */
-    size_t n_chars;         /* of the whole prompt (code points) */
+    float explained;      /* share of the TF-IDF vector that the SVD's directions hold, [0,1]; 1 on a cold featurizer */
+    const float *scalars; /* (WEIRP_N_SCALARS) raw */
+    size_t n_chars;       /* of the whole prompt (code points) */
     size_t n_bytes;
     double approximate_tokens; /* a vendor-neutral count of tokens, for the whole prompt */
 } weirp_features;
 
-typedef struct weirp_featurizer weirp_featurizer; /* fitted or cold; immutable while it is used */
+typedef struct weirp_featurizer weirp_featurizer;     /* fitted or cold; immutable while it is used */
 typedef struct weirp_text_scratch weirp_text_scratch; /* one thread's memory; grows to the window, then never */
 
 /* Without a corpus: no IDF, and a fixed sparse random projection (signed hashing) instead of the SVD. */
@@ -83,7 +83,7 @@ weir_status weirp_featurizer_fit(weirp_featurizer **out, const char *const *prom
 void weirp_featurizer_free(weirp_featurizer *f);
 void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w);
 weir_status weirp_featurizer_load(weirp_featurizer **out, weirp_bytes *r, weir_error *err);
-size_t weirp_featurizer_dim(const weirp_featurizer *f);       /* of weirp_features.dense */
+size_t weirp_featurizer_dim(const weirp_featurizer *f); /* of weirp_features.dense */
 size_t weirp_featurizer_n_buckets(const weirp_featurizer *f);
 
 weir_status weirp_text_scratch_new(weirp_text_scratch **out, const weirp_featurizer *f, weir_error *err);

@@ -1,6 +1,6 @@
 /* estimator_bench.c: how long estimators take, on rows in clusters on the unit sphere.
  *
- *   estimator_bench [ROWS [MODELS [DIM [SHARE_MISSING]]]]
+ *   estimator_bench [ROWS [MODELS [DIM [SHARE_MISSING [CLASS]]]]]
  *
  * For each class: one fit, a path over all settings, predictions (with and without sd) in random order, updates as full
  * and as bandit feedback, and the bytes it stores. CPU time; microseconds are medians of batches.
@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "estimators/estimator.h"
 #include "estimators/kernels.h"
@@ -91,6 +92,7 @@ int main(int argc, char **argv) {
     make_rows(&test, b, yb, missing, 200);
     train.dense = a, train.target = ya, test.dense = b, test.target = yb;
     for (size_t c = 0; weirp_estimator_class_at(c); c++) {
+        if (argc > 5 && strcmp(argv[5], weirp_estimator_class_at(c)->name)) continue;
         const weirp_estimator_class *class = weirp_estimator_class_at(c);
         size_t setting = class->n_settings / 2 + 1;
         char text[64];

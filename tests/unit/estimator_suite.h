@@ -409,6 +409,38 @@ static void suite_few_outcomes_borrow(void **state) {
     assert_true(mixed < 0.9 * alone);
 }
 
+/* sd is of the right size where the setting suits the world, and falls as outcomes come. */
+static void suite_sd_is_of_the_right_size(void **state) {
+    (void)state;
+    double nearest = INFINITY, spread[2] = {0};
+    for (size_t k = 0; k < suite->n_settings; k++) {
+        double ratio = 0, sds[2] = {0};
+        for (uint64_t seed = 900; seed < 903; seed++)
+            for (int large = 0; large < 2; large++) {
+                world w = world_new(large ? 4000 : 200, 5, 12, 0.1, 0.4, 0.2, seed, 0);
+                world t = world_new(200, 5, 12, 0.1, 0, 0, seed, 1000000);
+                weirp_estimator *e = fitted(&w.sample, k);
+                double *sd, *q = ask(e, &t.sample, &sd);
+                for (size_t i = 0; i < 1000; i++) {
+                    if (!large) ratio += pow((q[i] - t.truth[i]) / sd[i], 2) / 3000;
+                    sds[large] += sd[i] / 3000;
+                }
+                free(q), free(sd);
+                suite->free(e);
+                world_free(&w);
+                world_free(&t);
+            }
+        if (fabs(log(ratio)) < fabs(log(nearest))) {
+            nearest = ratio;
+            spread[0] = sds[0], spread[1] = sds[1];
+        }
+    }
+    print_message("%s: mean squared (truth - q)/sd %.2f at the setting that suits; sd %.4f at 200 rows, %.4f at 4000\n",
+                  suite->name, nearest, spread[0], spread[1]);
+    assert_true(nearest > 0.5 && nearest < 2);
+    assert_true(spread[1] < spread[0]);
+}
+
 static void suite_add_and_remove_leave_others(void **state) {
     (void)state;
     world w = world_new(400, 4, 10, 0.2, 0.2, 0.3, 81, 0);
@@ -597,7 +629,8 @@ static void suite_damage(void **state) {
         cmocka_unit_test(suite_constant_targets), cmocka_unit_test(suite_small_samples),                               \
         cmocka_unit_test(suite_refuses_nonsense), cmocka_unit_test(suite_sd_is_optional),                              \
         cmocka_unit_test(suite_unseen_model_borrows), cmocka_unit_test(suite_few_outcomes_borrow),                     \
-        cmocka_unit_test(suite_add_and_remove_leave_others), cmocka_unit_test(suite_learns_online),                    \
-        cmocka_unit_test(suite_learns_from_cold), cmocka_unit_test(suite_round_trip), cmocka_unit_test(suite_damage)
+        cmocka_unit_test(suite_sd_is_of_the_right_size), cmocka_unit_test(suite_add_and_remove_leave_others),          \
+        cmocka_unit_test(suite_learns_online), cmocka_unit_test(suite_learns_from_cold),                               \
+        cmocka_unit_test(suite_round_trip), cmocka_unit_test(suite_damage)
 
 #endif

@@ -329,7 +329,131 @@ static void map_grows(void **state) {
     free(bytes);
 }
 
+/* Large sections that are replaced again and again, with a growing log and a smaller section in between: a value needs
+ * its pages in one piece, and the log takes single ones out of what is free. The file must not grow without end. */
+static void file_stays_in_bounds(void **state) {
+    (void)state;
+    enum { LARGE = 4 << 20, MEDIUM = 1 << 20, ROUNDS = 120 };
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    uint8_t *bytes = bytes_of(LARGE + ROUNDS * 4096, 8);
+    size_t halfway = 0, logged = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        weirp_change fit[] = {put("large", bytes, LARGE + round % 7 * 4096), put("medium", bytes + round, MEDIUM)};
+        OK(weirp_store_commit(store, fit, 2, &err));
+        for (size_t i = 0; i < 20; i++) {
+            weirp_change learn[] = {append(bytes + i, 4000), put("online", bytes + i, (30 + i) * 1024)};
+            OK(weirp_store_commit(store, learn, 2, &err));
+            logged += 4000;
+        }
+        if (round == ROUNDS / 2) halfway = file_size(path) - logged;
+    }
+    size_t end = file_size(path) - logged;
+    print_message("%.1f MB of sections and %.1f MB of log in a file of %.1f MB\n", (LARGE + MEDIUM) / 1e6, logged / 1e6,
+                  (double)file_size(path) / 1e6);
+    assert_true(end < (size_t)7 * (LARGE + MEDIUM));
+    assert_true(end < halfway + LARGE + MEDIUM);
+    weirp_store_close(store);
+    free(bytes);
+}
+
+/* ---- speed, with much room for busy machines; measured figures are in the documentation ---- */
+
+static void fast_enough(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("SKIPPED: sanitizers are slow\n");
+    skip();
+#endif
+    enum { N = 20, SIZE = 1000000, COMMITS = 100, TRIES = 7 };
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    uint8_t *bytes = bytes_of(SIZE, 8);
+    char names[N][16];
+    weirp_change changes[65];
+    for (int i = 0; i < N; i++) {
+        snprintf(names[i], sizeof names[i], "s%d", i);
+        changes[i] = put(names[i], bytes, SIZE);
+    }
+    OK(weirp_store_commit(store, changes, N, &err));
+    weirp_store_close(store);
+    uint64_t best = UINT64_MAX;
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t begin = weirp_monotonic_ns();
+        weirp_snapshot *s;
+        const uint8_t *data;
+        size_t size;
+        store = open_store(path, WEIRP_STORE_READ);
+        OK(weirp_snapshot_begin(&s, store, &err));
+        for (int k = 0; k < N; k++) OK(weirp_snapshot_get(s, names[k], &data, &size, &err));
+        weirp_snapshot_end(s);
+        weirp_store_close(store);
+        uint64_t ns = weirp_monotonic_ns() - begin;
+        if (ns < best) best = ns;
+    }
+    for (int i = 0; i < 64; i++) changes[i] = append(bytes + i, 1024);
+    changes[64] = put("online", bytes, 200 * 1024);
+    store = open_store(path, WEIRP_STORE_WRITE);
+    uint64_t begin = weirp_cpu_ns();
+    for (int i = 0; i < COMMITS; i++) OK(weirp_store_commit(store, changes, 65, &err));
+    double cpu_us = (double)(weirp_cpu_ns() - begin) / COMMITS / 1e3;
+    weirp_store_close(store);
+    free(bytes);
+    print_message(
+        "20 MB opened, read and checked in %.2f ms; a commit of 64 KB of log and 200 KB takes %.0f us of CPU\n",
+        (double)best / 1e6, cpu_us);
+    assert_true(best < 20000000);
+    assert_true(cpu_us < 3000);
+}
+
+/* After a failed write of its meta page LMDB refuses to go on until the file is opened again; that happens by itself.
+ */
+static void opened_again_when_broken(void **state) {
+    (void)state;
+    weir_error err = {0}, refused = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    append_records(store, 0, 5, 11, 900);
+    weirp_snapshot *s;
+    OK(weirp_snapshot_begin(&s, store, &err));
+    store->env->broken = true;
+    weirp_change change = append("x", 1);
+    assert_int_equal(weirp_store_commit(store, &change, 1, &refused), WEIR_IO);
+    expectation e = {0, 11, UINT64_MAX, 900};
+    OK(weirp_snapshot_log(s, 0, expect_record, &e, &err)); /* what is open stays */
+    weirp_snapshot_end(s);
+    append_records(store, 5, 5, 11, 900);
+    assert_false(store->env->broken);
+    OK(weirp_snapshot_begin(&s, store, &err));
+    e.next = 0;
+    OK(weirp_snapshot_log(s, 0, expect_record, &e, &err));
+    assert_int_equal(e.next, 10);
+    weirp_snapshot_end(s);
+    weirp_store_close(store);
+}
+
 /* ---- one process, many handles ---- */
+
+static void many_snapshots(void **state) {
+    (void)state;
+    enum { MORE = 1100 }; /* than LMDB's lock file has slots for */
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    weirp_snapshot **all = calloc(MORE, sizeof(weirp_snapshot *));
+    assert_non_null(all);
+    size_t n = 0;
+    weir_status st;
+    while (n < MORE && (st = weirp_snapshot_begin(&all[n], store, &err)) == WEIR_OK) n++;
+    assert_int_equal(st, WEIR_BUSY);
+    assert_true(n > 1000);
+    append_records(store, 0, 3, 11, 900); /* writing goes on */
+    weirp_snapshot_end(all[--n]);
+    err = (weir_error){0};
+    OK(weirp_snapshot_begin(&all[n++], store, &err));
+    assert_int_equal(weirp_snapshot_n_log(all[n - 1]), 3);
+    while (n > 0) weirp_snapshot_end(all[--n]);
+    free(all);
+    weirp_store_close(store);
+}
 
 static void same_file_twice(void **state) {
     (void)state;
@@ -433,6 +557,8 @@ static void recreated_while_open(void **state) {
     weirp_snapshot *s;
     OK(weirp_snapshot_begin(&s, old, &err));
     unlink(path);
+    weirp_change lost = append("x", 1);
+    assert_int_equal(weirp_store_commit(old, &lost, 1, NULL), WEIR_IO); /* it would go to a file without a name */
     weirp_store *new = open_store(path, WEIRP_STORE_CREATE);
     append_records(new, 0, 5, 11, 900);
     /* the old writer notices that its name is gone */
@@ -452,10 +578,22 @@ static void recreated_while_open(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(create_put_get),        TEST(missing_is_not_found),        TEST(changes_in_order),
-        TEST(wrong_changes),         TEST(log_in_any_batches),          TEST(single_records_share_pages),
-        TEST(snapshots_stand_still), TEST(long_reader_grows_file),      TEST(map_grows),
-        TEST(same_file_twice),       TEST(compaction_keeps_everything), TEST(recreated_while_open),
+        TEST(create_put_get),
+        TEST(missing_is_not_found),
+        TEST(changes_in_order),
+        TEST(wrong_changes),
+        TEST(log_in_any_batches),
+        TEST(single_records_share_pages),
+        TEST(snapshots_stand_still),
+        TEST(long_reader_grows_file),
+        TEST(map_grows),
+        TEST(file_stays_in_bounds),
+        TEST(fast_enough),
+        TEST(opened_again_when_broken),
+        TEST(many_snapshots),
+        TEST(same_file_twice),
+        TEST(compaction_keeps_everything),
+        TEST(recreated_while_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

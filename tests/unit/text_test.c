@@ -280,6 +280,65 @@ static void projection_by_hand(void **state) {
     weirp_featurizer_free(f);
 }
 
+static void rows_add_up_the_same(void **state) {
+    (void)state;
+    enum { ROWS = 300, STRIDE = 192, TERMS = 100 };
+    int8_t *rows = weirp_array(ROWS * STRIDE, 1);
+    uint32_t bucket[TERMS];
+    float coefficient[TERMS], best[STRIDE], plain[STRIDE];
+    for (size_t i = 0; i < ROWS * STRIDE; i++) rows[i] = (int8_t)weirp_random_u64(1, 0, i);
+    for (size_t n = 0; n <= TERMS; n++) {
+        double exact[STRIDE] = {0};
+        for (size_t i = 0; i < n; i++) {
+            bucket[i] = (uint32_t)(weirp_random_u64(2, n, i) % ROWS);
+            coefficient[i] = (float)weirp_random_normal(3, n, i);
+            for (size_t j = 0; j < STRIDE; j++) exact[j] += (double)coefficient[i] * rows[bucket[i] * STRIDE + j];
+        }
+        weirp_add_rows_best()(rows, STRIDE, bucket, coefficient, n, best);
+        weirp_add_rows_plain(rows, STRIDE, bucket, coefficient, n, plain);
+        assert_memory_equal(best, plain, sizeof best);
+        for (size_t j = 0; j < STRIDE; j++) assert_true(fabs(exact[j] - best[j]) < 1e-2);
+    }
+    free(rows);
+}
+
+/* What of a prompt's terms lies within the projection's directions, by hand: squared norm of the projection, times the
+ * share of the squared term frequencies that the corpus knows. */
+static void explained_share(void **state) {
+    (void)state;
+    weirp_featurizer *f = fitted(NULL, 1), *c = cold();
+    weirp_text_scratch *s = scratch(f);
+    for (size_t i = 1; i < N_CORPUS; i++) {
+        weirp_features x = features(f, s, corpus[i]);
+        assert_true(x.explained > 0.98 && x.explained <= 1); /* 16 prompts have 16 directions, and bytes round */
+    }
+    assert_true(features(f, s, "zzyzx qqjjq").explained < 0.05);
+    assert_true(features(f, s, "").explained == 0);
+    double half = features(f, s, "What is the capital of Peru zzyzx wwxww vvkvv qqjjq jjxjj").explained;
+    assert_true(half > 0.1 && half < 0.9);
+    assert_true(features(c, s, "zzyzx").explained == 1);
+    weirp_features x = features(f, s, corpus[1]);
+    double known = 0, all = 0, norm = 0, sum[DEFAULT_DIM] = {0};
+    weirp_text_scratch *t = scratch(c);
+    weirp_features y = features(c, t, "capital capital zzyzx");
+    for (size_t i = 0; i < y.n_terms; i++) {
+        double square = y.weight[i] / y.weight[y.n_terms - 1]; /* of the last trigram: tf 1 */
+        square *= square;
+        if (y.bucket[i] >= f->n_buckets / 2) all += square, known += f->table[y.bucket[i]].idf > 0 ? square : 0;
+    }
+    /* words: capital twice, zzyzx, capital capital, capital zzyzx */
+    double tf = (1 + log(2)) * (1 + log(2));
+    all += tf + 3, known += tf;
+    x = features(f, s, "capital capital zzyzx");
+    for (size_t j = 0; j < x.n_terms; j++)
+        for (size_t k = 0; k < DEFAULT_DIM; k++)
+            sum[k] += (double)x.weight[j] * f->table[x.bucket[j]].scale * f->rows[x.bucket[j] * f->stride + k];
+    for (size_t k = 0; k < DEFAULT_DIM; k++) norm += sum[k] * sum[k];
+    assert_true(fabs(x.explained - norm * known / all) < 1e-4);
+    weirp_text_scratch_free(s), weirp_text_scratch_free(t);
+    weirp_featurizer_free(f), weirp_featurizer_free(c);
+}
+
 /* The fitted projection spans what the term matrix does: prompts that share words are near, others aren't. */
 static void projection_separates(void **state) {
     (void)state;
@@ -792,6 +851,8 @@ int main(void) {
         cmocka_unit_test(idf_by_hand),
         cmocka_unit_test(n_grams_by_hand),
         cmocka_unit_test(projection_by_hand),
+        cmocka_unit_test(rows_add_up_the_same),
+        cmocka_unit_test(explained_share),
         cmocka_unit_test(projection_separates),
         cmocka_unit_test(counts_and_tokens),
         cmocka_unit_test(tails_and_paragraphs),
