@@ -7,33 +7,25 @@
 
 /* Appends the listed buckets with their weights before normalisation, and empties their counters. Where the row will be
  * needed, it is sent for. */
-static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, const uint32_t *restrict list,
-                   size_t n_listed, uint32_t first) {
-    /* all pointers in hand: a counter is a byte, and a byte that is written might be any of them */
-    const size_t stride = f->stride;
-    const int8_t *const rows = f->rows + first * stride;
-    const weirp_bucket *restrict table = f->table + first;
-    const float *restrict tf = f->tf;
-    const uint32_t *restrict tf_square = f->tf_square;
+static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, const uint32_t *list, size_t n_listed,
+                   uint32_t first) {
     uint8_t *restrict count = s->counter.count + first;
-    uint32_t *restrict bucket = s->bucket;
-    float *restrict weight = s->weight, *restrict coefficient = s->coefficient;
+    const weirp_bucket *restrict table = f->table + first;
+    const int8_t *rows = f->rows + first * f->stride;
     uint64_t all = 0, known = 0;
     for (size_t i = 0; i < n_listed; i++) {
         uint32_t at = list[i];
         uint8_t times = count[at];
         weirp_bucket b = table[at];
-        float w = tf[times] * b.idf;
+        float weight = f->tf[times] * b.idf;
         count[at] = 0;
-        __builtin_prefetch(rows + at * stride);
-        bucket[n] = first + at;
-        weight[n] = w;
-        coefficient[n] = w * b.scale;
-        all += tf_square[times];
-        /* tf is at least 1, and idf 0 or at least 1 */
-        bool is_known = w > 0;
-        known += is_known ? tf_square[times] : 0;
-        n += is_known;
+        __builtin_prefetch(rows + at * f->stride);
+        s->bucket[n] = first + at;
+        s->weight[n] = weight;
+        s->coefficient[n] = weight * b.scale;
+        all += f->tf_square[times];
+        known += b.idf > 0 ? f->tf_square[times] : 0;
+        n += weight > 0;
     }
     s->all += all;
     s->known += known;

@@ -53,10 +53,14 @@ static inline void bump_chars(reader *r, uint64_t hash) {
     r->c->n_chars = bump(r->c->count + r->half, r->c->chars, r->c->n_chars, (uint32_t)(hash >> r->shift));
 }
 
-/* The n-grams that end with a token, and the token remembered for those to come. Only the upper halves of hashes are
- * combined: they are the ones that are random. */
-static __attribute__((noinline)) void longer_grams(reader *r, uint64_t hash) {
+/* Counts a token and the n-grams that end with it. Only the upper halves of hashes are combined: they are the ones that
+ * are random. */
+static inline void token(reader *r, uint64_t hash) {
     const uint64_t *key = r->c->key + 1;
+    size_t n_words = r->c->n_words;
+    bump_word(r, hash);
+    r->c->n_tokens++;
+    r->c->n_distinct += r->c->n_words - n_words;
     uint64_t sum = (hash >> 32) * key[0];
     for (unsigned i = 0; i < r->n_before; i++) {
         sum += (r->before[i] >> 32) * key[i + 1];
@@ -68,24 +72,8 @@ static __attribute__((noinline)) void longer_grams(reader *r, uint64_t hash) {
     if (r->n_before < r->word_max - 1) r->n_before++;
 }
 
-static inline void token(reader *r, uint64_t hash) {
-    weirp_counter *c = r->c;
-    size_t n_words = c->n_words;
-    bump_word(r, hash);
-    c->n_tokens++;
-    c->n_distinct += c->n_words - n_words;
-    if (r->word_max != 2) {
-        longer_grams(r, hash);
-        return;
-    }
-    /* the usual order, for which the loops above come down to this */
-    if (r->n_before) bump_word(r, (hash >> 32) * c->key[1] + (r->before[0] >> 32) * c->key[2]);
-    r->before[0] = hash;
-    r->n_before = 1;
-}
-
 /* All n-grams of orders lo..hi of text (n), the longer ones from the shorter ones' sums. */
-static __attribute__((noinline)) void grams(reader *r, const uint32_t *text, size_t n, unsigned lo, unsigned hi) {
+static inline void grams(reader *r, const uint32_t *text, size_t n, unsigned lo, unsigned hi) {
     const uint64_t *key = r->c->key;
     for (size_t at = 0; at + lo <= n; at++) {
         uint64_t sum = 0;
