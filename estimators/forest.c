@@ -168,7 +168,8 @@ static double split_gain(const ground *g, const uint32_t *row, size_t n, size_t 
         for (size_t m = 0; m < k; m++) left[m] += z[m];
         n_left++;
     }
-    if (!n_left || n_left == seen) return -1;
+    size_t thin = n_left < seen - n_left ? n_left : seen - n_left;
+    if (!thin || thin * stride < g->least_leaf) return -1;
     double below = 0, above = 0;
     for (size_t m = 0; m < k; m++) {
         double l = left[m], a = all[m] - left[m];

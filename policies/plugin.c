@@ -29,7 +29,7 @@ static weir_status decide(const weirp_view *v, weir_decision *d, weir_error *err
     if (!v->options->fallback) return WEIR_OK;
 
     const weir_estimates *e = v->estimates;
-    size_t careful = weirp_view_least(v, d->regret_usd);
+    size_t careful = weirp_view_careful(v, d);
     weir_reason why;
     if (!e->fitted)
         why = WEIR_REASON_NO_ESTIMATOR;

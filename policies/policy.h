@@ -43,6 +43,8 @@ void weirp_view_risk_bounds(const weirp_view *view, size_t m, double *lo, double
 void weirp_view_tables(const weirp_view *view, double *risk, double *regret);
 /* The eligible model with the least key; ties go to the cheaper, then to the lower index. (size_t)-1: none. */
 size_t weirp_view_least(const weirp_view *view, const double *key);
+/* The eligible model of least worst-case regret; ties go to the least expected loss, then as above. */
+size_t weirp_view_careful(const weirp_view *view, const weir_decision *d);
 
 typedef struct weirp_policy {
     const char *name;

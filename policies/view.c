@@ -128,3 +128,11 @@ size_t weirp_view_least(const weirp_view *v, const double *key) {
     }
     return best;
 }
+
+size_t weirp_view_careful(const weirp_view *v, const weir_decision *d) {
+    const bool *eligible = v->estimates->eligible;
+    size_t best = weirp_view_least(v, d->regret_usd);
+    for (size_t m = 0; m < v->estimates->n_models; m++)
+        if (eligible[m] && d->regret_usd[m] == d->regret_usd[best] && d->risk_usd[m] < d->risk_usd[best]) best = m;
+    return best;
+}

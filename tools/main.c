@@ -1,4 +1,5 @@
 /* main.c: weir CMD: finds the subcommand. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <cblas.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -69,6 +70,8 @@ static int run(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    openblas_set_num_threads(
+        1);                   /* many small matrices: its threads would spin, and sums would depend on their number */
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is a failed write, not a death in the middle of a commit */
     int rc = run(argc, argv);
     /* a full disk behind a pipe or a redirection shows only here */

@@ -10,6 +10,8 @@
  * address space is limited (ulimit -v) the map starts smaller and grows. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,7 +22,12 @@
 
 #define MAP_RESERVE ((size_t)1 << 36) /* 64 GiB of addresses, not of memory */
 #define MAP_LEAST   ((size_t)1 << 24)
-enum { MAX_READERS = 1024, OPEN_TRIES = 40, OPEN_WAIT_NS = 5000000 };
+enum {
+    MAX_READERS = 1024,
+    LOCK_BYTES = 64 * 1024 + 256, /* what LMDB takes for so many readers */
+    OPEN_TRIES = 40,
+    OPEN_WAIT_NS = 5000000
+};
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static weirp_env *registry;
@@ -30,6 +37,21 @@ static bool same_file(const struct stat *a, const struct stat *b) {
 }
 
 /* ---- opening LMDB ---- */
+
+/* LMDB stretches a new lock file without asking for its blocks and writes to it through a map: on a full disk that is a
+ * SIGBUS. So the blocks are asked for first. Closing the descriptor drops no lock: this process has none on the file
+ * until LMDB opens it, and never opens it twice. Where the file can't be made, opening says so. */
+static int reserve_lock_file(const weirp_env *env) {
+    char path[PATH_MAX];
+    struct stat file;
+    if (snprintf(path, sizeof path, "%s-lock", env->path) >= (int)sizeof path) return ENAMETOOLONG;
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666), rc = 0;
+    if (fd < 0) return 0;
+    if (fstat(fd, &file) == 0 && file.st_blocks * 512 < (file.st_size ? file.st_size : 1))
+        rc = posix_fallocate(fd, 0, file.st_size ? file.st_size : LOCK_BYTES);
+    close(fd);
+    return rc == ENOSPC || rc == EDQUOT ? rc : 0; /* a file system that can't reserve is left to its luck */
+}
 
 static int open_mdb(weirp_env *env, unsigned flags, size_t map) {
     int rc = mdb_env_create(&env->mdb);
@@ -74,7 +96,8 @@ static int open_mapped(weirp_env *env, unsigned flags, size_t need) {
  * file, which LMDB needs to write to even for reading. */
 static int open_any(weirp_env *env, size_t need) {
     env->read_only = env->no_lock = false;
-    int rc = open_mapped(env, 0, need);
+    int rc = reserve_lock_file(env);
+    if (rc == 0) rc = open_mapped(env, 0, need);
     if (rc == EACCES || rc == EPERM) {
         env->read_only = true;
         rc = open_mapped(env, MDB_RDONLY, need);
