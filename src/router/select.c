@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the weights are drawn to, measured on public sets; a class that isn't listed starts from nothing. */
+/* What the weights are drawn to, chosen on re-splits of public sets; a class that isn't listed starts from nothing. */
 static const struct {
     const char *name;
     double weight;
