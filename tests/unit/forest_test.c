@@ -253,8 +253,7 @@ static void odd_shapes_fit(void **state) {
     static const struct {
         size_t n, models, dim;
         double missing;
-    } cases[] = {{1, 1, 1, 0},  {1, 3, 5, 0},    {3, 2, 40, 0}, {20, 3, 0, 0},
-                 {25, 4, 6, 2}, {60, 1, 7, 0.5}};
+    } cases[] = {{1, 1, 1, 0}, {1, 3, 5, 0}, {3, 2, 40, 0}, {20, 3, 0, 0}, {25, 4, 6, 2}, {60, 1, 7, 0.5}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         size_t n = cases[c].n, k = cases[c].models;
         world w = world_new(n, k, cases[c].dim, 0.1, 0.1, cases[c].missing, 261, 0);
@@ -420,6 +419,25 @@ static void newcomers_leave_the_others(void **state) {
     world_free(&w);
 }
 
+static void leavers_leave_the_others(void **state) {
+    (void)state;
+    world w = world_new(300, 3, 8, 0.2, 0.2, 0.2, 305, 0);
+    weirp_estimator *e = fitted(&w.sample, 3);
+    double *sd0, *q0 = ask(e, &w.sample, &sd0);
+    assert_int_equal(suite->remove_model(e, 3, NULL), WEIR_INVALID);
+    assert_int_equal(suite->remove_model(e, 1, NULL), WEIR_OK);
+    assert_int_equal(e->n_models, 2);
+    double *sd, *q = ask(e, &w.sample, &sd);
+    for (size_t i = 0; i < 300; i++)
+        for (size_t m = 0; m < 2; m++) {
+            assert_true(q[i * 2 + m] == q0[i * 3 + 2 * m]);
+            assert_true(sd[i * 2 + m] == sd0[i * 3 + 2 * m]);
+        }
+    free(q), free(sd), free(q0), free(sd0);
+    suite->free(e);
+    world_free(&w);
+}
+
 /* ---- bytes ---- */
 
 static void bytes_are_the_forest(void **state) {
@@ -525,8 +543,8 @@ int main(void) {
         cmocka_unit_test(targets_that_never_vary),    cmocka_unit_test(odd_shapes_fit),
         cmocka_unit_test(threads_change_no_bit),      cmocka_unit_test(updates_move_their_own_leaf),
         cmocka_unit_test(learning_lessens_the_error), cmocka_unit_test(updates_stay_where_they_are),
-        cmocka_unit_test(newcomers_leave_the_others), cmocka_unit_test(bytes_are_the_forest),
-        cmocka_unit_test(damage_is_no_crash),
+        cmocka_unit_test(newcomers_leave_the_others), cmocka_unit_test(leavers_leave_the_others),
+        cmocka_unit_test(bytes_are_the_forest),       cmocka_unit_test(damage_is_no_crash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
