@@ -66,9 +66,9 @@ weir_status weirp_builder_model(weirp_builder *b, const char *name, size_t *inde
     bool added;
     *index = weirp_names_add(&b->models, name, strlen(name), &added);
     if (*index == WEIRP_NO_NAME) return weirp_nomem(err);
-    if (*index >= WEIRP_MAX_MODELS)
+    if (*index >= WEIR_MAX_MODELS)
         return weirp_fail(err, WEIR_PARSE, 0, "more than %d different models: at most so many are read",
-                          WEIRP_MAX_MODELS);
+                          WEIR_MAX_MODELS);
     return WEIR_OK;
 }
 

@@ -8,10 +8,6 @@
 #include "src/base/base.h"
 #include "weir/data.h"
 
-/* Different models in a file or data set: each is a column of every table, so that a file which names a new model on
- * every line must not take the machine's memory. */
-#define WEIRP_MAX_MODELS 4096
-
 /* A data set that grows record by record. */
 typedef struct weirp_builder weirp_builder;
 

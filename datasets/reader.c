@@ -253,9 +253,9 @@ static bool reserve_outcomes(weir_reader *reader, size_t n) {
 /* The model's number; what the pool charges for it is looked up once. */
 static weir_status model_index(weir_reader *reader, size_t line, const char *name, size_t *index, weir_error *err) {
     bool added;
-    if (reader->models.n >= WEIRP_MAX_MODELS && weirp_names_find(&reader->models, name, strlen(name)) == WEIRP_NO_NAME)
+    if (reader->models.n >= WEIR_MAX_MODELS && weirp_names_find(&reader->models, name, strlen(name)) == WEIRP_NO_NAME)
         return weirp_fail(err, WEIR_PARSE, line, "%s:%zu: more than %d different models: at most so many are read",
-                          reader->path, line, WEIRP_MAX_MODELS);
+                          reader->path, line, WEIR_MAX_MODELS);
     *index = weirp_names_add(&reader->models, name, strlen(name), &added);
     if (*index == WEIRP_NO_NAME) return weirp_nomem(err);
     if (!added) return WEIR_OK;

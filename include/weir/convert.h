@@ -15,14 +15,14 @@ typedef struct weir_convert_options {
     bool strict;             /* stop at the first malformed row */
     weir_warning_fn warning; /* NULL: only counted */
     void *warning_user;
-    const char *task;        /* task of every row, for formats without one; NULL: as the format says */
+    const char *task; /* task of every row, for formats without one; NULL: as the format says */
     /* Hugging Face data-set server only */
-    const char *base_url;    /* NULL: https://datasets-server.huggingface.co */
-    const char *config;      /* NULL: "default" */
-    const char *split;       /* NULL: "train" */
-    size_t limit;            /* rows; 0: all */
-    const char *state_path;  /* where progress is kept, so that a broken download resumes; NULL: none */
-    size_t max_retries;      /* a request; 0: 8 */
+    const char *base_url;   /* NULL: https://datasets-server.huggingface.co */
+    const char *config;     /* NULL: "default" */
+    const char *split;      /* NULL: "train" */
+    size_t limit;           /* rows; 0: all */
+    const char *state_path; /* where progress is kept, so that a broken download resumes; NULL: none */
+    size_t max_retries;     /* a request; 0: 8 */
     weir_progress_fn progress;
     void *progress_user;
 } weir_convert_options;

@@ -8,11 +8,11 @@
 #define WEIR_VERSION_MAJOR 0
 #define WEIR_VERSION_MINOR 1
 #define WEIR_VERSION_PATCH 0
-#define WEIR_VERSION "0.1.0"
+#define WEIR_VERSION       "0.1.0"
 
 #if defined(__GNUC__)
-#define WEIR_API __attribute__((visibility("default")))
-#define WEIR_MUST_CHECK __attribute__((warn_unused_result))
+#define WEIR_API               __attribute__((visibility("default")))
+#define WEIR_MUST_CHECK        __attribute__((warn_unused_result))
 #define WEIR_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define WEIR_API
@@ -22,7 +22,7 @@
 
 #ifdef __cplusplus
 #define WEIR_BEGIN_DECLS extern "C" {
-#define WEIR_END_DECLS }
+#define WEIR_END_DECLS   }
 #else
 #define WEIR_BEGIN_DECLS
 #define WEIR_END_DECLS

@@ -8,6 +8,10 @@
 
 WEIR_BEGIN_DECLS
 
+/* Models in a pool, a file or a data set at most: each is a column of every table, so that a file which names a new
+ * model on every line must not take the machine's memory. */
+#define WEIR_MAX_MODELS 4096
+
 /* A price that isn't known is NAN. */
 typedef struct weir_model {
     char *name;

@@ -64,8 +64,8 @@ typedef struct weir_session weir_session; /* one thread's scratch memory; warm a
 WEIR_API WEIR_MUST_CHECK weir_status weir_router_open(weir_router **out, const char *path, weir_error *err);
 WEIR_API void weir_router_close(weir_router *router); /* after its sessions; NULL is fine */
 WEIR_API size_t weir_router_n_models(const weir_router *router);
-WEIR_API const char *weir_router_model(const weir_router *router, size_t index);       /* borrowed */
-WEIR_API size_t weir_router_find_model(const weir_router *router, const char *name);   /* (size_t)-1: none */
+WEIR_API const char *weir_router_model(const weir_router *router, size_t index);     /* borrowed */
+WEIR_API size_t weir_router_find_model(const weir_router *router, const char *name); /* (size_t)-1: none */
 WEIR_API bool weir_router_has_cost(const weir_router *router);
 WEIR_API uint64_t weir_router_version(const weir_router *router); /* grows with each change to the store */
 
@@ -100,17 +100,17 @@ WEIR_API size_t weir_session_phases(const weir_session *session, const weir_phas
 typedef struct weir_learner weir_learner; /* the store's one writer; one thread */
 
 typedef struct weir_learn_options {
-    bool full_feedback;   /* every model's outcome is revealed, not only the chosen one's */
-    size_t group_commit;  /* feedbacks a durable transaction; 0: 64 */
-    bool create;          /* make a store without estimators where there is none */
+    bool full_feedback;    /* every model's outcome is revealed, not only the chosen one's */
+    size_t group_commit;   /* feedbacks a durable transaction; 0: 64 */
+    bool create;           /* make a store without estimators where there is none */
     const weir_pool *pool; /* borrowed; the models of a store that is created; NULL: as they appear */
     uint64_t seed;
 } weir_learn_options;
 
 /* A drift alarm: this model no longer does what it did. */
 typedef struct weir_drift {
-    uint64_t at;         /* number of the feedback at which it was raised, from 1 */
-    size_t model;        /* index */
+    uint64_t at;          /* number of the feedback at which it was raised, from 1 */
+    size_t model;         /* index */
     double before, after; /* mean quality expected and seen lately */
 } weir_drift;
 
@@ -124,9 +124,8 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_learner_model_index(weir_learner *lear
                                                               weir_error *err);
 /* Decides on what has been learned so far; as weir_decide. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_learner_decide(weir_learner *learner, const char *prompt, size_t prompt_len,
-                                                         const weir_policy_options *options,
-                                                         const weir_decision **out, const weir_estimates **estimates,
-                                                         weir_error *err);
+                                                         const weir_policy_options *options, const weir_decision **out,
+                                                         const weir_estimates **estimates, weir_error *err);
 /* Learns what `n` models did with the prompt of the last weir_learner_decide. In memory at once, on disk with the next
  * commit: by itself every group_commit feedbacks, or by weir_learner_commit. `id` names the decision in the log. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_learner_observe(weir_learner *learner, const char *id, size_t n,

@@ -12,15 +12,15 @@
 WEIR_BEGIN_DECLS
 
 typedef struct weir_simulate_options {
-    size_t n_prompts;     /* 0: 1000 */
-    size_t n_models;      /* 2 to 1000; 0: 8 */
-    uint64_t seed;        /* prompts and outcomes */
-    uint64_t world_seed;  /* kinds' difficulty and models' skills; the same world may give train and test sets */
-    double missing;       /* share of outcomes that are left out, [0,1) */
-    double noise;         /* share of prompts whose text says nothing of their kind, [0,1] */
-    size_t drift_at;      /* from this prompt on, the two best models swap skills; 0: never */
-    size_t prompt_bytes;  /* mean prompt length; 0: as the templates are */
-    bool graded;          /* quality graded in [0,1] rather than right or wrong */
+    size_t n_prompts;    /* 0: 1000 */
+    size_t n_models;     /* 2 to 1000; 0: 8 */
+    uint64_t seed;       /* prompts and outcomes */
+    uint64_t world_seed; /* kinds' difficulty and models' skills; the same world may give train and test sets */
+    double missing;      /* share of outcomes that are left out, [0,1) */
+    double noise;        /* share of prompts whose text says nothing of their kind, [0,1] */
+    size_t drift_at;     /* from this prompt on, the two best models swap skills; 0: never */
+    size_t prompt_bytes; /* mean prompt length; 0: as the templates are */
+    bool graded;         /* quality graded in [0,1] rather than right or wrong */
     weir_progress_fn progress;
     void *progress_user;
 } weir_simulate_options;

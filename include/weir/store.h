@@ -12,11 +12,12 @@ WEIR_BEGIN_DECLS
 /* What the store holds, as JSON; *json is new: free() it. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_store_info(const char *path, char **json, weir_error *err);
 
-/* Reads everything and verifies every checksum and cross-reference. WEIR_OK: sound. *json (may be NULL) is new: what was
- * checked, with counts, n_feedbacks among them. */
+/* Reads everything and verifies every checksum and cross-reference. WEIR_OK: sound. *json (may be NULL) is new: what
+ * was checked, with counts, n_feedbacks among them. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_store_check(const char *path, char **json, weir_error *err);
 
-/* Writes a copy without free pages to `target` (which must not exist), or in place of the store where target is NULL. */
+/* Writes a copy without free pages to `target` (which must not exist), or in place of the store where target is NULL.
+ */
 WEIR_API WEIR_MUST_CHECK weir_status weir_store_compact(const char *path, const char *target, weir_error *err);
 
 /* The store's contents as JSON lines: pool, sections, and the log a line a decision. */

@@ -50,7 +50,7 @@ weir_status weirp_log_decode(weirp_log_record *record, const uint8_t *data, size
     record->model = weirp_get_u32(&r);
     record->rule = weirp_get_u32(&r);
     record->reason = weirp_get_u32(&r);
-    if (!r.failed && record->n_models <= WEIRP_MAX_MODELS && record->model < record->n_models) {
+    if (!r.failed && record->n_models <= WEIR_MAX_MODELS && record->model < record->n_models) {
         record->propensity = weirp_get_f64s(&r, record->n_models);
         record->quality = weirp_get_f64s(&r, record->n_models);
         record->cost = weirp_get_f64s(&r, record->n_models);

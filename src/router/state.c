@@ -86,9 +86,9 @@ static bool grow(void *column, size_t n, size_t size) {
 
 weir_status weirp_state_add_model(weirp_state *s, const weir_model *model, weir_error *err) {
     size_t m = weirp_state_n_models(s), n = m + 1;
-    if (n > WEIRP_MAX_MODELS)
+    if (n > WEIR_MAX_MODELS)
         return weirp_fail(err, WEIR_INVALID, 0, "\"%s\": a pool holds at most %d models", model->name,
-                          WEIRP_MAX_MODELS);
+                          WEIR_MAX_MODELS);
     weir_status st;
     if (!grow(&s->disabled, n, sizeof(bool)) || !grow(&s->intervals.quality_half, n, sizeof(double)))
         return weirp_nomem(err);
@@ -174,7 +174,7 @@ static weir_status load_meta(weirp_state *s, size_t *n_models, weirp_bytes *r, w
     char *name = weirp_get_text(r);
     if (name) strncpy(s->estimator, name, sizeof s->estimator - 1);
     free(name);
-    if (!r->failed && *n_models <= WEIRP_MAX_MODELS) s->disabled = (bool *)weirp_get_u8s(r, *n_models);
+    if (!r->failed && *n_models <= WEIR_MAX_MODELS) s->disabled = (bool *)weirp_get_u8s(r, *n_models);
     if (r->failed || !s->disabled) return weirp_fail(err, WEIR_CORRUPT, 0, "section \"meta\" is damaged");
     for (size_t m = 0; m < *n_models; m++) ((uint8_t *)s->disabled)[m] = ((uint8_t *)s->disabled)[m] != 0;
     return WEIR_OK;

@@ -18,7 +18,6 @@
 #include "weir/pool.h"
 
 #define WEIRP_MAX_MEMBERS 8
-#define WEIRP_MAX_MODELS  4096
 
 /* The combination of estimators that predicts quality:
  * q_m = mean_m + shrink * sum_k weight_k (p_km - mean_m), clipped to [0,1]. */

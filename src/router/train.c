@@ -48,8 +48,8 @@ static int progress(const training *t, const char *stage, size_t done, size_t to
 
 static weir_status check_data(const weir_dataset *d, weir_error *err) {
     if (!d->n_prompts || !d->n_models) return weirp_fail(err, WEIR_NODATA, 0, "there are no outcomes to train on");
-    if (d->n_models > WEIRP_MAX_MODELS)
-        return weirp_fail(err, WEIR_INVALID, 0, "%zu models: a pool holds at most %d", d->n_models, WEIRP_MAX_MODELS);
+    if (d->n_models > WEIR_MAX_MODELS)
+        return weirp_fail(err, WEIR_INVALID, 0, "%zu models: a pool holds at most %d", d->n_models, WEIR_MAX_MODELS);
     for (size_t at = 0; d->quality && at < d->n_prompts * d->n_models; at++)
         if (!isnan(d->quality[at])) return WEIR_OK;
     return weirp_fail(err, WEIR_NODATA, 0, "no outcome has a \"quality\": there is nothing to learn");
