@@ -18,10 +18,9 @@
 /* What a fit sees. All borrowed. */
 typedef struct weirp_sample {
     size_t n, n_models, dim;
-    const float *dense;     /* (n, dim) row-major; weirp_features.dense of each prompt */
-    const weirp_csr *terms; /* (n, n_buckets); NULL unless the class says needs_terms */
-    const double *target;   /* (n, n_models) row-major; NAN: missing */
-    double lo, hi;          /* the target's range; predictions are clipped to it. -INFINITY, INFINITY: none */
+    const float *dense;   /* (n, dim) row-major; weirp_features.dense of each prompt */
+    const double *target; /* (n, n_models) row-major; NAN: missing */
+    double lo, hi;        /* the target's range; predictions are clipped to it. -INFINITY, INFINITY: none */
     uint64_t seed;
     unsigned n_threads; /* >= 1 */
 } weirp_sample;
@@ -30,7 +29,6 @@ typedef struct weirp_estimator weirp_estimator;
 
 typedef struct weirp_estimator_class {
     const char *name; /* "ridge", "knn", "kmeans", "lowrank"; also in the store, so it never changes */
-    bool needs_terms;
 
     /* The class's own hyper-parameter grid, as numbered settings; describe writes a short text ("alpha=30"). */
     size_t n_settings;
@@ -42,11 +40,10 @@ typedef struct weirp_estimator_class {
 
     /* Fits on `train` and predicts the rows of `test` for every setting at once, sharing the work that settings have in
      * common: predicted is (n_settings, test->n, n_models). Never reads test->target. */
-    weir_status (*fit_predict)(const weirp_sample *train, const weirp_sample *test, double *predicted,
-                               weir_error *err);
+    weir_status (*fit_predict)(const weirp_sample *train, const weirp_sample *test, double *predicted, weir_error *err);
 
-    /* Out-of-bag predictions of the sample's own rows for every setting, (n_settings, n, n_models): for classes whose fit
-     * holds rows out by itself. NULL: fit_predict on folds does it. */
+    /* Out-of-bag predictions of the sample's own rows for every setting, (n_settings, n, n_models): for classes whose
+     * fit holds rows out by itself. NULL: fit_predict on folds does it. */
     weir_status (*out_of_bag)(const weirp_sample *sample, double *predicted, weir_error *err);
 
     /* q and sd: (n_models); sd is the standard error of q, and NULL where nobody asks. Neither allocates nor locks;
@@ -62,8 +59,9 @@ typedef struct weirp_estimator_class {
     /* Takes model `index` out; the others' predictions stay what they were. */
     weir_status (*remove_model)(weirp_estimator *self, size_t index, weir_error *err);
     void (*save)(const weirp_estimator *self, weirp_writer *w);
-    weir_status (*load)(weirp_estimator **out, weirp_bytes *r, weir_error *err); /* any bytes: an error, never a crash */
-    void (*free)(weirp_estimator *self);                                        /* NULL is fine */
+    weir_status (*load)(weirp_estimator **out, weirp_bytes *r,
+                        weir_error *err); /* any bytes: an error, never a crash */
+    void (*free)(weirp_estimator *self);  /* NULL is fine */
 } weirp_estimator_class;
 
 /* Every estimator's struct begins with this. */

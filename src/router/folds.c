@@ -46,7 +46,6 @@ static weir_status part_gather(part *p, const weirp_folds *f, const weirp_sample
     for (size_t i = 0; i < s->n; i++) n += (f->fold[i] == fold) == held_out;
     p->sample = *s;
     p->sample.n = n;
-    p->sample.terms = NULL;
     p->dense = weirp_array(n * s->dim, sizeof(float));
     p->target = weirp_array(n * s->n_models, sizeof(double));
     p->row = weirp_array(n, sizeof(size_t));
