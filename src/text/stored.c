@@ -44,6 +44,13 @@ static bool get_floats(weirp_bytes *r, float *v, size_t n, float lo, float hi) {
 
 /* Limits far beyond what a fit gives, and far from where arithmetic overflows. */
 #define LARGE 1e6f
+#define SMALL_IDF 1e-3f /* a fit gives 0 or at least 1; the square of less than this could vanish */
+
+static bool idfs_usable(const weirp_bucket *table, size_t n) {
+    bool good = true;
+    for (size_t i = 0; i < n; i++) good &= table[i].idf == 0 || table[i].idf >= SMALL_IDF;
+    return good;
+}
 
 static weir_status get_tables(weirp_featurizer *f, weirp_bytes *r, weir_error *err) {
     /* nothing is allocated for a file that can't hold it */
@@ -52,6 +59,7 @@ static weir_status get_tables(weirp_featurizer *f, weirp_bytes *r, weir_error *e
     weir_status st = weirp_featurizer_room(f, err);
     if (st != WEIR_OK) return st;
     bool good = get_floats(r, (float *)f->table, 2 * f->n_buckets, 0, LARGE);
+    good = good && idfs_usable(f->table, f->n_buckets);
     good = good && weirp_get_u64(r) == f->n_buckets * f->stride;
     if (good) weirp_get(r, f->rows, f->n_buckets * f->stride);
     return good && !r->failed ? WEIR_OK : weirp_fail(err, WEIR_CORRUPT, 0, "the featurizer's tables are damaged");
