@@ -6,10 +6,12 @@
 #include "weir/data.h"
 #include "weir/error.h"
 #include "weir/evaluate.h"
+#include "weir/gateway.h"
 #include "weir/policy.h"
 #include "weir/pool.h"
 #include "weir/router.h"
 #include "weir/simulate.h"
 #include "weir/store.h"
+#include "weir/vendor.h"
 
 #endif

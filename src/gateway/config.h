@@ -1,0 +1,111 @@
+/* config.h: the gateway's configuration file (docs/gateway.md, "Configuration").
+ *
+ * Lives in this folder: the APIs in and out, dispatch, fallback, feedback, metrics: what brings src/net, src/translate
+ * and src/router together. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_CONFIG_H
+#define WEIRP_CONFIG_H
+
+#include "src/base/base.h"
+#include "src/translate/translate.h"
+#include "weir/policy.h"
+#include "weir/pool.h"
+
+typedef struct weirp_timeouts {
+    unsigned connect_ms, first_token_ms, idle_ms, total_ms;
+} weirp_timeouts;
+
+typedef struct weirp_provider {
+    char *name;
+    weirp_protocol protocol;
+    char *base_url; /* without a final slash; the protocol's public one where the file is silent */
+    char *key;      /* NULL: none is sent. From key_env or key_file; never printed */
+    size_t n_headers;
+    char **headers; /* (n_headers) "Name: value", further ones for every request */
+    char *ca_file;  /* NULL: the system's */
+    weirp_timeouts timeouts;
+} weirp_provider;
+
+/* One place where a model can be had. */
+typedef struct weirp_deployment {
+    char *name;      /* "PROVIDER/MODEL" unless the file names it; unique */
+    size_t model;    /* index into pool */
+    size_t provider; /* index */
+    char *vendor_model;
+    double weight; /* share of the model's requests among its deployments; > 0 */
+    bool legacy_completions, no_stream_options, max_completion_tokens;
+    double default_max_output_tokens;
+} weirp_deployment;
+
+typedef struct weirp_abilities {
+    bool tools, images, audio, json; /* default true, true, false, true */
+} weirp_abilities;
+
+typedef enum weirp_log_format { WEIRP_LOG_TEXT, WEIRP_LOG_JSON } weirp_log_format;
+typedef enum weirp_log_level { WEIRP_LOG_DEBUG, WEIRP_LOG_INFO, WEIRP_LOG_WARN, WEIRP_LOG_ERROR } weirp_log_level;
+
+typedef struct weirp_config {
+    char *path;
+    char *listen; /* "127.0.0.1:8080" */
+    unsigned threads;
+    char *store; /* path; relative ones are relative to the configuration file */
+
+    size_t n_client_keys;
+    char **client_keys; /* (n_client_keys) that clients must show; none: anyone may ask */
+
+    weir_policy_options policy; /* of requests that say nothing else */
+    size_t n_providers;
+    weirp_provider *providers;
+    weir_pool *pool;            /* models, with prices */
+    weirp_abilities *abilities; /* (pool->n_models) */
+    size_t n_deployments;
+    weirp_deployment *deployments; /* grouped by model, in the file's order */
+    char *embeddings;              /* model that /v1/embeddings goes to where the client says "weir"; NULL: none */
+
+    struct {
+        size_t header_bytes, body_bytes, answer_bytes, concurrent, connections;
+        unsigned request_ms; /* from a request's arrival to its answer's end: every try and wait is inside */
+        unsigned client_idle_s;
+    } limits;
+    struct {
+        unsigned max; /* further tries after the first, all models together */
+        unsigned base_ms, max_ms;
+        bool other_models; /* fall back to the next-least-risk model */
+    } retry;
+    struct {
+        unsigned failures, window_ms, open_ms; /* so many failures within the window open the breaker for so long */
+    } breaker;
+    struct {
+        bool on;
+        double max_share; /* of requests that may be hedged */
+        unsigned least_ms;
+    } hedge;
+    struct {
+        weirp_log_format format;
+        weirp_log_level level;
+        bool requests; /* a line a request */
+    } log;
+    struct {
+        bool on;      /* decisions go into the store's log */
+        bool prompts; /* with the prompt's text */
+        size_t n_redact;
+        char **
+            redact; /* (n_redact) extended regular expressions: what they match becomes [redacted] in a stored prompt */
+        unsigned commit_ms;  /* how long a decision may wait for its durable commit */
+        unsigned refresh_ms; /* how long learned things may wait until decisions use them */
+        size_t queue_bytes;  /* of records that wait to be written: beyond, the oldest decision records are dropped, and
+                                counted */
+    } traffic;
+    struct {
+        unsigned drain_ms; /* after SIGTERM */
+    } shutdown;
+    uint64_t price_version; /* digest of every price */
+} weirp_config;
+
+/* Reads, checks, resolves keys. *out is new. Errors name file, line and key. A key file or variable that is missing is
+ * an error that names it, and never shows a key. */
+weir_status weirp_config_load(weirp_config **out, const char *path, weir_error *err);
+void weirp_config_free(weirp_config *config); /* overwrites keys first; NULL is fine */
+/* Deployments of a model: first index and count. */
+size_t weirp_config_deployments(const weirp_config *config, size_t model, size_t *n);
+
+#endif

@@ -1,0 +1,84 @@
+/* record.h: one record of the traffic log: a decision, what came of it, and feedback on it. Bytes as in
+ * docs/formats.md, "Log record". SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_RECORD_H
+#define WEIRP_RECORD_H
+
+#include "src/base/base.h"
+#include "src/price/usage.h"
+#include "weir/router.h"
+
+/* Decision ids are "weir-" and 24 hexadecimal digits: 16 of a number that grows with time (so that an index over them
+ * grows at its end), 8 of chance. */
+#define WEIRP_ID_SIZE 32
+/* A new id; `sequence` is the caller's own counter, `salt` tells callers of one process apart. */
+void weirp_id_new(char id[WEIRP_ID_SIZE], uint64_t sequence, uint32_t salt);
+/* The growing number of an id, or 0 if it isn't one of ours. */
+uint64_t weirp_id_number(const char *id);
+
+#define WEIRP_MAX_ATTEMPTS 16
+
+/* One try at one vendor. */
+typedef struct weirp_attempt {
+    uint32_t model; /* index */
+    char deployment[48];
+    char result[32];      /* "ok", "rate_limit", "connect", "first_timeout", "cut", "hedged", ... */
+    int32_t status;       /* HTTP; 0: none */
+    float started_ms, ms; /* after the request came in; how long it took */
+    double cost_usd;      /* what it cost, also where it failed or was given up; NAN: not known */
+} weirp_attempt;
+
+/* What came of a decision. Texts are borrowed. */
+typedef struct weirp_served {
+    size_t model;           /* whose answer the client got; (size_t)-1: nobody's */
+    const char *api;        /* "chat", "messages", ... */
+    const char *request_id; /* of the client or ours */
+    int status;             /* HTTP, to the client */
+    bool streamed, client_gone, pinned, usage_estimated;
+    weirp_usage usage;                        /* of the answer */
+    double predicted_cost_usd;                /* of the model that answered; NAN */
+    double cost_usd;                          /* all attempts together; NAN: not known */
+    double latency_ms;                        /* from the request's end to the answer's; NAN where there was none */
+    double first_token_ms;                    /* NAN */
+    uint64_t price_version, features_version; /* digest of the price list; store version of the snapshot */
+    size_t n_attempts;
+    weirp_attempt attempt[WEIRP_MAX_ATTEMPTS];
+    const char *prompt; /* NULL unless prompts are to be stored; as redacted */
+    size_t prompt_len;
+} weirp_served;
+
+/* Starts a record with the decision that the session made last: id, time, eligible models, propensities, choice, rule,
+ * reason, estimates, dense features. About 60 bytes a model and 4 a dimension. w->failed: out of memory. */
+void weirp_record_decision(weirp_writer *w, const weir_session *session, const char *id);
+/* For a request that nobody had to decide on (a pinned model, a failing estimator): choice `model`, propensity 1. */
+void weirp_record_pinned(weirp_writer *w, const weir_router *router, size_t model, const char *id);
+/* Completes it. */
+void weirp_record_served(weirp_writer *w, const weirp_served *served);
+
+/* ---- the learner's side (src/router/learner.c), for callers that decide elsewhere ---- */
+
+/* Takes in a completed record as it stands: it is logged with the next commit, and its tokens, cost and latency are
+ * learned from. Does not touch quality. */
+weir_status weirp_learner_append(weir_learner *learner, const uint8_t *record, size_t size, weir_error *err);
+
+typedef struct weirp_feedback {
+    const char *id;     /* of the decision */
+    double quality;     /* [0,1] */
+    const char *source; /* "user", "judge", ...; at most 63 bytes are kept */
+    const char *model;  /* NULL: the one that answered */
+} weirp_feedback;
+
+/* Looks the decision up, among what waits for its commit and then in the store, teaches the estimators, and logs the
+ * feedback with the features it was learned from. WEIR_NOTFOUND: no such decision. A second feedback from the same
+ * source on the same decision: WEIR_INVALID as long as the first is remembered (the last 65,536). */
+weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *feedback, weir_error *err);
+
+/* The learner's present state as a router for sessions, without going through the disk. *out is new and shares nothing
+ * that changes. */
+weir_status weirp_learner_router(const weir_learner *learner, weir_router **out, weir_error *err);
+
+/* A router is shared: each holder keeps a reference of its own. Any thread. weir_router_close gives one back. */
+weir_router *weirp_router_keep(weir_router *router);
+/* New prices and limits for the models that `pool` names, before the router is shared. */
+void weirp_router_reprice(weir_router *router, const weir_pool *pool);
+
+#endif
