@@ -46,7 +46,7 @@ typedef enum weirp_result {
 } weirp_result;
 const char *weirp_result_label(weirp_result result);
 
-#define WEIRP_N_APIS 8 /* weirp_endpoint in serve.h */
+#define WEIRP_N_APIS 11 /* endpoints, and "other" */
 
 /* Names of everything that a label can say; borrowed for the life of the sets. */
 typedef struct weirp_metric_names {

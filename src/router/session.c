@@ -90,6 +90,13 @@ weir_status weir_decide(weir_session *session, const char *prompt, size_t prompt
     return WEIR_OK;
 }
 
+weir_status weir_session_decide(weir_session *session, const weir_policy_options *options, const weir_decision **out,
+                                weir_error *err) {
+    weir_status st = weirp_workspace_decide(&session->workspace, options, err);
+    if (st == WEIR_OK) *out = &session->workspace.decision;
+    return st;
+}
+
 void weir_session_profile(weir_session *session, bool on) {
     session->workspace.profile = on;
 }
