@@ -57,7 +57,7 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
     weirp_attempt *a = &x->served.attempt[x->served.n_attempts++];
     *a = (weirp_attempt){.model = (uint32_t)x->plan.choice[t->choice].router_model,
-                         .status = t->fetch ? weirp_fetch_status(t->fetch) : 0,
+                         .status = t->status,
                          .started_ms = (float)((double)(t->started_ns - x->arrived_ns) * 1e-6),
                          .ms = (float)ms,
                          .cost_usd = cost};

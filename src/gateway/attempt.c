@@ -90,6 +90,7 @@ static bool is_event_stream(weirp_fetch *fetch) {
 
 static void on_head(void *user, weirp_fetch *fetch, int status) {
     weirp_try *t = user;
+    t->status = status;
     t->streaming = t->exchange->request.stream && status >= 200 && status < 300 && is_event_stream(fetch);
 }
 
@@ -137,12 +138,12 @@ static void on_stream(weirp_try *t, const char *bytes, size_t len) {
 
 static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t len) {
     weirp_try *t = user;
-    int status = weirp_fetch_status(fetch);
+    (void)fetch;
     if (t->streaming) {
         on_stream(t, bytes, len);
         return;
     }
-    bool good = status >= 200 && status < 300;
+    bool good = t->status >= 200 && t->status < 300;
     if (!good && t->got.size + len > MAX_ERROR_BODY) return;
     weirp_put(&t->got, bytes, len);
 }
@@ -159,6 +160,7 @@ static void stream_ended(weirp_try *t) {
     if (x->winner != t) commit(t);
     pass_on(t);
     weirp_account_served(x, t);
+    weirp_account_try(x, t, WEIRP_RESULT_OK);
     x->answered = true;
     if (x->call && !x->gone) weirp_call_finish(x->call);
     weirp_exchange_try_done(x, t);
@@ -179,6 +181,7 @@ static void whole_ended(weirp_try *t) {
         t->first_ns = weirp_monotonic_ns();
         weirp_exchange_commit(x, t);
         weirp_account_served(x, t);
+        weirp_account_try(x, t, WEIRP_RESULT_OK);
         weirp_reply_whole(x, t, (const char *)out.data, out.size);
         weirp_exchange_try_done(x, t);
     }
@@ -188,7 +191,7 @@ static void whole_ended(weirp_try *t) {
 static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, const char *what) {
     weirp_try *t = user;
     weirp_exchange *x = t->exchange;
-    int status = weirp_fetch_status(fetch);
+    int status = t->status;
     int64_t retry_after = weirp_fetch_retry_after_ms(fetch);
     t->fetch = NULL;
     if (t->first_token) weirp_timer_stop(t->first_token);

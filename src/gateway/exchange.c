@@ -297,7 +297,6 @@ void weirp_exchange_commit(weirp_exchange *x, weirp_try *t) {
 
 void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t) {
     weirp_breaker_success(x->setup->breaker[t->deployment]);
-    weirp_account_try(x, t, WEIRP_RESULT_OK);
     t->live = false;
     weirp_account_complete(x, 200);
     release(x);

@@ -22,7 +22,7 @@ typedef struct weirp_try {
     bool live;         /* has a slot */
     bool hedge;
     bool streaming; /* a good head has come, and events follow */
-    bool too_large;
+    int status;     /* HTTP; 0: no head yet */
     weirp_fetch *fetch;
     weirp_answer *answer;
     weirp_sse sse;
@@ -81,7 +81,7 @@ bool weirp_try_start(weirp_exchange *x, size_t choice, size_t deployment, bool h
 void weirp_try_give_up(weirp_try *t, weirp_result result);
 /* Handlers that attempt.c calls. */
 void weirp_exchange_try_failed(weirp_exchange *x, weirp_try *t, weirp_result result, int64_t retry_after_ms);
-void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t); /* whole and well */
+void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t); /* whole and well, accounted and answered */
 void weirp_exchange_commit(weirp_exchange *x, weirp_try *t);   /* this one's answer goes to the client */
 
 /* reply.c: what the client gets. */

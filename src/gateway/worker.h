@@ -11,6 +11,7 @@
 #include "src/net/server.h"
 
 struct weirp_exchange;
+struct weirp_ticket;
 
 typedef struct weirp_worker {
     struct weirp_gateway *gateway; /* borrowed */
@@ -30,6 +31,7 @@ typedef struct weirp_worker {
     uint64_t n_random;
     struct weirp_exchange *spare; /* free list */
     size_t n_spare;
+    struct weirp_ticket *tickets; /* feedback that waits for the journal */
 } weirp_worker;
 
 /* What all workers share. */
@@ -56,7 +58,8 @@ void weirp_worker_take_setup(weirp_worker *worker, weirp_setup *setup);
 void weirp_worker_take_router(weirp_worker *worker, weir_router *router);
 void weirp_worker_drain(weirp_worker *worker); /* takes no new requests; ends once none is under way */
 void weirp_worker_stop(weirp_worker *worker);  /* ends now */
-void weirp_worker_join(weirp_worker *worker);  /* waits, then frees what it had */
+void weirp_worker_join(weirp_worker *worker);  /* waits for the thread's end */
+void weirp_worker_clear(weirp_worker *worker); /* after that, and after the journal's: frees what it had */
 
 double weirp_worker_random(weirp_worker *worker); /* [0,1) */
 
