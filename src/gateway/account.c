@@ -1,7 +1,6 @@
 /* account.c: what a request cost, and the records of it: metrics, log line, traffic log.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
-#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,34 +86,31 @@ void weirp_account_served(weirp_exchange *x, weirp_try *t) {
 
 /* ---- the record ---- */
 
-/* Where prompts are stored, what the configured expressions match is taken out first. */
-static void redact(weirp_exchange *x, const char *text, size_t len, weirp_writer *out) {
-    const weirp_config *c = x->setup->config;
+/* `text` with what the expression matches taken out; new, NULL: out of memory. */
+static char *without(const regex_t *regex, const char *text) {
     static const char mark[] = "[redacted]";
+    weirp_writer out = {0};
+    regmatch_t hit;
+    const char *at = text;
+    while (*at && regexec(regex, at, 1, &hit, at == text ? 0 : REG_NOTBOL) == 0) {
+        bool empty = hit.rm_eo == hit.rm_so;
+        weirp_put(&out, at, (size_t)hit.rm_so);
+        if (!empty) weirp_put(&out, mark, sizeof mark - 1);
+        at += hit.rm_eo;
+        if (empty && *at) weirp_put(&out, at++, 1);
+    }
+    weirp_put(&out, at, strlen(at) + 1);
+    if (out.failed) weirp_writer_free(&out);
+    return (char *)out.data;
+}
+
+/* The prompt as it may be stored; what can't be redacted isn't. */
+static void redact(const weirp_exchange *x, const char *text, size_t len, weirp_writer *out) {
     char *plain = weirp_strndup(text, len);
-    for (size_t i = 0; plain && i < c->traffic.n_redact; i++) {
-        regex_t regex;
-        if (regcomp(&regex, c->traffic.redact[i], REG_EXTENDED) != 0) {
-            free(plain); /* what can't be redacted isn't stored */
-            plain = NULL;
-            break;
-        }
-        weirp_writer next = {0};
-        regmatch_t hit;
-        const char *at = plain;
-        while (*at && regexec(&regex, at, 1, &hit, at == plain ? 0 : REG_NOTBOL) == 0) {
-            weirp_put(&next, at, (size_t)hit.rm_so);
-            if (hit.rm_eo > hit.rm_so)
-                weirp_put(&next, mark, sizeof mark - 1);
-            else if (at[hit.rm_so])
-                weirp_put(&next, at + hit.rm_so, 1);
-            at += hit.rm_eo > hit.rm_so ? hit.rm_eo : hit.rm_eo + (at[hit.rm_so] != 0);
-        }
-        weirp_put(&next, at, strlen(at) + 1);
-        regfree(&regex);
+    for (size_t i = 0; plain && i < x->setup->n_redact; i++) {
+        char *next = without(&x->setup->redact[i], plain);
         free(plain);
-        plain = next.failed ? NULL : (char *)next.data;
-        if (!plain) free(next.data);
+        plain = next;
     }
     if (plain) weirp_put(out, plain, strlen(plain));
     free(plain);

@@ -137,6 +137,21 @@ static bool make(weirp_setup *s, weirp_breakers *breakers) {
     return true;
 }
 
+static weir_status redact_make(weirp_setup *s, weir_error *err) {
+    const weirp_config *c = s->config;
+    s->redact = weirp_array(c->traffic.n_redact, sizeof *s->redact);
+    if (!s->redact) return weirp_nomem(err);
+    for (; s->n_redact < c->traffic.n_redact; s->n_redact++) {
+        int rc = regcomp(&s->redact[s->n_redact], c->traffic.redact[s->n_redact], REG_EXTENDED);
+        if (!rc) continue;
+        char why[128];
+        regerror(rc, &s->redact[s->n_redact], why, sizeof why);
+        return weirp_fail(err, WEIR_PARSE, 0, "%s: traffic.redact: \"%s\" isn't an extended regular expression: %s",
+                          c->path, c->traffic.redact[s->n_redact], why);
+    }
+    return WEIR_OK;
+}
+
 weir_status weirp_setup_new(weirp_setup **out, weirp_config *config, weirp_breakers *breakers, weirp_log *log,
                             weir_error *err) {
     weirp_setup *s = weirp_array(1, sizeof *s);
@@ -146,7 +161,8 @@ weir_status weirp_setup_new(weirp_setup **out, weirp_config *config, weirp_break
     }
     s->config = config;
     atomic_init(&s->refs, 1);
-    weir_status st = make(s, breakers) ? secrets_register(config, log, err) : weirp_nomem(err);
+    weir_status st = make(s, breakers) ? redact_make(s, err) : weirp_nomem(err);
+    if (st == WEIR_OK) st = secrets_register(config, log, err);
     if (st != WEIR_OK)
         weirp_setup_drop(s);
     else
@@ -164,6 +180,8 @@ void weirp_setup_drop(weirp_setup *setup) {
     heads_free(setup);
     free(setup->breaker);
     free(setup->key_digest);
+    for (size_t i = 0; i < setup->n_redact; i++) regfree(&setup->redact[i]);
+    free(setup->redact);
     free(setup->name_lists);
     free(setup->deployment_model);
     weirp_config_free(setup->config);

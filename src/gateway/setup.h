@@ -3,6 +3,7 @@
 #ifndef WEIRP_SETUP_H
 #define WEIRP_SETUP_H
 
+#include <regex.h>
 #include <stdatomic.h>
 
 #include "src/gateway/breaker.h"
@@ -31,8 +32,10 @@ typedef struct weirp_setup {
     weirp_breaker **breaker; /* (n_deployments) borrowed */
     weirp_breaker_limits breaker_limits;
     uint8_t (*key_digest)[WEIRP_KEY_DIGEST]; /* (n_client_keys) */
-    weirp_metric_names names;                /* borrowed from config */
-    const char **name_lists;                 /* what `names` points to */
+    size_t n_redact;
+    regex_t *redact;          /* (n_redact) traffic.redact, compiled */
+    weirp_metric_names names; /* borrowed from config */
+    const char **name_lists;  /* what `names` points to */
     size_t *deployment_model;
 } weirp_setup;
 
