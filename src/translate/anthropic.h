@@ -19,7 +19,8 @@ void weirp_messages_frame(weirp_writer *out, const char *type, size_t type_len, 
 
 /* Thinking that other vendors' models did aloud comes to clients as thinking blocks without a signature, and clients
  * send it back with the next request; Anthropic refuses it there. Appends "messages" without such blocks as JSON text
- * to `out` and returns true; false: there are none, and the messages can stay as they are. out->failed: out of memory. */
+ * to `out` and returns true; false: there are none, and the messages can stay as they are. out->failed: out of memory.
+ */
 bool weirp_messages_unsigned(const weirp_request *r, weirp_writer *out);
 
 /* The request's text as features see it (system, then every text of the messages and their tool results, parted by
