@@ -521,18 +521,47 @@ done:
     return b->nomem ? WEIR_NOMEM : st;
 }
 
-static weir_status write_request(const weirp_request *r, const weirp_target *target, weirp_writer *body, char *path,
-                                 size_t path_size, weirp_fault *fault) {
+/* Requests of this API's own clients: their bytes, with another model, no more tokens than it gives, and without
+ * thinking that it would refuse. */
+static weir_status pass_through(const weirp_request *r, const weirp_target *target, weirp_writer *body) {
+    weirp_writer model = {0}, messages = {0};
+    char most[32];
+    weirp_edit edits[3];
+    size_t n = 0;
+    weirp_put_json_text(&model, target->model, strlen(target->model));
+    weirp_put(&model, "", 1); /* ends it */
+    edits[n++] = (weirp_edit){"model", (const char *)model.data};
+    if (r->max_output_tokens > target->max_output_tokens) { /* false for NAN: no limit */
+        snprintf(most, sizeof most, "%.0f", floor(target->max_output_tokens));
+        edits[n++] = (weirp_edit){"max_tokens", most};
+    }
+    if (weirp_messages_unsigned(r, &messages)) {
+        weirp_put(&messages, "", 1);
+        edits[n++] = (weirp_edit){"messages", (const char *)messages.data};
+    }
+    weir_status st = model.failed || messages.failed ? WEIR_NOMEM : weirp_json_edit(r->text, r->len, edits, n, body);
+    weirp_writer_free(&model);
+    weirp_writer_free(&messages);
+    return st;
+}
+
+static weir_status translate(const weirp_request *r, const weirp_target *target, weirp_writer *body,
+                             weirp_fault *fault) {
     builder b = {.system = json_array(), .messages = json_array(), .fault = fault};
     json_t *out = json_object();
     weir_status st = build(&b, out, r, target);
-    body->size = 0;
-    if (st == WEIR_OK && (!weirp_put_json(body, out) || body->failed)) st = WEIR_NOMEM;
-    if (st == WEIR_OK) snprintf(path, path_size, "/messages");
+    if (st == WEIR_OK && !weirp_put_json(body, out)) st = WEIR_NOMEM;
     json_decref(out);
     json_decref(b.messages);
     json_decref(b.system);
     return st;
+}
+
+static weir_status write_request(const weirp_request *r, const weirp_target *target, weirp_writer *body, char *path,
+                                 size_t path_size, weirp_fault *fault) {
+    body->size = 0;
+    snprintf(path, path_size, "/messages");
+    return r->api == WEIRP_API_MESSAGES ? pass_through(r, target, body) : translate(r, target, body, fault);
 }
 
 const weirp_protocol_ops weirp_anthropic_ops = {

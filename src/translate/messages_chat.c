@@ -409,7 +409,7 @@ json_t *weirp_messages_chat(const weirp_request *r, weirp_fault *fault) {
     add_options(&c, out, r);
     json_decref(c.messages);
     if (!c.failed && !c.nomem) return out;
-    if (!c.failed) (void)weirp_fault_set(fault, "", "", "%s", "out of memory");
+    if (!c.failed) *fault = (weirp_fault){0}; /* out of memory */
     json_decref(out);
     return NULL;
 }
