@@ -838,6 +838,58 @@ static void hides_keys(void **state) {
     assert_null(strstr(fault.text, "AI"));
 }
 
+/* ---- memory ---- */
+
+static size_t allocations_left;
+
+static void *scarce_malloc(size_t size) {
+    return allocations_left && allocations_left-- ? malloc(size) : NULL;
+}
+
+/* Refuses the n-th of Jansson's allocations, for n = 0, 1, 2, ... until nothing fails; leaks are the sanitizer's. */
+static void survives_want_of_memory(void **state) {
+    (void)state;
+    weirp_request request = {
+        .max_output_tokens = 10,
+        .n_choices = 2,
+        .chat = json_of("{'messages':[{'role':'system','content':'s'},{'role':'user','content':[{'type':'text','text':"
+                        "'t'},{'type':'image_url','image_url':{'url':'data:image/png;base64,AA'}},{'type':'image_url',"
+                        "'image_url':{'url':'https://x.org/a.png'}}]},{'role':'assistant','content':'c','tool_calls':["
+                        "{'id':'i','type':'function','function':{'name':'f','arguments':'{}'}}]},{'role':'tool',"
+                        "'tool_call_id':'i','content':'x'}],'tools':[{'type':'function','function':{'name':'f',"
+                        "'parameters':{'properties':{'a':{'$ref':'#/definitions/A'},'b':{'const':1}},'anyOf':[{}]}}}],"
+                        "'tool_choice':{'function':{'name':'f'}},'stop':'x','seed':1,'reasoning_effort':'low',"
+                        "'response_format':{'type':'json_schema','json_schema':{'schema':{}}}}")};
+    const weirp_target target = {.model = "gemini-3-flash", .max_output_tokens = NAN};
+    char *answer = quoted("{'candidates':[{'content':{'parts':[{'text':'a'},{'functionCall':{'name':'f','args':{'x':1}}"
+                          "}]},'finishReason':'STOP'}],'usageMetadata':{'promptTokenCount':1},'responseId':'r'}");
+    size_t failures = 0;
+    for (size_t n = 0, failed = 1; failed; n++) {
+        weirp_writer body = {0};
+        weirp_fault fault;
+        heard h = {0};
+        char path[128];
+        failed = 0;
+        json_set_alloc_funcs(scarce_malloc, free);
+        allocations_left = n;
+        const weir_status wrote = weirp_gemini_ops.write(&request, &target, &body, path, sizeof path, &fault);
+        failed += !allocations_left;
+        allocations_left = n;
+        const weir_status read = weirp_gemini_ops.body(answer, strlen(answer), hear, &h, NULL);
+        failed += !allocations_left;
+        json_set_alloc_funcs(malloc, free);
+        failures += failed;
+        assert_true(wrote == WEIR_OK || wrote == WEIR_NOMEM);
+        assert_true(read == WEIR_OK || read == WEIR_NOMEM || read == WEIR_PARSE);
+        assert_true(failed || (wrote == WEIR_OK && read == WEIR_OK));
+        weirp_writer_free(&body);
+        weirp_writer_free(&h.text);
+    }
+    assert_true(failures > 50);
+    free(answer);
+    json_decref(request.chat);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_path),
@@ -866,6 +918,7 @@ int main(void) {
         cmocka_unit_test(counts_usage),
         cmocka_unit_test(sorts_faults),
         cmocka_unit_test(hides_keys),
+        cmocka_unit_test(survives_want_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
