@@ -179,14 +179,12 @@ bool weirp_gemini_generation(weirp_gemini_draft *d) {
 /* ---- the whole ---- */
 
 /* What would change the answer, and can't be asked of Gemini or carried back from it: a model elsewhere may do it.
- * Hints without such weight (user, metadata, store, service_tier, prediction, verbosity, parallel_tool_calls) are left
- * out. */
+ * What doesn't change the kind of answer that comes (logit_bias, user, metadata, store, service_tier, prediction,
+ * verbosity, parallel_tool_calls) is left out, as it is for Anthropic. */
 static bool refuse_unsupported(weirp_gemini_draft *d) {
     const json_t *chat = d->request->chat;
     if (json_is_true(json_object_get(chat, "logprobs")))
         return WEIRP_GEMINI_REFUSE(d, "logprobs", "unsupported_parameter", "Log probabilities aren't translated.");
-    if (json_object_size(json_object_get(chat, "logit_bias")))
-        return WEIRP_GEMINI_REFUSE(d, "logit_bias", "unsupported_parameter", "Gemini has no 'logit_bias'.");
     if (json_is_object(json_object_get(chat, "web_search_options")))
         return WEIRP_GEMINI_REFUSE(d, "web_search_options", "unsupported_parameter", "Web search isn't translated.");
     if (json_array_size(json_object_get(chat, "functions")))

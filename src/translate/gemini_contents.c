@@ -41,9 +41,9 @@ static json_t *text_part(const json_t *text) {
     return json_pack("{sO}", "text", (json_t *)text);
 }
 
-/* Gemini refuses parts without text; they say nothing. */
+/* Gemini refuses parts without text; they say nothing, and neither does null. */
 static bool is_silent(const json_t *text) {
-    return json_is_string(text) && !json_string_length(text);
+    return !text || json_is_null(text) || (json_is_string(text) && !json_string_length(text));
 }
 
 typedef struct media {
@@ -128,6 +128,7 @@ static bool add_file(speech *s, const json_t *file, const char *param) {
 
 static bool add_user_part(speech *s, const json_t *part, const char *param) {
     const json_t *type = json_object_get(part, "type"), *text = json_object_get(part, "text");
+    if (json_is_string(part)) return is_silent(part) || add(s, USER, text_part(part));
     if (weirp_gemini_is(type, "text") && json_is_string(text)) return is_silent(text) || add(s, USER, text_part(text));
     static const char *const links[] = {"image_url", "video_url"};
     for (size_t i = 0; i < sizeof links / sizeof *links; i++) {
@@ -150,7 +151,8 @@ static bool refuse_content(speech *s, size_t i) {
 
 static bool say_user(speech *s, const json_t *message, size_t i) {
     const json_t *content = json_object_get(message, "content");
-    if (json_is_string(content)) return is_silent(content) || add(s, USER, text_part(content));
+    if (is_silent(content)) return true;
+    if (json_is_string(content)) return add(s, USER, text_part(content));
     if (!json_is_array(content)) return refuse_content(s, i);
     for (size_t k = 0; k < json_array_size(content); k++) {
         char param[64];
@@ -163,7 +165,8 @@ static bool say_user(speech *s, const json_t *message, size_t i) {
 /* The text of a part that systems, assistants and tools may have; NULL: none such. */
 static const json_t *said(const json_t *part) {
     const json_t *type = json_object_get(part, "type");
-    const json_t *text = weirp_gemini_is(type, "text")      ? json_object_get(part, "text")
+    const json_t *text = json_is_string(part)               ? part
+                         : weirp_gemini_is(type, "text")    ? json_object_get(part, "text")
                          : weirp_gemini_is(type, "refusal") ? json_object_get(part, "refusal")
                                                             : NULL;
     return json_is_string(text) ? text : NULL;
@@ -171,7 +174,8 @@ static const json_t *said(const json_t *part) {
 
 static bool say_system(speech *s, const json_t *message, size_t i) {
     const json_t *content = json_object_get(message, "content");
-    if (json_is_string(content)) return is_silent(content) || weirp_gemini_append(s->d, s->system, text_part(content));
+    if (is_silent(content)) return true;
+    if (json_is_string(content)) return weirp_gemini_append(s->d, s->system, text_part(content));
     if (!json_is_array(content)) return refuse_content(s, i);
     for (size_t k = 0; k < json_array_size(content); k++) {
         const json_t *text = said(json_array_get(content, k));
@@ -221,11 +225,8 @@ static bool say_call(speech *s, const json_t *call, size_t i) {
 static bool say_assistant(speech *s, const json_t *message, size_t i) {
     const json_t *content = json_object_get(message, "content");
     const json_t *refusal = json_object_get(message, "refusal"), *calls = json_object_get(message, "tool_calls");
-    if (json_is_string(content)) {
-        if (!is_silent(content) && !add(s, MODEL, text_part(content))) return false;
-    } else if (content && !json_is_null(content) && !json_is_array(content)) {
-        return refuse_content(s, i);
-    }
+    if (!is_silent(content) && !json_is_string(content) && !json_is_array(content)) return refuse_content(s, i);
+    if (json_is_string(content) && !is_silent(content) && !add(s, MODEL, text_part(content))) return false;
     for (size_t k = 0; k < json_array_size(content); k++) {
         const json_t *text = said(json_array_get(content, k));
         if (!text) return refuse_content(s, i);
@@ -272,7 +273,7 @@ static bool say_result(speech *s, const json_t *message, size_t i) {
         snprintf(param, sizeof param, "messages[%zu].tool_call_id", i);
         return WEIRP_GEMINI_REFUSE(s->d, param, "invalid_value", "No earlier message has a call of this id.");
     }
-    bool known = json_is_string(content) || json_is_array(content);
+    bool known = is_silent(content) || json_is_string(content) || json_is_array(content);
     json_t *response = json_is_string(content) ? result_of(json_string_value(content), json_string_length(content))
                        : known                 ? result_of_parts(content, &known)
                                                : NULL;

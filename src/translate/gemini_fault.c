@@ -13,9 +13,11 @@ static bool mentions(const char *text, const char *word) {
 }
 
 /* Google quotes the key in some of its messages ("Consumer 'api_key:AIza..' has been suspended"): that is cut out. */
-static void copy_without_keys(char *to, size_t size, const char *from) {
+static void copy_without_keys(char *out, size_t out_size, const char *from) {
     static const char *const marks[] = {"api_key:", "AIza"};
     static const char of_keys[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    char to[2048]; /* longer than any fault's text */
+    const size_t size = sizeof to;
     size_t n = 0;
     while (*from && n + 1 < size) {
         size_t secret = 0;
@@ -31,8 +33,7 @@ static void copy_without_keys(char *to, size_t size, const char *from) {
             to[n++] = *from++;
         }
     }
-    n = weirp_utf8_valid(to, n); /* not cut inside a character */
-    to[n] = 0;
+    weirp_excerpt(out, out_size, to, weirp_utf8_valid(to, n));
 }
 
 /* ---- details ---- */
