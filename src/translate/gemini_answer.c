@@ -278,7 +278,7 @@ weir_status weirp_gemini_body(const char *text, size_t len, weirp_piece_fn fn, v
     weirp_vendor_fault fault = {0};
     weir_status st;
     if (weirp_gemini_fault(&fault, 0, json))
-        st = weirp_fail(err, WEIR_PARSE, 0, "Gemini sent an error as an answer: %s: %s", fault.code, fault.text);
+        st = weirp_fail(err, WEIR_NET, 0, "Gemini sent an error as an answer: %s: %s", fault.code, fault.text);
     else if (!json_array_size(json_object_get(json, "candidates")) && !is_blocked(json))
         st = weirp_fail(err, WEIR_PARSE, 0, "Gemini's answer has no candidates");
     else

@@ -601,13 +601,20 @@ static void refuses_answers(void **state) {
         "{'candidates':[{'index':-1,'finishReason':'STOP'}]}",
         "{'candidates':[{'content':{'parts':[{'functionCall':{'args':{}}}]},'finishReason':'STOP'}]}",
         "{'promptFeedback':{}}",
-        "{'error':{'code':500,'message':'oops','status':'INTERNAL'}}",
     };
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         heard h = {0};
         assert_int_equal(read_body(bodies[i], &h), WEIR_PARSE);
         weirp_writer_free(&h.text);
     }
+}
+
+static void refuses_error_as_answer(void **state) {
+    (void)state;
+    heard h = {0};
+    assert_int_equal(read_body("{'error':{'code':500,'message':'oops','status':'INTERNAL'}}", &h), WEIR_NET);
+    assert_int_equal(read_body("[{'error':{'code':500}}]", &h), WEIR_NET);
+    assert_null(h.text.data);
 }
 
 static void reads_stream(void **state) {
@@ -918,6 +925,7 @@ int main(void) {
         cmocka_unit_test(maps_finishes),
         cmocka_unit_test(reads_blocked_prompt),
         cmocka_unit_test(refuses_answers),
+        cmocka_unit_test(refuses_error_as_answer),
         cmocka_unit_test(reads_stream),
         cmocka_unit_test(ends_streams_once),
         cmocka_unit_test(reports_stream_faults),
