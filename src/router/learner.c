@@ -94,7 +94,8 @@ static weir_status usable(const weir_learner *l, weir_error *err) {
 weir_status weir_learner_model_index(weir_learner *learner, const char *name, size_t *index, weir_error *err) {
     *index = weir_pool_find(learner->state->pool, name);
     if (*index != (size_t)-1) return WEIR_OK;
-    weir_model model = {(char *)name, NAN, NAN, 0, INFINITY, INFINITY};
+    weir_model model = weir_model_defaults();
+    model.name = (char *)name;
     weirp_workspace grown;
     weir_status st = usable(learner, err);
     if (st != WEIR_OK) return st;
