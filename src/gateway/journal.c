@@ -241,7 +241,7 @@ static void take(weirp_journal *j, item *it) {
         it->status = weirp_learner_feedback(j->learner, &f, &err);
     }
     j->learned |= it->status == WEIR_OK;
-    snprintf(it->what, sizeof it->what, "%s", err.text);
+    snprintf(it->what, sizeof it->what, "%.159s", err.text);
 }
 
 static void answer_feedbacks(weirp_journal *j, weir_status commit, const char *what) {
