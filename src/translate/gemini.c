@@ -25,7 +25,7 @@ bool weirp_gemini_is(const json_t *string, const char *text) {
 int weirp_gemini_version(const char *model) {
     const char *slash = strrchr(model, '/');
     const char *name = slash ? slash + 1 : model;
-    if (strncmp(name, "gemini-", 7)) return 0;
+    if (strncmp(name, "gemini-", 7) != 0) return 0;
     name += 7;
     if (*name < '0' || *name > '9') return 990;
     char *end;

@@ -222,11 +222,17 @@ static bool all_finished(const weirp_reader *reader) {
     return seen > 0;
 }
 
+/* Usage goes before what is said, so that a client whose API begins with the prompt's count gets it there; at an end,
+ * behind, where it is known. */
 static weir_status tell_all(const telling *t) {
     weirp_reader *reader = t->reader;
     const json_t *candidates = json_object_get(t->json, "candidates");
     weir_status st = WEIR_OK;
+    bool finishes = is_blocked(t->json);
+    for (size_t i = 0; i < json_array_size(candidates); i++)
+        finishes = finishes || json_is_string(json_object_get(json_array_get(candidates, i), "finishReason"));
     WEIRP_TRY(tell_start(t));
+    if (!finishes) WEIRP_TRY(tell_usage(t));
     for (size_t i = 0; i < json_array_size(candidates); i++)
         WEIRP_TRY(tell_candidate(t, json_array_get(candidates, i), i));
     if (is_blocked(t->json)) {
@@ -236,7 +242,7 @@ static weir_status tell_all(const telling *t) {
     }
     const bool ends = !reader->done && all_finished(reader);
     reader->done = reader->done || ends;
-    WEIRP_TRY(tell_usage(t));
+    if (finishes) WEIRP_TRY(tell_usage(t));
     if (ends) st = tell(t, (weirp_piece){.kind = WEIRP_PIECE_END});
 done:
     return st;

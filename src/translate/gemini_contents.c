@@ -53,9 +53,9 @@ typedef struct media {
 
 /* data:MIME[;..];base64,DATA (RFC 2397) */
 static bool read_data_url(const char *url, media *out) {
-    if (strncasecmp(url, "data:", 5)) return false;
+    if (strncasecmp(url, "data:", 5) != 0) return false;
     const char *comma = strchr(url, ',');
-    if (!comma || comma - url < 12 || strncasecmp(comma - 7, ";base64", 7)) return false;
+    if (!comma || comma - url < 12 || strncasecmp(comma - 7, ";base64", 7) != 0) return false;
     out->mime = url + 5;
     out->mime_len = strcspn(out->mime, ";,");
     out->data = comma + 1;

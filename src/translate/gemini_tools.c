@@ -17,7 +17,7 @@ enum { MAX_DEPTH = 64 }; /* below that a schema is taken as it is */
 static json_t *convert(const json_t *schema, int depth);
 
 static bool is_one_of(const char *key, const char *const *keys) {
-    while (*keys && strcmp(key, *keys)) keys++;
+    while (*keys && strcmp(key, *keys) != 0) keys++;
     return *keys != NULL;
 }
 
@@ -43,7 +43,7 @@ failed:
 static json_t *convert_ref(const json_t *ref) {
     static const char old[] = "#/definitions/";
     const char *text = json_string_value(ref);
-    if (!text || strncmp(text, old, sizeof old - 1)) return json_incref((json_t *)ref);
+    if (!text || strncmp(text, old, sizeof old - 1) != 0) return json_incref((json_t *)ref);
     return json_sprintf("#/$defs/%s", text + sizeof old - 1);
 }
 

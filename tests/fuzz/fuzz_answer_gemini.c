@@ -112,6 +112,40 @@ static void write_request(const char *text, size_t len, const char *model) {
     json_decref(json);
 }
 
+/* The answer as a client of `api` gets it. */
+static void carry(const char *text, size_t len, weirp_api api, bool stream) {
+    static const char plain[] =
+        "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}";
+    static const char streamed[] = "{\"model\":\"m\",\"max_tokens\":9,\"stream\":true,\"messages\":[{\"role\":\"user\","
+                                   "\"content\":\"x\"}]}";
+    const weirp_answer_options options = {.protocol = WEIRP_PROTOCOL_GEMINI, .model = "m", .id = "1"};
+    const char *asked = stream ? streamed : plain;
+    weirp_request request;
+    weirp_answer *answer = NULL;
+    weirp_writer out = {0};
+    weirp_fault fault;
+    need(weirp_request_parse(&request, api, asked, strlen(asked), &fault) == WEIR_OK);
+    need(weirp_answer_new(&answer, &request, &options, NULL) == WEIR_OK);
+    weir_status st = stream ? WEIR_OK : weirp_answer_body(answer, text, len, &out, NULL);
+    for (size_t at = 0; stream && st == WEIR_OK && at < len;) {
+        const char *end = memchr(text + at, '\n', len - at);
+        const size_t n = end ? (size_t)(end - text) - at : len - at;
+        st = weirp_answer_event(answer, NULL, 0, text + at, n, &out, NULL, NULL);
+        at += n + 1;
+    }
+    if (stream && st == WEIR_OK) st = weirp_answer_end(answer, &out, NULL);
+    check_text((const char *)out.data, out.size);
+    need(st != WEIR_OK || out.size);
+    if (st == WEIR_OK && !stream) {
+        json_t *json = json_loadb((const char *)out.data, out.size, JSON_ALLOW_NUL, NULL);
+        need(json_is_object(json));
+        json_decref(json);
+    }
+    weirp_writer_free(&out);
+    weirp_answer_free(answer);
+    weirp_request_free(&request);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!size) return 0;
     const char *text = (const char *)data + 1;
@@ -120,7 +154,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     case 1: read_stream(text, size - 1); break;
     case 2: read_fault(text, size - 1); break;
     case 3: write_request(text, size - 1, "gemini-2.5-flash"); break;
-    default: write_request(text, size - 1, "models/gemini-3-pro-preview"); break;
+    case 4: write_request(text, size - 1, "models/gemini-3-pro-preview"); break;
+    case 5: carry(text, size - 1, WEIRP_API_CHAT, true); break;
+    case 6: carry(text, size - 1, WEIRP_API_MESSAGES, true); break;
+    default:
+        carry(text, size - 1, WEIRP_API_CHAT, false);
+        carry(text, size - 1, WEIRP_API_MESSAGES, false);
+        break;
     }
     return 0;
 }

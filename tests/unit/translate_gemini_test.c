@@ -629,14 +629,14 @@ static void reads_stream(void **state) {
                           &h, NULL),
                      WEIR_OK);
     assert_false(h.usage.known);
-    assert_heard(&h, "start0 id=r name=m\ntext0 a\nusage0 5/0\n");
+    assert_heard(&h, "start0 id=r name=m\nusage0 5/0\ntext0 a\n");
     assert_int_equal(feed(reader,
                           "{'candidates':[{'content':{'parts':[{'functionCall':{'name':'f','args':{},'id':'i'}}]}}],"
                           "'usageMetadata':{'promptTokenCount':5,'candidatesTokenCount':3},'responseId':'r'}",
                           &h, NULL),
                      WEIR_OK);
     assert_true(h.usage.known);
-    assert_heard(&h, "tool0.0 id=i name=f\narguments0.0 {}\nusage0 5/3\n");
+    assert_heard(&h, "usage0 5/3\ntool0.0 id=i name=f\narguments0.0 {}\n");
     assert_int_equal(feed(reader,
                           "{'candidates':[{'content':{'parts':[{'functionCall':{'name':'f','args':{'b':[]},'id':'j'}},"
                           "{'text':''}]},'finishReason':'STOP'}],'responseId':'r'}",
