@@ -568,6 +568,7 @@ const weirp_protocol_ops weirp_anthropic_ops = {
     .write = write_request,
     .open = weirp_anthropic_open,
     .event = weirp_anthropic_event,
+    .facts = weirp_anthropic_facts,
     .body = weirp_anthropic_body,
     .fault = weirp_anthropic_fault,
 };

@@ -392,7 +392,7 @@ static void add_messages(chat *c, const json_t *messages) {
 json_t *weirp_messages_chat(const weirp_request *r, weirp_fault *fault) {
     chat c = {.messages = json_array(), .fault = fault};
     json_t *out = json_object();
-    const json_int_t most = json_integer_value(json_object_get(r->json, "max_tokens"));
+    const json_int_t most = (json_int_t)r->max_output_tokens;
     set(&c, out, "model", share(json_object_get(r->json, "model")));
     snprintf(c.at, sizeof c.at, "max_tokens");
     if (most < 1) refuse(&c, "", "only Anthropic's models take 0");
