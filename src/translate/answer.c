@@ -10,8 +10,6 @@
 #include "src/translate/tables.h"
 
 /* An API or a protocol that isn't linked is NULL here. */
-#pragma weak weirp_messages_ops
-#pragma weak weirp_anthropic_ops
 #pragma weak weirp_gemini_ops
 
 const weirp_api_ops *const weirp_api_table[] = {[WEIRP_API_CHAT] = &weirp_chat_ops,
