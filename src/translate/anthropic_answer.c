@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "src/base/words.h"
-#include "src/text/text.h"
 #include "src/translate/anthropic_parts.h"
 
 enum { MAX_CALLS = 256 };
@@ -88,21 +87,6 @@ static weirp_vendor_fault_kind kind_of_invalid(const char *text) {
     return WEIRP_VENDOR_INVALID;
 }
 
-static weirp_vendor_fault_kind kind_of_status(int status) {
-    switch (status) {
-    case 401:
-    case 403: return WEIRP_VENDOR_AUTH;
-    case 402: return WEIRP_VENDOR_QUOTA;
-    case 404: return WEIRP_VENDOR_NOT_FOUND;
-    case 408: return WEIRP_VENDOR_TIMEOUT;
-    case 413: return WEIRP_VENDOR_TOO_LONG;
-    case 429: return WEIRP_VENDOR_RATE_LIMIT;
-    case 503:
-    case 529: return WEIRP_VENDOR_OVERLOADED;
-    default: return status >= 400 && status < 500 ? WEIRP_VENDOR_INVALID : WEIRP_VENDOR_SERVER;
-    }
-}
-
 bool weirp_anthropic_fault(weirp_vendor_fault *fault, int status, const json_t *json) {
     static const struct {
         const char *type;
@@ -122,7 +106,7 @@ bool weirp_anthropic_fault(weirp_vendor_fault *fault, int status, const json_t *
     const json_t *message = json_object_get(error, "message");
     if (!json_is_string(type)) return false;
     const char *name = json_string_value(type), *text = text_of(message);
-    fault->kind = kind_of_status(status);
+    fault->kind = weirp_fault_kind_status(status);
     if (is(type, "invalid_request_error")) {
         fault->kind = kind_of_invalid(text);
     } else {
@@ -343,13 +327,6 @@ weir_status weirp_anthropic_event(weirp_reader *reader, const char *type, size_t
 
 /* ---- streams that pass through ---- */
 
-static void add_output(weirp_answer_facts *facts, const char *text, size_t len) {
-    if (!len) return;
-    for (size_t i = 0; i < len; i++) facts->output_chars += ((unsigned char)text[i] & 0xC0) != 0x80;
-    facts->approximate_tokens += weirp_count_tokens(text, len);
-    facts->has_content = true;
-}
-
 /* The text of the first member `key` that is a string, escapes as they stand. Inside of JSON strings quotes are
  * escaped, so that a quoted key can't be found there. */
 static bool find_text(const char *data, size_t len, const char *key, const char **text, size_t *text_len) {
@@ -376,27 +353,17 @@ static void look_at_delta(weirp_answer_facts *facts, const char *data, size_t le
     while (i < 3 && !find_text(data, len, keys[i], &text, &n)) i++;
     if (i == 3) return; /* signatures, citations */
     if (!memchr(text, '\\', n)) {
-        add_output(facts, text, n);
+        weirp_facts_text(facts, text, n);
         return;
     }
     json_t *string = json_loadb(text - 1, n + 2, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
-    if (string) add_output(facts, json_string_value(string), json_string_length(string));
+    if (string) weirp_facts_text(facts, json_string_value(string), json_string_length(string));
     json_decref(string);
 }
 
 static weir_status facts_piece(void *user, const weirp_piece *piece, weir_error *err) {
-    weirp_answer_facts *facts = user;
     (void)err;
-    if (piece->kind == WEIRP_PIECE_START) {
-        if (!facts->id[0]) weirp_excerpt(facts->id, sizeof facts->id, piece->id, piece->id_len);
-        if (!facts->model[0]) weirp_excerpt(facts->model, sizeof facts->model, piece->name, piece->name_len);
-    } else if (piece->kind == WEIRP_PIECE_FINISH) {
-        facts->finish = piece->finish;
-    } else if (piece->kind == WEIRP_PIECE_TEXT || piece->kind == WEIRP_PIECE_REASONING) {
-        add_output(facts, piece->text, piece->text_len);
-    } else if (piece->kind == WEIRP_PIECE_TOOL) {
-        facts->has_content = true;
-    }
+    weirp_facts_piece(user, piece);
     return WEIR_OK;
 }
 

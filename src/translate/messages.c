@@ -10,10 +10,6 @@ static bool is(const json_t *string, const char *text) {
     return json_is_string(string) && !strcmp(json_string_value(string), text);
 }
 
-static weir_status missing(weirp_fault *fault, const char *param) {
-    return weirp_fault_set(fault, param, "missing_required_parameter", "%s: Field required", param);
-}
-
 static weir_status wrong(weirp_fault *fault, const char *param, const char *should) {
     return weirp_fault_set(fault, param, "invalid_value", "%s: Input should be %s", param, should);
 }
@@ -52,7 +48,7 @@ static weir_status check_content(weirp_request *r, const json_t *content, const 
 
 static weir_status check_messages(weirp_request *r, weirp_fault *fault) {
     const json_t *messages = json_object_get(r->json, "messages"), *system = json_object_get(r->json, "system");
-    if (!messages) return missing(fault, "messages");
+    if (!messages) return weirp_missing(fault, "messages");
     if (!json_is_array(messages)) return wrong(fault, "messages", "a valid list");
     if (!json_array_size(messages))
         return weirp_fault_set(fault, "messages", "invalid_value", "messages: at least one message is required");
@@ -65,7 +61,7 @@ static weir_status check_messages(weirp_request *r, weirp_fault *fault) {
         if (!is(role, "user") && !is(role, "assistant") && !is(role, "system"))
             return wrong(fault, at, "'user' or 'assistant'");
         snprintf(at, sizeof at, "messages.%zu.content", i);
-        if (!json_object_get(message, "content")) return missing(fault, at);
+        if (!json_object_get(message, "content")) return weirp_missing(fault, at);
         weir_status st = check_content(r, json_object_get(message, "content"), at, false, fault);
         if (st != WEIR_OK) return st;
     }
@@ -73,19 +69,15 @@ static weir_status check_messages(weirp_request *r, weirp_fault *fault) {
 }
 
 static weir_status check_options(weirp_request *r, weirp_fault *fault) {
-    const json_t *model = json_object_get(r->json, "model"), *most = json_object_get(r->json, "max_tokens");
-    const json_t *stream = json_object_get(r->json, "stream"), *tools = json_object_get(r->json, "tools");
-    if (!model) return missing(fault, "model");
-    if (!json_is_string(model) || !json_string_length(model)) return wrong(fault, "model", "a valid string");
-    if (strlen(json_string_value(model)) != json_string_length(model)) return wrong(fault, "model", "a valid string");
-    if (!most) return missing(fault, "max_tokens");
-    /* 0 only fills the vendor's prompt cache */
-    if (!json_is_integer(most) || json_integer_value(most) < 0) return wrong(fault, "max_tokens", "a whole number");
-    if (stream && !json_is_boolean(stream) && !json_is_null(stream)) return wrong(fault, "stream", "a valid boolean");
+    const json_t *tools = json_object_get(r->json, "tools");
+    weir_status st = weirp_read_model(r, fault);
+    if (st == WEIR_OK) st = weirp_read_stream(r, fault);
+    if (st != WEIR_OK) return st;
+    st =
+        weirp_read_count(r, "max_tokens", 0, &r->max_output_tokens, fault); /* 0 only fills the vendor's prompt cache */
+    if (st != WEIR_OK) return st;
+    if (isnan(r->max_output_tokens)) return weirp_missing(fault, "max_tokens");
     if (tools && !json_is_array(tools) && !json_is_null(tools)) return wrong(fault, "tools", "a valid list");
-    r->model = json_string_value(model);
-    r->max_output_tokens = (double)json_integer_value(most);
-    r->stream = json_is_true(stream);
     r->has_tools = json_array_size(tools) > 0;
     r->wants_json = json_is_object(json_object_get(json_object_get(r->json, "output_config"), "format"));
     return WEIR_OK;
@@ -125,12 +117,11 @@ static void put_content(weirp_writer *buffer, const json_t *content, bool inner)
     }
 }
 
-bool weirp_messages_prompt(const weirp_request *r, weirp_writer *buffer) {
+void weirp_messages_prompt(const weirp_request *r, weirp_writer *buffer) {
     const json_t *messages = json_object_get(r->json, "messages");
     put_content(buffer, json_object_get(r->json, "system"), true);
     for (size_t i = 0; i < json_array_size(messages); i++)
         put_content(buffer, json_object_get(json_array_get(messages, i), "content"), false);
-    return !buffer->failed;
 }
 
 /* ---- thinking without a signature ---- */
@@ -189,6 +180,7 @@ bool weirp_messages_unsigned(const weirp_request *r, weirp_writer *out) {
 
 const weirp_api_ops weirp_messages_ops = {
     .parse = parse,
+    .prompt = weirp_messages_prompt,
     .chat = weirp_messages_chat,
     .open = weirp_messages_open,
     .piece = weirp_messages_piece,

@@ -316,11 +316,7 @@ weir_status weirp_messages_end(weirp_pen *pen, const weirp_answer_facts *facts, 
                stop_reason(pen));
     put_usage(out, &pen->usage);
     weirp_putf(out, "}\n\n");
-    if (note_len) { /* before the end, at which clients leave */
-        weirp_put(out, ": ", 2);
-        weirp_put(out, note, note_len);
-        weirp_put(out, "\n\n", 2);
-    }
+    weirp_put_comment(out, note, note_len); /* before the end, at which clients leave */
     weirp_putf(out, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     return out->failed ? weirp_nomem(err) : WEIR_OK;
 }
@@ -357,34 +353,4 @@ void weirp_messages_close(weirp_pen *pen) {
     free(pen->model);
     free(pen->id);
     free(pen);
-}
-
-/* ---- streams that pass through ---- */
-
-/* {"type":"NAME", as Anthropic writes it. */
-static size_t type_of(const char *data, size_t len, const char **type) {
-    static const char head[] = "{\"type\":\"";
-    if (len < sizeof head || memcmp(data, head, sizeof head - 1)) return 0;
-    *type = data + sizeof head - 1;
-    size_t n = 0, most = len - (sizeof head - 1);
-    while (n < most && ((*type)[n] == '_' || ((*type)[n] >= 'a' && (*type)[n] <= 'z'))) n++;
-    return n < most && (*type)[n] == '"' ? n : 0;
-}
-
-void weirp_messages_frame(weirp_writer *out, const char *type, size_t type_len, const char *data, size_t len) {
-    if (!type_len) type_len = type_of(data, len, &type);
-    if (type_len) {
-        weirp_put(out, "event: ", 7);
-        weirp_put(out, type, type_len);
-        weirp_put(out, "\n", 1);
-    }
-    for (size_t at = 0; at <= len;) {
-        const char *end = len - at ? memchr(data + at, '\n', len - at) : NULL;
-        const size_t n = end ? (size_t)(end - data) - at : len - at;
-        weirp_put(out, "data: ", 6);
-        weirp_put(out, data + at, n);
-        weirp_put(out, "\n", 1);
-        at += n + 1;
-    }
-    weirp_put(out, "\n", 1);
 }

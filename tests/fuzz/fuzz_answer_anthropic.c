@@ -104,7 +104,7 @@ static void pass(const char *text, size_t len) {
         const char *line = memchr(text, '\n', len);
         const size_t n = line ? (size_t)(line - text) : len;
         (void)weirp_anthropic_facts(&facts, NULL, 0, text, n, NULL, NULL);
-        weirp_messages_frame(&out, NULL, 0, text, n);
+        weirp_put_event(&out, NULL, 0, text, n);
         must(facts.usage.input_tokens >= 0 && facts.usage.output_tokens >= 0 && facts.output_chars <= out.size);
         text += line ? n + 1 : n;
         len -= line ? n + 1 : n;
@@ -146,7 +146,7 @@ static void request(const char *text, size_t len, weirp_api api) {
         write_it(&r);
     } else if (weirp_messages_ops.parse(&r, &fault) == WEIR_OK) {
         weirp_writer prompt = {0};
-        must(weirp_messages_prompt(&r, &prompt));
+        weirp_messages_prompt(&r, &prompt);
         weirp_writer_free(&prompt);
         write_it(&r);
         r.chat = weirp_messages_ops.chat(&r, &fault);
