@@ -154,6 +154,9 @@ static weir_status check_rule(const char *name, const vend_rule *r, weir_error *
     if (r->encoding && r->malformed) wrong = "\"encoding\" and \"malformed\" don't go together";
     if (r->encoding && (!isnan(r->head_byte_ms) || !isnan(r->drip_ms) || r->cut.bytes >= 0 || r->cut.head >= 0))
         wrong = "\"encoding\" doesn't go with \"head_byte_ms\", \"drip_ms\" or a cut by bytes";
+    if (r->endless && (!isnan(r->head_byte_ms) || !isnan(r->drip_ms)) && r->cut.bytes == VEND_UNSET)
+        wrong =
+            "\"endless\" with \"head_byte_ms\" or \"drip_ms\" needs a cut by bytes: such answers are made beforehand";
     if (r->body && r->html) wrong = "\"body\" and \"html\" don't go together";
     if (!wrong) return WEIR_OK;
     return weirp_fail(err, WEIR_PARSE, r->line, "%s:%zu: rule: %s", name, r->line, wrong);
