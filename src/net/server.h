@@ -70,6 +70,12 @@ const char *weirp_call_path(const weirp_call *call);                         /* 
 const char *weirp_call_header(const weirp_call *call, const char *name);     /* NULL: absent; the first of several */
 const char *weirp_call_query(const weirp_call *call, const char *name);      /* NULL: absent */
 const char *weirp_call_body(const weirp_call *call, size_t *len);            /* NUL-terminated; never NULL */
+/* All fields of the head, in their order. */
+void weirp_call_each_header(const weirp_call *call, void (*fn)(void *user, const char *name, const char *value),
+                            void *user);
+/* The connection's socket, for what HTTP has no words for (a reset, half a head); borrowed. Who writes to it ends the
+ * call with weirp_call_abort, and with nothing else. */
+int weirp_call_socket(const weirp_call *call);
 const char *weirp_call_peer(const weirp_call *call, char *out, size_t size); /* client's address without port */
 void weirp_call_set_user(weirp_call *call, void *user);
 void *weirp_call_user(const weirp_call *call);
