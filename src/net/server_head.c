@@ -54,8 +54,8 @@ size_t weirp_head_uri(const char *uri) {
 void weirp_head_begin(weirp_head *head, const char *method, const char *uri, size_t uri_len, const char *version) {
     *head = (weirp_head){.next = version + VERSION + CRLF};
     size_t method_len = strlen(method);
-    head->bad = !is_token(method, method_len) || uri_len == 0 || uri != method + method_len + 1 ||
-                version != uri + uri_len + 1;
+    head->bad =
+        !is_token(method, method_len) || uri_len == 0 || uri != method + method_len + 1 || version != uri + uri_len + 1;
 }
 
 void weirp_head_field(weirp_head *head, const char *name, size_t name_len, const char *value, size_t value_len) {

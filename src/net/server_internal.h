@@ -81,6 +81,10 @@ struct weirp_call {
     uint64_t body_seen; /* bytes that came, thrown away or not */
     uint64_t since_ms;  /* the head was there */
 
+    bool counted;                        /* in the server's n_chunked */
+    bool parked, suspect, condemned;     /* see park_stuck */
+    unsigned n_pieces, n_pieces_checked; /* of the body, that libmicrohttpd brought */
+
     struct MHD_Response *response; /* given, not yet queued */
     unsigned status;
 
@@ -107,9 +111,9 @@ struct weirp_server {
     weirp_timer *timer; /* libmicrohttpd's timeouts */
     weirp_timer *sweep;
     weirp_later later;
-    uint64_t timer_due_ms;            /* 0: not started */
-    uint64_t progress, last_progress; /* callbacks so far; how many when the daemon last ran */
-    unsigned barren;                  /* turns in a row that libmicrohttpd asked for without doing anything in them */
+    uint64_t timer_due_ms; /* 0: not started */
+    unsigned restless;     /* runs in a row after which libmicrohttpd wanted another at once */
+    size_t n_chunked;      /* bodies in chunks that are coming */
     bool running, wants_run, in_later;
     bool quiesced, stopping;
     weirp_conn *conns;
