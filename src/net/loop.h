@@ -32,6 +32,7 @@ typedef struct weirp_later {
     struct weirp_later *next;
 } weirp_later;
 void weirp_loop_later(weirp_loop *loop, weirp_later *node);
+void weirp_loop_not_later(weirp_loop *loop, weirp_later *node); /* takes it out again, before it is freed */
 
 /* A timer fires once a start; starting it again moves it. */
 typedef struct weirp_timer weirp_timer;
