@@ -9,9 +9,6 @@
 #include "src/translate/openai.h"
 #include "src/translate/tables.h"
 
-/* An API or a protocol that isn't linked is NULL here. */
-#pragma weak weirp_gemini_ops
-
 const weirp_api_ops *const weirp_api_table[] = {[WEIRP_API_CHAT] = &weirp_chat_ops,
                                                 [WEIRP_API_COMPLETIONS] = &weirp_completions_ops,
                                                 [WEIRP_API_EMBEDDINGS] = &weirp_embeddings_ops,
