@@ -9,11 +9,6 @@
 #include "src/translate/openai.h"
 #include "src/translate/tables.h"
 
-/* An API or a protocol that isn't linked is NULL here. */
-#pragma weak weirp_messages_ops
-#pragma weak weirp_anthropic_ops
-#pragma weak weirp_gemini_ops
-
 const weirp_api_ops *const weirp_api_table[] = {[WEIRP_API_CHAT] = &weirp_chat_ops,
                                                 [WEIRP_API_COMPLETIONS] = &weirp_completions_ops,
                                                 [WEIRP_API_EMBEDDINGS] = &weirp_embeddings_ops,
@@ -166,7 +161,10 @@ static weir_status pass_event(weirp_answer *a, const char *type, size_t type_len
     weirp_writer note = {0};
     if (a->facts.done) return WEIR_OK;
     weir_status st;
-    WEIRP_TRY(a->protocol->event(a->reader, type, type_len, data, len, take_piece, &s, fault, err));
+    if (a->protocol->facts)
+        WEIRP_TRY(a->protocol->facts(&a->facts, type, type_len, data, len, fault, err));
+    else
+        WEIRP_TRY(a->protocol->event(a->reader, type, type_len, data, len, take_piece, &s, fault, err));
     if (a->facts.done) {
         WEIRP_TRY(make_note(a, &note, err));
         weirp_put_comment(out, (const char *)note.data, note.size);

@@ -44,6 +44,9 @@ typedef struct weirp_protocol_ops {
     /* Event or body into pieces. WEIR_PARSE, WEIR_NET as weirp_answer_event. */
     weir_status (*event)(weirp_reader *reader, const char *type, size_t type_len, const char *data, size_t len,
                          weirp_piece_fn fn, void *user, weirp_vendor_fault *fault, weir_error *err);
+    /* An event that passes through, into the facts and nothing else: a cheaper `event`. NULL: `event` does it. */
+    weir_status (*facts)(weirp_answer_facts *facts, const char *type, size_t type_len, const char *data, size_t len,
+                         weirp_vendor_fault *fault, weir_error *err);
     weir_status (*body)(const char *text, size_t len, weirp_piece_fn fn, void *user, weir_error *err);
     /* Fills kind, text and code from an error's JSON; returns false where there is none in the protocol's shape. */
     bool (*fault)(weirp_vendor_fault *fault, int status, const json_t *json);
@@ -64,6 +67,8 @@ typedef struct weirp_pen_options {
 typedef struct weirp_api_ops {
     /* Fills what weirp_request holds from r->json; checks what is read. */
     weir_status (*parse)(weirp_request *r, weirp_fault *fault);
+    /* Appends the request's text as features see it; buffer->failed: out of memory. NULL: datasets' rule does. */
+    void (*prompt)(const weirp_request *r, weirp_writer *buffer);
     /* The OpenAI chat request that means the same (a new reference), or NULL with the fault filled. NULL function:
      * never translated. */
     json_t *(*chat)(const weirp_request *r, weirp_fault *fault);

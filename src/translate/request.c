@@ -30,31 +30,26 @@ void weirp_request_free(weirp_request *r) {
     *r = (weirp_request){0};
 }
 
-/* An array with one message that has these contents, then `more` (an array; may be NULL). A new reference. */
-static json_t *as_messages(json_t *contents, json_t *more) {
-    json_t *messages = json_pack("[{sO}]", "content", contents);
-    if (messages && more && json_array_extend(messages, more)) {
-        json_decref(messages);
-        return NULL;
-    }
-    return messages;
+/* An array with one message that has these contents. A new reference. */
+static json_t *as_message(json_t *contents) {
+    return json_pack("[{sO}]", "content", contents);
 }
 
 weir_status weirp_request_prompt(const weirp_request *r, weirp_writer *buffer, const char **text, size_t *len) {
-    static const char *const member[] = {[WEIRP_API_CHAT] = "messages",
-                                         [WEIRP_API_COMPLETIONS] = "prompt",
-                                         [WEIRP_API_EMBEDDINGS] = "input",
-                                         [WEIRP_API_MESSAGES] = "messages"};
+    static const char *const member[] = {
+        [WEIRP_API_CHAT] = "messages", [WEIRP_API_COMPLETIONS] = "prompt", [WEIRP_API_EMBEDDINGS] = "input"};
     buffer->size = 0;
     *text = "";
     *len = 0;
+    if (weirp_api_table[r->api]->prompt) {
+        weirp_api_table[r->api]->prompt(r, buffer);
+        *len = buffer->size;
+        if (buffer->size) *text = (const char *)buffer->data;
+        return buffer->failed ? WEIR_NOMEM : WEIR_OK;
+    }
     json_t *asked = json_object_get(r->json, member[r->api]), *made = NULL;
-    json_t *system = r->api == WEIRP_API_MESSAGES ? json_object_get(r->json, "system") : NULL;
-    if (system) {
-        asked = made = as_messages(system, asked);
-        if (!made) return WEIR_NOMEM;
-    } else if (r->api != WEIRP_API_CHAT && r->api != WEIRP_API_MESSAGES && json_is_array(asked)) {
-        asked = made = as_messages(asked, NULL);
+    if (r->api != WEIRP_API_CHAT && json_is_array(asked)) {
+        asked = made = as_message(asked);
         if (!made) return WEIR_NOMEM;
     }
     /* What isn't text (lists of token numbers) has no text. */
