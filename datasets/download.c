@@ -1,10 +1,10 @@
-/* fetch.c: libcurl with retries. SPDX-License-Identifier: GPL-3.0-or-later */
+/* download.c: libcurl with retries. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
 
-#include "datasets/fetch.h"
+#include "datasets/download.h"
 #include "src/base/words.h"
 #include "weir/export.h"
 
@@ -14,7 +14,7 @@ enum { CONNECT_SECONDS = 20, STALL_SECONDS = 60, TOTAL_SECONDS = 600 };
 static const double most_patience_s = 600;
 
 static size_t on_body(char *bytes, size_t size, size_t n, void *user) {
-    weirp_fetch *f = user;
+    weirp_download *f = user;
     if (size * n > WEIRP_FETCH_MAX_BYTES - f->body.size) return 0;
     weirp_put(&f->body, bytes, size * n);
     return f->body.failed ? 0 : size * n;
@@ -22,12 +22,12 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *user) {
 
 static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d) {
     (void)a, (void)b, (void)c, (void)d;
-    weirp_fetch *f = user;
+    weirp_download *f = user;
     return f->stop && f->stop(f->stop_user);
 }
 
-weir_status weirp_fetch_init(weirp_fetch *f, size_t max_retries, weir_error *err) {
-    *f = (weirp_fetch){.max_retries = max_retries, .first_wait_s = 0.5, .longest_wait_s = 60};
+weir_status weirp_download_init(weirp_download *f, size_t max_retries, weir_error *err) {
+    *f = (weirp_download){.max_retries = max_retries, .first_wait_s = 0.5, .longest_wait_s = 60};
     f->seed = weirp_monotonic_ns();
     f->curl = curl_easy_init();
     if (!f->curl) return weirp_nomem(err);
@@ -49,14 +49,14 @@ weir_status weirp_fetch_init(weirp_fetch *f, size_t max_retries, weir_error *err
     return WEIR_OK;
 }
 
-void weirp_fetch_free(weirp_fetch *f) {
+void weirp_download_free(weirp_download *f) {
     curl_easy_cleanup(f->curl);
     weirp_writer_free(&f->body);
     f->curl = NULL;
 }
 
 /* {"error": "..."} as the data-set server says it, or the start of the body. */
-static void server_says(const weirp_fetch *f, char *out, size_t size) {
+static void server_says(const weirp_download *f, char *out, size_t size) {
     json_t *body = json_loadb((const char *)f->body.data, f->body.size, 0, NULL);
     const json_t *error = json_object_get(body, "error");
     const char *text = json_is_string(error) ? json_string_value(error) : (const char *)f->body.data;
@@ -64,11 +64,11 @@ static void server_says(const weirp_fetch *f, char *out, size_t size) {
     json_decref(body);
 }
 
-static bool canceled(const weirp_fetch *f) {
+static bool canceled(const weirp_download *f) {
     return f->stop && f->stop(f->stop_user);
 }
 
-static bool wait(const weirp_fetch *f, double seconds) {
+static bool wait(const weirp_download *f, double seconds) {
     uint64_t end = weirp_monotonic_ns() + (uint64_t)(seconds * 1e9);
     for (uint64_t now; (now = weirp_monotonic_ns()) < end;) {
         if (canceled(f)) return false;
@@ -86,7 +86,7 @@ typedef struct attempt {
     char why[CURL_ERROR_SIZE];
 } attempt;
 
-static weir_status try_once(weirp_fetch *f, const char *url, attempt *a, weir_error *err) {
+static weir_status try_once(weirp_download *f, const char *url, attempt *a, weir_error *err) {
     curl_off_t after = 0;
     *a = (attempt){0};
     f->body.size = 0;
@@ -129,7 +129,7 @@ static bool may_pass(const attempt *a) {
     }
 }
 
-static weir_status give_up(const weirp_fetch *f, const char *url, const attempt *a, size_t n_tries, weir_error *err) {
+static weir_status give_up(const weirp_download *f, const char *url, const attempt *a, size_t n_tries, weir_error *err) {
     char says[192], tries[48] = "";
     if (n_tries > 1) snprintf(tries, sizeof tries, " (after %zu tries)", n_tries);
     if (a->code) return weirp_fail(err, WEIR_NET, 0, "%s: %s%s", url, a->why, tries);
@@ -138,7 +138,7 @@ static weir_status give_up(const weirp_fetch *f, const char *url, const attempt 
                       tries, says);
 }
 
-weir_status weirp_fetch_get(weirp_fetch *f, const char *url, weir_error *err) {
+weir_status weirp_download_get(weirp_download *f, const char *url, weir_error *err) {
     attempt a;
     for (size_t n = 0;; n++) {
         weir_status st = try_once(f, url, &a, err);
