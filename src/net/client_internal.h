@@ -44,6 +44,7 @@ struct weirp_fetch {
     size_t fields_capacity;
     char *url, *custom; /* as the easy handle has them; custom: method that isn't GET, HEAD or POST */
     enum fetch_kind kind;
+    bool own_ca; /* the handle trusts what its last request asked for */
     bool small, large_body;
 
     /* The answer. */

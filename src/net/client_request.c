@@ -125,6 +125,13 @@ static CURLcode set_request(weirp_fetch *f, const weirp_fetch_options *o) {
         SET(CURLOPT_POSTFIELDS, f->large_body ? NULL : o->body ? o->body : "");
         SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(o->body ? o->body_len : 0));
     }
+    if (o->ca_file || f->own_ca) {
+        const curl_version_info_data *built = curl_version_info(CURLVERSION_NOW);
+        const char *other = f->client->ca_file ? f->client->ca_file : built->cainfo;
+        SET(CURLOPT_CAINFO, o->ca_file ? o->ca_file : other);
+        SET(CURLOPT_CAPATH, o->ca_file || f->client->ca_file ? NULL : built->capath);
+        f->own_ca = o->ca_file != NULL;
+    }
     SET(CURLOPT_HTTPHEADER, f->fields);
     if (o->small_buffers != f->small) {
         SET(CURLOPT_BUFFERSIZE, o->small_buffers ? SMALL_BUFFER_BYTES : BUFFER_BYTES);

@@ -38,7 +38,7 @@ static weir_status open_server(vend_worker *w, weir_error *err) {
     weir_status st;
     int fd = -1;
     handlers.user = w;
-    WEIRP_TRY(weirp_listen(&fd, w->vendor->address, BACKLOG, err));
+    WEIRP_TRY(weirp_listen(&fd, w->vendor->address, BACKLOG, false, err));
     options.listen_fd = w->fd = fd;
     WEIRP_TRY(weirp_server_new(&w->server, w->loop, &options, &handlers, err));
     return WEIR_OK;
@@ -114,7 +114,7 @@ static weir_status hold_port(vend_vendor *v, const char *listen, weir_error *err
     struct sockaddr_storage at;
     socklen_t len = sizeof at;
     int first, on = 1;
-    weir_status st = weirp_listen(&first, listen, BACKLOG, err);
+    weir_status st = weirp_listen(&first, listen, BACKLOG, true, err);
     if (st) return st;
     weirp_listen_name(first, v->address, sizeof v->address);
     if (!getsockname(first, (struct sockaddr *)&at, &len)) {
