@@ -78,6 +78,38 @@ static void execute(weirp_call *call) {
     weirp_call_resume(call);
 }
 
+/* ---- connections that their clients have closed ---- */
+
+void weirp_server_closed(weirp_conn *conn) {
+    weirp_server *server = conn->server;
+    if (conn->closed) return;
+    conn->closed = true;
+    conn->closed_next = server->closed;
+    if (server->closed) server->closed->closed_prev = conn;
+    server->closed = conn;
+    weirp_server_want_run(server);
+}
+
+static void forget_closed(weirp_conn *conn) {
+    if (!conn->closed) return;
+    if (conn->closed_prev)
+        conn->closed_prev->closed_next = conn->closed_next;
+    else
+        conn->server->closed = conn->closed_next;
+    if (conn->closed_next) conn->closed_next->closed_prev = conn->closed_prev;
+}
+
+/* libmicrohttpd takes a short read for the end of what there is, and so misses an end of the connection that came
+ * together with its last bytes. When it has read those and nothing is under way, it is told in a way it can't miss. */
+static void end_closed(weirp_server *server) {
+    for (weirp_conn *conn = server->closed; conn; conn = conn->closed_next) {
+        int unread = 0;
+        const weirp_call *call = conn->call;
+        if (call && (call->asked || call->parked)) continue; /* may still be answered; waits for the sweep */
+        if (ioctl(conn->fd, FIONREAD, &unread) != 0 || !unread) shutdown(conn->fd, SHUT_RDWR);
+    }
+}
+
 /* ---- running the daemon ---- */
 
 static void start_timer(weirp_server *server) {
@@ -103,6 +135,7 @@ static void run(weirp_server *server) {
         }
         if (++server->restless % RESTLESS_RUNS == 0 && server->n_chunked) park_stuck(server);
     }
+    end_closed(server);
     start_timer(server);
     server->running = false;
 }
@@ -180,7 +213,7 @@ static void on_socket(evutil_socket_t fd, short what, void *user) {
         if (poll(&now, 1, 0) > 0 && (now.revents & (POLLRDHUP | POLLHUP | POLLERR))) what |= EV_CLOSED;
     }
     if (what & EV_CLOSED) {
-        conn->closed = true;
+        weirp_server_closed(conn);
         if (call) unpark(call);
         if (call) weirp_call_lost(call);
     } else if (call && call->parked && (what & EV_READ)) {
@@ -214,6 +247,7 @@ static void conn_close(weirp_server *server, void **slot) {
     *slot = NULL;
     if (!conn) return;
     if (event_initialized(&conn->socket)) event_del(&conn->socket);
+    forget_closed(conn);
     if (conn->prev)
         conn->prev->next = conn->next;
     else if (server->conns == conn)
@@ -283,7 +317,7 @@ static void on_sweep(void *user) {
         }
         /* Closes it in libmicrohttpd too, which sees the end of the connection. */
         shutdown(conn->fd, SHUT_RDWR);
-        conn->closed = true;
+        weirp_server_closed(conn);
         if (conn->call) weirp_call_lost(conn->call);
     }
     if (server->n_conns)

@@ -344,7 +344,7 @@ void weirp_call_settle(weirp_call *call) {
         call->blocked_ms = weirp_server_now_ms();
         break;
     case WEIRP_SENT_BROKEN:
-        call->conn->closed = true;
+        weirp_server_closed(call->conn);
         if (call->complete) { /* the handlers have nothing to say to it any more */
             call->aborted = true;
             break_off(call);

@@ -48,7 +48,7 @@ static bool read_length(const char *text, size_t len, uint64_t *out) {
 
 size_t weirp_head_uri(const char *uri) {
     size_t len = uri ? strlen(uri) : 0;
-    return len && is_text(uri, len) && !memchr(uri, ' ', len) ? len : 0;
+    return len && is_text(uri, len) && !memchr(uri, ' ', len) && !memchr(uri, '\t', len) ? len : 0;
 }
 
 void weirp_head_begin(weirp_head *head, const char *method, const char *uri, size_t uri_len, const char *version) {

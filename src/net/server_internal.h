@@ -60,6 +60,7 @@ typedef struct weirp_conn {
     size_t n_calls;    /* so far */
     uint64_t since_ms; /* waiting for the end of a head */
     struct weirp_conn *prev, *next;
+    struct weirp_conn *closed_prev, *closed_next; /* among those that are closed */
 } weirp_conn;
 
 struct weirp_call {
@@ -117,6 +118,7 @@ struct weirp_server {
     bool running, wants_run, in_later;
     bool quiesced, stopping;
     weirp_conn *conns;
+    weirp_conn *closed;
     size_t n_conns, n_calls;
     weirp_call *dirty, *dirty_end;
     size_t n_dirty;
@@ -128,6 +130,7 @@ static inline uint64_t weirp_server_now_ms(void) {
     return weirp_monotonic_ns() / 1000000;
 }
 
+void weirp_server_closed(weirp_conn *conn); /* by its client */
 /* The daemon is to run before this turn ends. */
 void weirp_server_want_run(weirp_server *server);
 /* weirp_call_settle(call) is to run before this turn ends. */
