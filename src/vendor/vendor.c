@@ -34,7 +34,7 @@ void vend_vendor_set_scenario(vend_vendor *v, vend_scenario *scenario) {
 static weir_status open_server(vend_worker *w, weir_error *err) {
     weirp_server_handlers handlers = vend_handlers_template;
     weirp_server_options options = {
-        .max_header_bytes = 64 << 10, .max_connections = MAX_CONNECTIONS, .max_body_bytes = 64 << 20};
+        .max_header_bytes = 16 << 10, .max_connections = MAX_CONNECTIONS, .max_body_bytes = 64 << 20};
     weir_status st;
     int fd = -1;
     handlers.user = w;
