@@ -16,9 +16,22 @@ static inline void fuzz_note(void *user, const weirp_answer_facts *facts, weirp_
     weirp_putf(out, "note\n\ndata: no");
 }
 
+/* One event's data, its lines joined; emptied. */
+static inline void fuzz_check_data(weirp_writer *joined, bool broken) {
+    bool end = joined->size == 6 && !memcmp(joined->data, "[DONE]", 6);
+    if (joined->size && !end && !broken) {
+        json_t *json =
+            json_loadb((const char *)joined->data, joined->size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+        if (!json) abort();
+        json_decref(json);
+    }
+    joined->size = 0;
+}
+
 /* What is translated must be JSON; what passes through may be as broken as it came (`broken`). */
 static inline void fuzz_check_stream(const weirp_writer *out, bool broken) {
     const char *at = (const char *)out->data, *end = at + out->size;
+    weirp_writer joined = {0};
     if (out->size && (out->size < 2 || memcmp(end - 2, "\n\n", 2))) abort();
     while (at < end) {
         const char *line = memchr(at, '\n', (size_t)(end - at));
@@ -26,13 +39,12 @@ static inline void fuzz_check_stream(const weirp_writer *out, bool broken) {
         size_t n = (size_t)(line - at);
         bool data = n >= 6 && !memcmp(at, "data: ", 6);
         if (n && !data && at[0] != ':' && !(n >= 7 && !memcmp(at, "event: ", 7))) abort();
-        if (data && !broken && memcmp(at + 6, "[DONE]", n - 6 < 6 ? n - 6 : 6)) {
-            json_t *json = json_loadb(at + 6, n - 6, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
-            if (!json) abort();
-            json_decref(json);
-        }
+        if (data && joined.size) weirp_put(&joined, "\n", 1);
+        if (data) weirp_put(&joined, at + 6, n - 6);
+        if (!n) fuzz_check_data(&joined, broken);
         at = line + 1;
     }
+    weirp_writer_free(&joined);
 }
 
 /* True: all events were JSON. */

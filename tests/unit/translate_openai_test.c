@@ -323,6 +323,57 @@ static void test_empty_answer(void **state) {
     weirp_writer_free(&out);
 }
 
+/* ---- want of memory ---- */
+
+static size_t allocations_left;
+
+static void *scarce_malloc(size_t n) {
+    if (!allocations_left) return NULL;
+    allocations_left--;
+    return malloc(n);
+}
+
+/* A legacy completion as a chat, there and back, with so many of Jansson's allocations. True: all went well. */
+static bool survive(size_t n) {
+    static const char prompt[] =
+        "{\"model\":\"m\",\"prompt\":[\"a\"],\"stream\":true,\"max_tokens\":9,\"stream_options\":{\"x\":1}}";
+    static const char event[] =
+        "{\"id\":\"i\",\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}],"
+        "\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
+    weirp_request r;
+    weirp_fault fault;
+    weirp_answer *answer = NULL;
+    weirp_answer_options options = {.protocol = WEIRP_PROTOCOL_OPENAI, .model = "m", .id = "i"};
+    weirp_target target = {.model = "v", .max_output_tokens = 5};
+    weirp_writer body = {0}, out = {0};
+    char path[64];
+    allocations_left = n;
+    weir_status st = weirp_request_parse(&r, WEIRP_API_COMPLETIONS, prompt, strlen(prompt), &fault);
+    assert_true(st == WEIR_OK || st == WEIR_PARSE || st == WEIR_NOMEM);
+    if (st) return false;
+    st = weirp_request_write(&r, &target, &body, path, sizeof path, &fault);
+    assert_true(st == WEIR_OK || st == WEIR_NOMEM);
+    bool ok = !st;
+    assert_int_equal(weirp_answer_new(&answer, &r, &options, NULL), WEIR_OK);
+    st = weirp_answer_event(answer, "", 0, event, strlen(event), &out, NULL, NULL);
+    assert_true(st == WEIR_OK || st == WEIR_PARSE || st == WEIR_NOMEM);
+    ok = ok && !st && !weirp_answer_end(answer, &out, NULL);
+    weirp_answer_free(answer);
+    weirp_request_free(&r);
+    weirp_writer_free(&body);
+    weirp_writer_free(&out);
+    return ok;
+}
+
+static void test_want_of_memory(void **state) {
+    (void)state;
+    size_t n = 0;
+    json_set_alloc_funcs(scarce_malloc, free);
+    while (n < 1000 && !survive(n)) n++;
+    json_set_alloc_funcs(malloc, free);
+    assert_true(n > 20 && n < 1000);
+}
+
 /* ---- time ---- */
 
 static const char asked[] = "{\"model\":\"weir\",\"temperature\":0.7,\"max_tokens\":512,\"stream\":true,\"messages\":[{"
@@ -381,7 +432,8 @@ int main(void) {
         cmocka_unit_test(test_edit),          cmocka_unit_test(test_limits),
         cmocka_unit_test(test_reader_limits), cmocka_unit_test(test_parallel_calls),
         cmocka_unit_test(test_whole_answer),  cmocka_unit_test(test_stream_equals_whole),
-        cmocka_unit_test(test_empty_answer),  cmocka_unit_test(test_time),
+        cmocka_unit_test(test_empty_answer),  cmocka_unit_test(test_want_of_memory),
+        cmocka_unit_test(test_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
