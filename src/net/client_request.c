@@ -129,7 +129,7 @@ static CURLcode set_request(weirp_fetch *f, const weirp_fetch_options *o) {
         const curl_version_info_data *built = curl_version_info(CURLVERSION_NOW);
         const char *other = f->client->ca_file ? f->client->ca_file : built->cainfo;
         SET(CURLOPT_CAINFO, o->ca_file ? o->ca_file : other);
-        SET(CURLOPT_CAPATH, o->ca_file || f->client->ca_file ? NULL : built->capath);
+        SET(CURLOPT_CAPATH, o->ca_file || other ? NULL : built->capath);
         f->own_ca = o->ca_file != NULL;
     }
     SET(CURLOPT_HTTPHEADER, f->fields);
