@@ -325,6 +325,7 @@ static void lines_stay_whole(void **state) {
     int ends[2], who[THREADS] = {0, 1, 2, 3}, next[THREADS] = {0}, n = 0;
     pthread_t thread[THREADS];
     assert_int_equal(pipe(ends), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096); /* so that long lines go out in pieces */
     assert_int_equal(weirp_log_new(&shared, ends[1], WEIRP_LOG_TEXT, WEIRP_LOG_INFO, NULL), WEIR_OK);
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&thread[i], NULL, log_many, &who[i]), 0);
     FILE *in = fdopen(ends[0], "r");
