@@ -109,6 +109,8 @@ typedef struct weir_learn_options {
     bool create;           /* make a store without estimators where there is none */
     const weir_pool *pool; /* borrowed; the models of a store that is created; NULL: as they appear */
     uint64_t seed;
+    /* Holds the store at once, and reads its state only when it is first needed: until then there are no models. */
+    bool lazy;
 } weir_learn_options;
 
 /* A drift alarm: this model no longer does what it did. */

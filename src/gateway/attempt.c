@@ -297,6 +297,7 @@ static bool fetch(weirp_exchange *x, weirp_try *t, const char *url) {
         .total_ms = left_ms < p->timeouts.total_ms || !p->timeouts.total_ms ? (unsigned)left_ms : p->timeouts.total_ms,
         .max_bytes = x->request.stream ? 0 : x->setup->config->limits.answer_bytes,
         .small_buffers = x->request.stream,
+        .ca_file = p->ca_file,
         .user = t,
         .head = on_head,
         .data = on_data,

@@ -10,12 +10,16 @@
 
 enum { NAME_BYTES = 256, SHOWN = 96 };
 
-/* NULL, or what is wrong: clients ask for models by these names, and get them back in headers. */
+/* NULL, or what is wrong with a name that stands in headers, logs and metrics. */
 static const char *name_fault(const char *name) {
     size_t len = strlen(name);
     if (len > NAME_BYTES) return "is longer than 256 bytes";
     for (const char *c = name; *c; c++)
         if ((unsigned char)*c <= ' ' || *c == 0x7f) return "holds a space or a control character";
+    return NULL;
+}
+
+static const char *reserved(const char *name) {
     if (!strcmp(name, "weir") || !strncmp(name, "weir:", 5))
         return "is reserved: clients say \"weir\" to have a model chosen";
     if (!strncmp(name, "router-", 7)) return "is reserved: names that begin with \"router-\" ask for a policy";
@@ -27,6 +31,7 @@ static const char *name_fault(const char *name) {
 static weir_status add_model(weirp_maker *m, weirp_file_model *f, size_t at) {
     char shown[SHOWN];
     const char *name = f->model.name, *fault = name_fault(name);
+    if (!fault) fault = reserved(name);
     if (fault)
         return weirp_maker_wrong(m, f->line, "the name \"%s\" %s",
                                  weirp_excerpt(shown, sizeof shown, name, strlen(name)), fault);
@@ -87,7 +92,7 @@ weir_status weirp_maker_model(const weirp_maker *m, size_t line, const char *key
 static weir_status find_provider(weirp_maker *m, const weirp_file_deployment *f, size_t *at, bool *used) {
     const weirp_config *c = m->config;
     for (*at = 0; *at < c->n_providers; ++*at) {
-        if (strcmp(c->providers[*at].name, f->provider)) continue;
+        if (strcmp(c->providers[*at].name, f->provider) != 0) continue;
         used[*at] = true;
         return WEIR_OK;
     }
@@ -122,9 +127,9 @@ static weir_status add_deployment(weirp_maker *m, const weirp_file_deployment *f
     d->max_completion_tokens = f->max_completion_tokens_line ? f->max_completion_tokens : max_completion_tokens;
     if (!d->vendor_model || !d->name) return weirp_nomem(m->err);
     const char *fault = name_fault(d->vendor_model);
-    if (fault && strncmp(fault, "is reserved", 11)) return weirp_maker_wrong(m, f->line, "key \"model\" %s", fault);
+    if (fault) return weirp_maker_wrong(m, f->line, "key \"model\" %s", fault);
     fault = name_fault(d->name);
-    if (fault && strncmp(fault, "is reserved", 11)) return weirp_maker_wrong(m, f->line, "key \"name\" %s", fault);
+    if (fault) return weirp_maker_wrong(m, f->line, "key \"name\" %s", fault);
 done:
     return st;
 }

@@ -243,6 +243,9 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
                             weirp_plan *plan, weirp_writer *record, uint64_t *wait_ms, weirp_fault *fault,
                             weir_error *err) {
     weir_policy_options options = knobs->policy;
+    if (options.strong != (size_t)-1) options.strong = p->to_router[options.strong];
+    if (options.weak != (size_t)-1) options.weak = p->to_router[options.weak];
+    options.fixed = p->to_router[options.fixed];
     options.seed = p->salt;
     options.draw = p->n_decisions++;
     plan->n = 0;

@@ -40,7 +40,7 @@ static unsigned n_threads(const weirp_config *c, const weir_gateway_options *opt
 /* One socket a thread, all on one address: the first finds the port where any will do. */
 static weir_status listen_all(serving *s, const char *address, weir_error *err) {
     for (size_t i = 0; i < s->gateway.n_workers; i++) {
-        weir_status st = weirp_listen(&s->listen_fd[i], i ? s->address : address, BACKLOG, err);
+        weir_status st = weirp_listen(&s->listen_fd[i], i ? s->address : address, BACKLOG, !i, err);
         if (st != WEIR_OK) return st;
         if (!i) weirp_listen_name(s->listen_fd[0], s->address, sizeof s->address);
     }
@@ -75,6 +75,8 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
     weirp_config *stolen = config;
     config = NULL;
     WEIRP_TRY(weirp_setup_new(&s->setup, stolen, &g->breakers, g->log, err));
+    for (size_t i = 0; i < s->setup->config->n_warnings; i++)
+        WEIRP_LOG(g->log, WEIRP_LOG_WARN, "configuration", WEIRP_S("warning", s->setup->config->warnings[i]));
     WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
     WEIRP_TRY(start_journal(s, &router, err));
     for (size_t i = 0; i < g->n_workers; i++)

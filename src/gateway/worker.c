@@ -108,7 +108,7 @@ typedef struct parcel {
     weir_router *router;
 } parcel;
 
-/* Other models need another set of counters; the old one's counts end with it, as after a restart. */
+/* Other models need another set of counters, which takes over what the old one counted. */
 static bool names_differ(const weirp_metric_names *a, const weirp_metric_names *b) {
     if (a->n_models != b->n_models || a->n_deployments != b->n_deployments) return true;
     for (size_t i = 0; i < a->n_models; i++)
@@ -122,7 +122,11 @@ static bool names_differ(const weirp_metric_names *a, const weirp_metric_names *
 static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error *err) {
     weirp_metrics *made = NULL;
     weir_status st = weirp_metrics_new(&made, &setup->names, err);
-    if (st != WEIR_OK) return st;
+    if (st == WEIR_OK) st = weirp_metrics_carry(made, w->metrics, err);
+    if (st != WEIR_OK) {
+        weirp_metrics_free(made);
+        return st;
+    }
     pthread_mutex_lock(&w->gateway->metrics_mutex);
     weirp_metrics *old = w->metrics;
     w->metrics = made;

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,27 +13,108 @@
 enum {
     RUNS_A_TURN = 3,       /* an answer that was waited for is queued in one run of the daemon and sent in the next */
     SETTLES_A_TURN = 4,    /* rounds of streams that send and a daemon that runs, before sockets get their turn again */
-    BARREN_TURNS = 16,     /* so many turns with nothing done, and the daemon's wish to run at once is not granted */
-    BARREN_MS = 2,         /* but after this */
+    RESTLESS_RUNS = 64,    /* so often in a row libmicrohttpd wants to run again at once before it is looked into */
     ACCEPT_ROUNDS = 64,    /* bound on what a server takes from its backlog when it quiesces */
     MIN_BODY_RATE = 256,   /* bytes/s; a body that comes more slowly, after the idle timeout, is not waited for */
     QUIET_GRACE_MS = 1000, /* for the first request of a connection that was there when the server quiesced */
 };
 
+static void on_socket(evutil_socket_t fd, short what, void *user);
+
+/* ---- uploads that are stuck ----
+ *
+ * A chunk's size line may have an extension of any length. When it fills libmicrohttpd's buffer, 0.9.75 neither refuses
+ * it nor waits, but looks at it again in every run and wants to be run again at once: ten such connections cost a
+ * server nearly all of its speed. From outside they look like clients that pause. So when the daemon gets restless, all
+ * uploads in chunks that stand still are suspended until there is something to read from them, which does a client that
+ * pauses no harm; those that have bytes to be read and still stand still are condemned. libmicrohttpd doesn't look at
+ * the sockets of such connections, and only a timeout makes it close them, which a suspended connection hasn't; so they
+ * stay suspended until a sweep, and are then let go together for the second that the shortest timeout takes. */
+
+static void watch(weirp_conn *conn, short for_what) {
+    if (event_initialized(&conn->socket)) event_del(&conn->socket);
+    if (event_assign(&conn->socket, weirp_loop_base(conn->server->loop), conn->fd,
+                     (short)(for_what | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST), on_socket, conn) ||
+        event_add(&conn->socket, NULL))
+        shutdown(conn->fd, SHUT_RDWR);
+}
+
+static void park(weirp_call *call) {
+    call->parked = call->suspended = true;
+    MHD_suspend_connection(call->conn->mhd);
+    if (!call->condemned) watch(call->conn, EV_READ);
+}
+
+static void park_stuck(weirp_server *server) {
+    for (weirp_conn *conn = server->conns; conn; conn = conn->next) {
+        weirp_call *call = conn->call;
+        if (!call || !call->counted || call->suspended || call->condemned) continue;
+        bool moved = call->n_pieces != call->n_pieces_checked;
+        call->n_pieces_checked = call->n_pieces;
+        int unread = 0;
+        if (moved || ioctl(conn->fd, FIONREAD, &unread) != 0) {
+            call->suspect = false;
+        } else if (unread && !call->suspect) {
+            call->suspect = true; /* what came just now libmicrohttpd hasn't seen yet */
+        } else {
+            call->condemned = unread || conn->closed;
+            park(call);
+        }
+    }
+}
+
+static void unpark(weirp_call *call) {
+    if (!call->parked || call->condemned) return;
+    call->parked = false;
+    watch(call->conn, 0);
+    weirp_call_resume(call);
+}
+
+/* Closed in about a second. */
+static void execute(weirp_call *call) {
+    call->condemned = true;
+    call->parked = false;
+    MHD_set_connection_option(call->conn->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
+    weirp_call_resume(call);
+}
+
+/* ---- connections that their clients have closed ---- */
+
+void weirp_server_closed(weirp_conn *conn) {
+    weirp_server *server = conn->server;
+    if (conn->closed) return;
+    conn->closed = true;
+    conn->closed_next = server->closed;
+    if (server->closed) server->closed->closed_prev = conn;
+    server->closed = conn;
+    weirp_server_want_run(server);
+}
+
+static void forget_closed(weirp_conn *conn) {
+    if (!conn->closed) return;
+    if (conn->closed_prev)
+        conn->closed_prev->closed_next = conn->closed_next;
+    else
+        conn->server->closed = conn->closed_next;
+    if (conn->closed_next) conn->closed_next->closed_prev = conn->closed_prev;
+}
+
+/* libmicrohttpd takes a short read for the end of what there is, and so misses an end of the connection that came
+ * together with its last bytes. When it has read those and nothing is under way, it is told in a way it can't miss. */
+static void end_closed(weirp_server *server) {
+    for (weirp_conn *conn = server->closed; conn; conn = conn->closed_next) {
+        int unread = 0;
+        const weirp_call *call = conn->call;
+        if (call && (call->asked || call->parked)) continue; /* may still be answered; waits for the sweep */
+        if (ioctl(conn->fd, FIONREAD, &unread) != 0 || !unread) shutdown(conn->fd, SHUT_RDWR);
+    }
+}
+
 /* ---- running the daemon ---- */
 
-/* libmicrohttpd asks to be run at once for as long as a body's chunk has a size line that is longer than its buffer;
- * when nothing comes of it, it gets its turn less often. */
 static void start_timer(weirp_server *server) {
     MHD_UNSIGNED_LONG_LONG wait_ms;
     if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES) return;
-    if (wait_ms == 0) {
-        server->barren = server->progress == server->last_progress ? server->barren + 1 : 0;
-        if (server->barren > BARREN_TURNS) wait_ms = BARREN_MS;
-    } else {
-        server->barren = 0;
-    }
-    server->last_progress = server->progress;
     /* Deadlines mostly move away; a timer that comes too early only looks again. */
     uint64_t due_ms = weirp_server_now_ms() + wait_ms;
     if (server->timer_due_ms && server->timer_due_ms <= due_ms) return;
@@ -47,8 +129,13 @@ static void run(weirp_server *server) {
     for (int i = 0; i < RUNS_A_TURN; i++) {
         server->wants_run = false;
         MHD_run(server->daemon);
-        if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES || wait_ms > 0) break;
+        if (MHD_get_timeout(server->daemon, &wait_ms) != MHD_YES || wait_ms > 0) {
+            server->restless = 0;
+            break;
+        }
+        if (++server->restless % RESTLESS_RUNS == 0 && server->n_chunked) park_stuck(server);
     }
+    end_closed(server);
     start_timer(server);
     server->running = false;
 }
@@ -126,8 +213,11 @@ static void on_socket(evutil_socket_t fd, short what, void *user) {
         if (poll(&now, 1, 0) > 0 && (now.revents & (POLLRDHUP | POLLHUP | POLLERR))) what |= EV_CLOSED;
     }
     if (what & EV_CLOSED) {
-        conn->closed = true;
+        weirp_server_closed(conn);
+        if (call) unpark(call);
         if (call) weirp_call_lost(call);
+    } else if (call && call->parked && (what & EV_READ)) {
+        unpark(call);
     } else if (call && call->blocked) {
         call->blocked = false;
         weirp_server_mark(call);
@@ -147,10 +237,7 @@ static void conn_open(weirp_server *server, struct MHD_Connection *mhd, void **s
     conn->next = server->conns;
     if (server->conns) server->conns->prev = conn;
     server->conns = conn;
-    if (event_assign(&conn->socket, weirp_loop_base(server->loop), conn->fd, EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST,
-                     on_socket, conn) ||
-        event_add(&conn->socket, NULL))
-        shutdown(conn->fd, SHUT_RDWR);
+    watch(conn, 0);
     if (server->n_conns == 1) weirp_timer_start(server->sweep, server->options.idle_timeout_s * 250);
 }
 
@@ -160,6 +247,7 @@ static void conn_close(weirp_server *server, void **slot) {
     *slot = NULL;
     if (!conn) return;
     if (event_initialized(&conn->socket)) event_del(&conn->socket);
+    forget_closed(conn);
     if (conn->prev)
         conn->prev->next = conn->next;
     else if (server->conns == conn)
@@ -171,7 +259,6 @@ static void conn_close(weirp_server *server, void **slot) {
 static void on_connection(void *user, struct MHD_Connection *mhd, void **slot,
                           enum MHD_ConnectionNotificationCode what) {
     weirp_server *server = user;
-    server->progress++;
     if (what == MHD_CONNECTION_NOTIFY_STARTED)
         conn_open(server, mhd, slot);
     else
@@ -187,8 +274,7 @@ static enum MHD_Result on_accept(void *user, const struct sockaddr *address, soc
 
 /* The request line is there. Remembered for the checks on the head, for what comes after takes the line apart. */
 static void *on_request_line(void *user, const char *uri, struct MHD_Connection *mhd) {
-    weirp_server *server = user;
-    server->progress++;
+    (void)user;
     weirp_conn *conn = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     if (!conn) return NULL;
     conn->uri = uri;
@@ -215,6 +301,7 @@ static bool conn_overdue(const weirp_conn *conn, uint64_t now_ms) {
             return true;
         return now_ms - conn->since_ms > 2 * idle_ms;
     }
+    if (call->condemned) return call->parked;
     if (!call->asked) return now_ms - call->since_ms > idle_ms + call->body_seen * 1000 / MIN_BODY_RATE;
     return call->blocked && now_ms - call->blocked_ms > idle_ms;
 }
@@ -224,9 +311,13 @@ static void on_sweep(void *user) {
     uint64_t now_ms = weirp_server_now_ms();
     for (weirp_conn *conn = server->conns; conn; conn = conn->next) {
         if (!conn_overdue(conn, now_ms)) continue;
+        if (conn->call && conn->call->parked) {
+            execute(conn->call);
+            continue;
+        }
         /* Closes it in libmicrohttpd too, which sees the end of the connection. */
         shutdown(conn->fd, SHUT_RDWR);
-        conn->closed = true;
+        weirp_server_closed(conn);
         if (conn->call) weirp_call_lost(conn->call);
     }
     if (server->n_conns)

@@ -53,8 +53,15 @@ void weirp_call_delete(weirp_call *call) {
     free(call);
 }
 
+/* The body is there, or won't come. */
+static void body_done(weirp_call *call) {
+    if (call->counted) call->server->n_chunked--;
+    call->counted = false;
+}
+
 static void call_recycle(weirp_call *call) {
     weirp_server *server = call->server;
+    body_done(call);
     server->n_calls--;
     if (server->n_spare >= SPARE_CALLS || server->stopping) {
         weirp_call_delete(call);
@@ -101,7 +108,6 @@ static void tell_gone(weirp_call *call) {
 void weirp_call_on_completed(void *user, struct MHD_Connection *mhd, void **slot, enum MHD_RequestTerminationCode why) {
     (void)why;
     weirp_server *server = user;
-    server->progress++;
     weirp_conn *conn = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
     if (conn) {
         conn->uri = NULL;
@@ -212,6 +218,8 @@ static enum MHD_Result take_head(weirp_call *call, const char *method, const cha
     }
     call->chunked = strcmp(version, "HTTP/1.1") >= 0;
     bool has_body = head.chunked || head.length > 0;
+    call->counted = head.chunked;
+    server->n_chunked += head.chunked;
     if (head.length > o->max_body_bytes) {
         static const char what[] = "the body is too large";
         if (!head.expects) {
@@ -238,6 +246,7 @@ static enum MHD_Result take_head(weirp_call *call, const char *method, const cha
 
 static enum MHD_Result take_body(weirp_call *call, const char *bytes, size_t n) {
     call->body_seen += n;
+    call->n_pieces++;
     if (call->refused) return call->body_seen > LINGER_BYTES ? MHD_NO : MHD_YES;
     if (call->body_seen > call->server->options.max_body_bytes) {
         refuse_aside(call, 413, "Content Too Large", "the body is too large");
@@ -253,6 +262,7 @@ static enum MHD_Result take_body(weirp_call *call, const char *bytes, size_t n) 
 /* All is there, or the call was resumed. */
 static enum MHD_Result take_all(weirp_call *call) {
     const weirp_server_handlers *h = &call->server->handlers;
+    body_done(call);
     if (call->refused) return MHD_NO;
     if (!call->asked && !call->response) {
         if (!body_room(call, call->body_len)) return MHD_NO;
@@ -270,7 +280,6 @@ static enum MHD_Result take_all(weirp_call *call) {
 enum MHD_Result weirp_call_on_access(void *user, struct MHD_Connection *mhd, const char *url, const char *method,
                                      const char *version, const char *bytes, size_t *n_bytes, void **slot) {
     weirp_server *server = user;
-    server->progress++;
     weirp_call *call = *slot;
     if (!call) {
         weirp_conn *conn = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -294,7 +303,6 @@ static ssize_t on_read(void *user, uint64_t at, char *bytes, size_t room) {
     (void)bytes;
     (void)room;
     weirp_call *call = user;
-    call->server->progress++;
     call->open = true;
     if (call->gone || call->aborted) return MHD_CONTENT_READER_END_WITH_ERROR;
     if (call->complete && !weirp_out_size(&call->out)) return MHD_CONTENT_READER_END_OF_STREAM;
@@ -336,7 +344,7 @@ void weirp_call_settle(weirp_call *call) {
         call->blocked_ms = weirp_server_now_ms();
         break;
     case WEIRP_SENT_BROKEN:
-        call->conn->closed = true;
+        weirp_server_closed(call->conn);
         if (call->complete) { /* the handlers have nothing to say to it any more */
             call->aborted = true;
             break_off(call);

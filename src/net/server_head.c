@@ -48,14 +48,14 @@ static bool read_length(const char *text, size_t len, uint64_t *out) {
 
 size_t weirp_head_uri(const char *uri) {
     size_t len = uri ? strlen(uri) : 0;
-    return len && is_text(uri, len) && !memchr(uri, ' ', len) ? len : 0;
+    return len && is_text(uri, len) && !memchr(uri, ' ', len) && !memchr(uri, '\t', len) ? len : 0;
 }
 
 void weirp_head_begin(weirp_head *head, const char *method, const char *uri, size_t uri_len, const char *version) {
     *head = (weirp_head){.next = version + VERSION + CRLF};
     size_t method_len = strlen(method);
-    head->bad = !is_token(method, method_len) || uri_len == 0 || uri != method + method_len + 1 ||
-                version != uri + uri_len + 1;
+    head->bad =
+        !is_token(method, method_len) || uri_len == 0 || uri != method + method_len + 1 || version != uri + uri_len + 1;
 }
 
 void weirp_head_field(weirp_head *head, const char *name, size_t name_len, const char *value, size_t value_len) {

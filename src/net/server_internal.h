@@ -60,6 +60,7 @@ typedef struct weirp_conn {
     size_t n_calls;    /* so far */
     uint64_t since_ms; /* waiting for the end of a head */
     struct weirp_conn *prev, *next;
+    struct weirp_conn *closed_prev, *closed_next; /* among those that are closed */
 } weirp_conn;
 
 struct weirp_call {
@@ -80,6 +81,10 @@ struct weirp_call {
     size_t body_len, body_capacity;
     uint64_t body_seen; /* bytes that came, thrown away or not */
     uint64_t since_ms;  /* the head was there */
+
+    bool counted;                        /* in the server's n_chunked */
+    bool parked, suspect, condemned;     /* see park_stuck */
+    unsigned n_pieces, n_pieces_checked; /* of the body, that libmicrohttpd brought */
 
     struct MHD_Response *response; /* given, not yet queued */
     unsigned status;
@@ -107,12 +112,13 @@ struct weirp_server {
     weirp_timer *timer; /* libmicrohttpd's timeouts */
     weirp_timer *sweep;
     weirp_later later;
-    uint64_t timer_due_ms;            /* 0: not started */
-    uint64_t progress, last_progress; /* callbacks so far; how many when the daemon last ran */
-    unsigned barren;                  /* turns in a row that libmicrohttpd asked for without doing anything in them */
+    uint64_t timer_due_ms; /* 0: not started */
+    unsigned restless;     /* runs in a row after which libmicrohttpd wanted another at once */
+    size_t n_chunked;      /* bodies in chunks that are coming */
     bool running, wants_run, in_later;
     bool quiesced, stopping;
     weirp_conn *conns;
+    weirp_conn *closed;
     size_t n_conns, n_calls;
     weirp_call *dirty, *dirty_end;
     size_t n_dirty;
@@ -124,6 +130,7 @@ static inline uint64_t weirp_server_now_ms(void) {
     return weirp_monotonic_ns() / 1000000;
 }
 
+void weirp_server_closed(weirp_conn *conn); /* by its client */
 /* The daemon is to run before this turn ends. */
 void weirp_server_want_run(weirp_server *server);
 /* weirp_call_settle(call) is to run before this turn ends. */

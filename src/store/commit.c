@@ -13,7 +13,11 @@
 #include "src/store/internal.h"
 
 #define BATCH_FLUSH 65536u /* a batch that has grown so long is put away */
-enum { READER_CHECK_EVERY = 256, MAX_TRIES = 48 /* doublings of the map */ };
+enum {
+    READER_CHECK_EVERY = 256,
+    FORGET_EVERY = 32, /* each commit maps a few pages of the log, which is in nobody's way until it is long */
+    MAX_TRIES = 48     /* doublings of the map */
+};
 
 typedef struct commit {
     weirp_env *env;
@@ -275,6 +279,10 @@ done:
     return st;
 }
 
+void weirp_store_forget(weirp_store *store) {
+    if (store->pid == getpid() && store->env) weirp_env_forget(store->env);
+}
+
 /* ---- the call ---- */
 
 /* What is wrong with a change; NULL: nothing. */
@@ -318,10 +326,12 @@ weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, 
     if (name != WEIRP_NAME_OURS)
         return weirp_fail(err, WEIR_IO, 0, "%s: %s; nothing was written", store->path,
                           name == WEIRP_NAME_GONE ? "the file is gone" : "another file has taken its place");
-    if (store->n_commits++ % READER_CHECK_EVERY == READER_CHECK_EVERY - 1) {
+    store->n_commits++;
+    if (store->n_commits % READER_CHECK_EVERY == 0) {
         int dead;
         mdb_reader_check(env->mdb, &dead);
     }
+    if (store->n_commits % FORGET_EVERY == 0) weirp_env_forget(env);
     for (int i = 0; i < MAX_TRIES; i++) {
         bool full = false;
         weir_status st = indexes ? weirp_env_index(env, true, &full, err) : WEIR_OK;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -368,6 +369,24 @@ weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_erro
     weir_status st = begin_locked(env, write, txn, err);
     pthread_mutex_unlock(&env->mutex);
     return st;
+}
+
+/* Where the map begins, LMDB tells only of fixed maps; but a page knows its number. */
+void weirp_env_forget(weirp_env *env) {
+    MDB_txn *txn;
+    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
+    struct stat file;
+    mdb_filehandle_t fd;
+    if (weirp_env_begin(env, false, &txn, NULL) != WEIR_OK) return;
+    if (mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0 && mdb_get(txn, env->meta, &key, &value) == 0) {
+        uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
+        uint64_t number = weirp_get_le64((const uint8_t *)page);
+        void *map = (void *)(page - number * env->page_size);
+        size_t bytes = (size_t)file.st_size < env->map_size ? (size_t)file.st_size : env->map_size;
+        /* a shared map of a file: nothing is lost, and a reader that comes by finds the page in the cache */
+        if (number < bytes / env->page_size) (void)madvise(map, bytes, MADV_DONTNEED);
+    }
+    weirp_env_end(env, txn, false);
 }
 
 bool weirp_env_has_index(weirp_env *env) {

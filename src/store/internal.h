@@ -128,6 +128,8 @@ weir_status weirp_env_index(weirp_env *env, bool create, bool *full, weir_error 
 typedef enum weirp_name { WEIRP_NAME_OURS, WEIRP_NAME_OTHERS, WEIRP_NAME_GONE } weirp_name;
 weirp_name weirp_env_name(const weirp_env *env);
 bool weirp_env_has_index(weirp_env *env);
+/* Lets go of the map's pages: they count as this process's memory for as long as it has them mapped. */
+void weirp_env_forget(weirp_env *env);
 /* For tests of growth: a map of just so many bytes. */
 weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 

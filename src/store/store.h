@@ -80,6 +80,9 @@ typedef struct weirp_change {
  * its name. A commit without changes counts as one. */
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
 
+/* Lets go of the file's pages that this process has mapped: they are read again when they are needed. */
+void weirp_store_forget(weirp_store *store);
+
 /* ---- looking after ---- */
 
 /* Verifies pages, checksums and counters; NULL-safe counts out. */

@@ -118,12 +118,12 @@ bool weirp_anthropic_fault(weirp_vendor_fault *fault, int status, const json_t *
     return true;
 }
 
-static weir_status stream_error(const json_t *json, weirp_vendor_fault *fault, weir_error *err) {
+static weir_status told_error(const json_t *json, weirp_vendor_fault *fault, weir_error *err) {
     weirp_vendor_fault own, *f = fault ? fault : &own;
     memset(f, 0, sizeof *f);
     f->kind = WEIRP_VENDOR_SERVER;
     (void)weirp_anthropic_fault(f, 0, json);
-    return weirp_fail(err, WEIR_NET, 0, "the vendor reports an error in mid-stream: %s",
+    return weirp_fail(err, WEIR_NET, 0, "the vendor reports an error in its answer: %s",
                       f->text[0] ? f->text : f->code);
 }
 
@@ -213,6 +213,10 @@ weir_status weirp_anthropic_body(const char *text, size_t len, weirp_piece_fn fn
     json_t *json = weirp_json_parse(text, len, what, sizeof what);
     if (!json) return weirp_fail(err, WEIR_PARSE, 0, "the vendor's answer isn't JSON: %s", what);
     const json_t *content = json_object_get(json, "content");
+    if (is(json_object_get(json, "type"), "error")) {
+        st = told_error(json, NULL, err); /* with status 200, as some gateways give it */
+        goto done;
+    }
     if (!is(json_object_get(json, "type"), "message") || !json_is_array(content)) {
         st = weirp_fail(err, WEIR_PARSE, 0, "the vendor's answer isn't a message");
         goto done;
@@ -320,7 +324,7 @@ weir_status weirp_anthropic_event(weirp_reader *reader, const char *type, size_t
     json_t *json = parse_event(data, len, err);
     if (!json) return WEIR_PARSE;
     const json_t *kind = json_object_get(json, "type");
-    weir_status st = is(kind, "error") ? stream_error(json, fault, err) : one_event(reader, kind, json, &s);
+    weir_status st = is(kind, "error") ? told_error(json, fault, err) : one_event(reader, kind, json, &s);
     json_decref(json);
     return st;
 }
@@ -397,7 +401,7 @@ weir_status weirp_anthropic_facts(weirp_answer_facts *facts, const char *type, s
     const sink s = {facts_piece, facts, err};
     weir_status st = WEIR_OK;
     if (is(kind, "error")) {
-        st = stream_error(json, fault, err);
+        st = told_error(json, fault, err);
     } else {
         weirp_reader reader = {.usage = facts->usage}; /* what the events that are parsed here need of it */
         st = one_event(&reader, kind, json, &s);

@@ -23,6 +23,10 @@ json_t *weirp_json_parse(const char *text, size_t len, char *what, size_t what_s
         snprintf(what, what_size, "more than %d values", MAX_VALUES);
         return NULL;
     }
+    if (memchr(text, '\0', len)) { /* no JSON has one; Jansson 2.14 passes over those behind numbers */
+        snprintf(what, what_size, "a NUL byte");
+        return NULL;
+    }
     json_error_t error;
     json_t *json = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!json && what_size) {

@@ -376,7 +376,7 @@ json_t *weirp_messages_chat(const weirp_request *r, weirp_fault *fault) {
     add_options(&m, out, r);
     json_decref(m.messages);
     if (!m.refused && !m.nomem) return out;
-    if (!m.refused) *fault = (weirp_fault){0}; /* out of memory */
+    if (m.nomem) *fault = (weirp_fault){0}; /* nothing is wrong with the request */
     json_decref(out);
     return NULL;
 }

@@ -51,7 +51,7 @@ static weir_status change_stream_options(changes *c, const weirp_request *r, con
  * reasoning models refuse max_tokens). */
 static void change_limits(changes *c, const weirp_request *r, const weirp_target *target) {
     static const char *const names[] = {"max_tokens", "max_completion_tokens"};
-    bool only_newer = target->max_completion_tokens && r->api != WEIRP_API_COMPLETIONS, any = false;
+    bool only_newer = target->max_completion_tokens && (r->chat || r->api == WEIRP_API_CHAT), any = false;
     double most = target->max_output_tokens, asked = r->max_output_tokens;
     bool lower = !isnan(most) && (isnan(asked) || asked > most);
     double limit = lower ? most : asked;
@@ -68,9 +68,8 @@ static void change_limits(changes *c, const weirp_request *r, const weirp_target
         change(c, names[i], c->limit[i]);
     }
     if (any || isnan(limit)) return;
-    bool newer = target->max_completion_tokens && only_newer;
-    snprintf(c->limit[newer], sizeof c->limit[newer], "%.0f", floor(limit));
-    change(c, names[newer], c->limit[newer]);
+    snprintf(c->limit[only_newer], sizeof c->limit[only_newer], "%.0f", floor(limit));
+    change(c, names[only_newer], c->limit[only_newer]);
 }
 
 static weir_status put_changed(changes *c, const weirp_request *r, const weirp_target *target, weirp_writer *body) {

@@ -34,11 +34,11 @@ void vend_vendor_set_scenario(vend_vendor *v, vend_scenario *scenario) {
 static weir_status open_server(vend_worker *w, weir_error *err) {
     weirp_server_handlers handlers = vend_handlers_template;
     weirp_server_options options = {
-        .max_header_bytes = 64 << 10, .max_connections = MAX_CONNECTIONS, .max_body_bytes = 64 << 20};
+        .max_header_bytes = 16 << 10, .max_connections = MAX_CONNECTIONS, .max_body_bytes = 64 << 20};
     weir_status st;
     int fd = -1;
     handlers.user = w;
-    WEIRP_TRY(weirp_listen(&fd, w->vendor->address, BACKLOG, err));
+    WEIRP_TRY(weirp_listen(&fd, w->vendor->address, BACKLOG, false, err));
     options.listen_fd = w->fd = fd;
     WEIRP_TRY(weirp_server_new(&w->server, w->loop, &options, &handlers, err));
     return WEIR_OK;
@@ -114,7 +114,7 @@ static weir_status hold_port(vend_vendor *v, const char *listen, weir_error *err
     struct sockaddr_storage at;
     socklen_t len = sizeof at;
     int first, on = 1;
-    weir_status st = weirp_listen(&first, listen, BACKLOG, err);
+    weir_status st = weirp_listen(&first, listen, BACKLOG, true, err);
     if (st) return st;
     weirp_listen_name(first, v->address, sizeof v->address);
     if (!getsockname(first, (struct sockaddr *)&at, &len)) {

@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <sys/stat.h>
 
-#include "src/gateway/config.h"
+#include "src/gateway/config_file.h"
 #include "tests/unit/cases.h"
 #include "weir/gateway.h"
 
@@ -156,6 +156,77 @@ static void no_file(void **state) {
     weirp_config_free(NULL);
 }
 
+/* ---- the documents ---- */
+
+static char *document(const char *path) {
+    char full[512];
+    snprintf(full, sizeof full, "%s/docs/%s", WEIR_SOURCE_DIR, path);
+    char *text = case_read(full);
+    assert_non_null(text);
+    return text;
+}
+
+/* What is shown works, without a warning where keys are there. */
+static void examples_are_taken(void **state) {
+    (void)state;
+    static const char *const variables[] = {"OPENAI_API_KEY",  "ANTHROPIC_API_KEY", "GEMINI_API_KEY",
+                                            "MISTRAL_API_KEY", "TOGETHER_API_KEY",  "GROQ_API_KEY"};
+    for (size_t i = 0; i < sizeof variables / sizeof variables[0]; i++) setenv(variables[i], provider_key, 1);
+    put("clients", "geheim-client-one-0001\n", 0600);
+    weir_error err = {0};
+    weirp_config *c;
+    size_t n = 0;
+    char *chapter = document("gateway.md"), *next = chapter;
+    while ((next = strstr(next, "```yaml\n"))) {
+        char *text = next + 8, *end = strstr(text, "```"), *path;
+        assert_non_null(end);
+        *end = 0;
+        if ((path = strstr(text, "/etc/weir/clients"))) memmove(path, path + 10, strlen(path + 10) + 1);
+        if (load(&c, text, &err)) fail_msg("%s\n%s", err.text, text);
+        if (c->n_warnings) fail_msg("%s", c->warnings[0]);
+        weirp_config_free(c);
+        next = end + 1;
+        n++;
+    }
+    assert_int_equal(n, 3);
+    free(chapter);
+    static const char *const files[] = {"examples/weir.yaml", "examples/simulator.yaml"};
+    for (size_t i = 0; i < 2; i++) {
+        char *text = document(files[i]);
+        if (load(&c, text, &err)) fail_msg("%s: %s", files[i], err.text);
+        if (c->n_warnings) fail_msg("%s: %s", files[i], c->warnings[0]);
+        weirp_config_free(c);
+        free(text);
+    }
+}
+
+/* Every key has its place in a table, with its default where that is a whole number. */
+static void find_keys(const char *text, const weirp_yaml_map *map, const char *section) {
+    for (size_t k = 0; k < map->n_keys; k++) {
+        const weirp_yaml_key *key = &map->keys[k];
+        char plain[96], dotted[96], fallback[32];
+        snprintf(plain, sizeof plain, "`%s`", key->name);
+        snprintf(dotted, sizeof dotted, "`%s.%s`", section, key->name);
+        const char *at = strstr(text, dotted);
+        if (!at) at = strstr(text, plain);
+        if (!at) fail_msg("docs/gateway.md doesn't know the key %s of %s", key->name, map->what);
+        if (key->map) find_keys(text, key->map, key->name);
+        if (key->type != WEIRP_YAML_COUNT) continue;
+        snprintf(fallback, sizeof fallback, " | %.0f", key->fallback);
+        size_t row = strcspn(at, "\n");
+        const char *cell = at;
+        while ((cell = strstr(cell, fallback)) && cell < at + row && cell[strlen(fallback)] != ' ') cell++;
+        if (!cell || cell >= at + row) fail_msg("docs/gateway.md: the default of %s is%s", dotted, fallback + 2);
+    }
+}
+
+static void every_key_is_documented(void **state) {
+    (void)state;
+    char *chapter = document("gateway.md");
+    find_keys(chapter, &weirp_file_schema, "");
+    free(chapter);
+}
+
 /* ---- what it means ---- */
 
 static uint64_t price_version(const char *models) {
@@ -225,8 +296,14 @@ static void deployments_of_models(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cases),   cmocka_unit_test(keys_from_files), cmocka_unit_test(wrong_key_files),
-        cmocka_unit_test(no_file), cmocka_unit_test(price_versions),  cmocka_unit_test(deployments_of_models),
+        cmocka_unit_test(cases),
+        cmocka_unit_test(keys_from_files),
+        cmocka_unit_test(wrong_key_files),
+        cmocka_unit_test(no_file),
+        cmocka_unit_test(price_versions),
+        cmocka_unit_test(deployments_of_models),
+        cmocka_unit_test(examples_are_taken),
+        cmocka_unit_test(every_key_is_documented),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

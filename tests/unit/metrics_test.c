@@ -195,6 +195,29 @@ static void any_locale(void **state) {
     weirp_metrics_free(m);
 }
 
+static void every_metric_is_documented(void **state) {
+    (void)state;
+    weirp_metrics *m;
+    weirp_metric_facts facts = {.breaker = (int[3]){0}};
+    assert_int_equal(weirp_metrics_new(&m, &names, NULL), WEIR_OK);
+    char *text = scrape(&m, 1, &facts);
+    static char chapter[1 << 16];
+    FILE *file = fopen(WEIR_SOURCE_DIR "/docs/gateway.md", "rb");
+    assert_non_null(file);
+    chapter[fread(chapter, 1, sizeof chapter - 1, file)] = 0;
+    fclose(file);
+    size_t n = 0;
+    for (char *line = text; (line = strstr(line, "# TYPE ")); n++) {
+        char name[96];
+        snprintf(name, sizeof name, "`%.*s`", (int)strcspn(line + 7, " "), line + 7);
+        if (!strstr(chapter, name)) fail_msg("docs/gateway.md doesn't know %s", name);
+        line += 7;
+    }
+    assert_true(n > 30);
+    free(text);
+    weirp_metrics_free(m);
+}
+
 /* ---- promtool ---- */
 
 static void check(const char *text) {
@@ -306,9 +329,13 @@ static void counters_survive_a_reload(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_series),       cmocka_unit_test(wrong_indices),
-        cmocka_unit_test(any_locale),         cmocka_unit_test(prometheus_takes_it),
-        cmocka_unit_test(threads_are_summed), cmocka_unit_test(counters_survive_a_reload),
+        cmocka_unit_test(every_series),
+        cmocka_unit_test(wrong_indices),
+        cmocka_unit_test(any_locale),
+        cmocka_unit_test(every_metric_is_documented),
+        cmocka_unit_test(prometheus_takes_it),
+        cmocka_unit_test(threads_are_summed),
+        cmocka_unit_test(counters_survive_a_reload),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

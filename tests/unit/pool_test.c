@@ -153,6 +153,7 @@ typedef struct outer {
     int mode;
     inner listen;
     weirp_yaml_list peers, words, headers;
+    size_t rate_line;
 } outer;
 
 static const char *const modes[] = {"slow", "quick", "wild", NULL};
@@ -164,7 +165,8 @@ static const weirp_yaml_map inner_map = {"an address", sizeof(inner),    2,
                                          inner_keys,   .has_line = true, .line_offset = offsetof(inner, line)};
 static const weirp_yaml_key outer_keys[] = {
     {"title", WEIRP_YAML_TEXT, offsetof(outer, title), .required = true},
-    {"rate", WEIRP_YAML_NUMBER, offsetof(outer, rate), .fallback = 0.5},
+    {"rate", WEIRP_YAML_NUMBER, offsetof(outer, rate), .fallback = 0.5, .has_line = true,
+     .line_offset = offsetof(outer, rate_line)},
     {"on", WEIRP_YAML_FLAG, offsetof(outer, on), .fallback = 1},
     {"mode", WEIRP_YAML_CHOICE, offsetof(outer, mode), .choices = modes, .fallback = 1},
     {"listen", WEIRP_YAML_MAP, offsetof(outer, listen), .map = &inner_map},
@@ -191,6 +193,7 @@ static void every_type(void **state) {
     assert_string_equal(o.listen.host, "localhost");
     assert_int_equal(o.listen.port, 1);
     assert_int_equal(o.listen.line, 5);
+    assert_int_equal(o.rate_line, 2);
     const inner *peer = o.peers.items;
     assert_int_equal(o.peers.n, 3);
     assert_string_equal(peer[1].host, "a");
@@ -206,6 +209,7 @@ static void every_type(void **state) {
     weirp_yaml_free(&outer_map, &o);
     /* absent and null keys take their defaults */
     assert_int_equal(parse("{\"title\": \"json\", \"rate\": null}", &o, &err), WEIR_OK);
+    assert_int_equal(o.rate_line, 0);
     assert_true(o.rate == 0.5 && o.on && o.mode == 1 && o.listen.port == 8080 && o.peers.n == 0);
     weirp_yaml_free(&outer_map, &o);
 }

@@ -849,6 +849,82 @@ static void what_only_anthropic_has_is_said(void **state) {
     }
 }
 
+/* ---- no memory ---- */
+
+static long allowed; /* allocations that Jansson still gets; below 0: no limit */
+
+static void *scarce_malloc(size_t size) {
+    if (allowed == 0) return NULL;
+    if (allowed > 0) allowed--;
+    return malloc(size);
+}
+
+static weir_status write_scarcely(weirp_request *r, const weirp_target *t) {
+    weirp_writer body = {0};
+    weirp_fault fault = {0};
+    char path[32];
+    weir_status st = weirp_anthropic_ops.write(r, t, &body, path, sizeof path, &fault);
+    weirp_writer_free(&body);
+    return st;
+}
+
+static weir_status chat_scarcely(weirp_request *r, const weirp_target *t) {
+    weirp_fault fault = {.text = "stale"};
+    json_t *chat = weirp_messages_ops.chat(r, &fault);
+    (void)t;
+    if (!chat) assert_string_equal(fault.text, ""); /* nothing is wrong with the request */
+    json_decref(chat);
+    return chat ? WEIR_OK : WEIR_NOMEM;
+}
+
+/* The n-th allocation fails, for every n until there is enough: each time that is said, and nothing leaks. */
+static void assert_survives(weirp_request *r, const weirp_target *t,
+                            weir_status (*work)(weirp_request *, const weirp_target *)) {
+    weir_status st = WEIR_NOMEM;
+    long n = 0;
+    for (; st != WEIR_OK && n < 2000; n++) {
+        allowed = n;
+        st = work(r, t);
+        allowed = -1;
+        assert_true(st == WEIR_OK || st == WEIR_NOMEM);
+    }
+    assert_true(n > 20 && n < 2000);
+}
+
+static void want_of_memory_is_said(void **state) {
+    (void)state;
+    allowed = -1;
+    json_set_alloc_funcs(scarce_malloc, free);
+    weirp_request r = chat_request(
+        "{\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+        "\"text\":\"x\"},"
+        "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,AAAA\"}}]},"
+        "{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+        "\"arguments\":\"{\\\"a\\\":1}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"r\"}],"
+        "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}],\"tool_choice\":"
+        "\"required\","
+        "\"stop\":[\"a\"],\"user\":\"u\",\"response_format\":{\"type\":\"json_object\"}}");
+    assert_survives(&r, &target, write_scarcely);
+    request_free(&r);
+    weirp_fault fault = {0};
+    assert_int_equal(
+        messages_request(
+            &r,
+            "{\"model\":\"m\",\"max_tokens\":5,\"system\":\"s\",\"messages\":[{\"role\":\"user\",\"content\":["
+            "{\"type\":\"tool_result\",\"tool_use_id\":\"t\",\"content\":[{\"type\":\"text\",\"text\":\"x\"},{\"type\":"
+            "\"image\","
+            "\"source\":{\"type\":\"base64\",\"media_type\":\"image/"
+            "png\",\"data\":\"AAAA\"}}]}]},{\"role\":\"assistant\","
+            "\"content\":[{\"type\":\"tool_use\",\"id\":\"u\",\"name\":\"f\",\"input\":{\"a\":1}}]}],\"tools\":[{"
+            "\"name\":\"f\","
+            "\"input_schema\":{}}],\"tool_choice\":{\"type\":\"tool\",\"name\":\"f\"},\"stop_sequences\":[\"q\"]}",
+            &fault),
+        WEIR_OK);
+    assert_survives(&r, &target, chat_scarcely);
+    request_free(&r);
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(limits_of_the_model_hold),
@@ -872,6 +948,7 @@ int main(void) {
         cmocka_unit_test(wrong_requests_name_the_place),
         cmocka_unit_test(what_routing_reads_is_found),
         cmocka_unit_test(what_only_anthropic_has_is_said),
+        cmocka_unit_test(want_of_memory_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
