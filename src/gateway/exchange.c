@@ -264,16 +264,7 @@ void weirp_exchange_try_failed(weirp_exchange *x, weirp_try *t, weirp_result res
     bool committed = x->winner == t;
     weirp_account_try(x, t, result);
     if (committed) weirp_account_served(x, t);
-    if (committed && !x->gone && x->call) {
-        /* the client has a part: it must not take that for the whole */
-        weirp_writer out = {0};
-        const char *text = x->fault.text[0] ? x->fault.text : "The model's answer broke off.";
-        weirp_answer_error(t->answer, text, "upstream_error", &out);
-        if (!out.failed) weirp_call_write(x->call, (const char *)out.data, out.size);
-        weirp_writer_free(&out);
-        x->answered = true;
-        weirp_call_finish(x->call);
-    }
+    if (committed && !x->gone && x->call) weirp_reply_broken(x, t);
     t->live = false;
     if (committed) {
         weirp_account_complete(x, 200);

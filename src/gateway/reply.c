@@ -143,3 +143,15 @@ void weirp_reply_result(weirp_exchange *x) {
     }
     weirp_reply_error(x, 502, NULL, "upstream_error", NULL, "The vendor failed to answer.", x->retry_after_ms);
 }
+
+void weirp_reply_broken(weirp_exchange *x, const weirp_try *t) {
+    const char *text = "The vendor's answer broke off.";
+    weirp_writer out = {0};
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (told[i].result == x->result) text = told[i].vendor_text && x->fault.text[0] ? x->fault.text : told[i].text;
+    weirp_answer_error(t->answer, text, "upstream_error", &out);
+    if (!out.failed) weirp_call_write(x->call, (const char *)out.data, out.size);
+    weirp_writer_free(&out);
+    x->answered = true;
+    weirp_call_finish(x->call);
+}
