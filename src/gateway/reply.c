@@ -66,12 +66,12 @@ void weirp_reply_whole(weirp_exchange *x, weirp_try *t, const char *body, size_t
     if (x->call && !x->gone) weirp_call_answer(x->call, 200, h.field, h.n, body, len);
 }
 
-void weirp_reply_note(void *exchange, const weirp_answer_facts *facts, weirp_writer *out) {
-    const weirp_exchange *x = exchange;
-    const weirp_try *t = x->winner ? x->winner : x->tries[0].live ? &x->tries[0] : &x->tries[1];
+void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writer *out) {
+    const weirp_try *t = one_try;
+    weirp_exchange *x = t->exchange;
     (void)facts;
     weirp_usage usage;
-    double cost = weirp_account_cost((weirp_exchange *)x, t, &usage);
+    double cost = weirp_account_cost(x, t, &usage);
     const weirp_choice *choice = &x->plan.choice[t->choice];
     char text[512];
     int n = snprintf(text, sizeof text, "weir decision=%s model=%s", x->plan.id,
