@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "datasets/convert.h"
-#include "datasets/fetch.h"
+#include "datasets/download.h"
 #include "datasets/json.h"
 
 enum { PAGE_ROWS = 100, DEFAULT_RETRIES = 8, EMPTY_PAGES = 3 };
@@ -15,7 +15,7 @@ enum { PAGE_ROWS = 100, DEFAULT_RETRIES = 8, EMPTY_PAGES = 3 };
 typedef struct hub {
     weirp_conversion *c;
     const char *data_set, *config, *split, *base;
-    weirp_fetch fetch;
+    weirp_download fetch;
     char *escaped[3]; /* data set, config, split, for the URL */
     size_t offset;    /* rows done */
     size_t total;     /* rows there are; 0: not known yet */
@@ -181,7 +181,7 @@ static weir_status get_page(hub *h, weir_error *err) {
     if (!text) return weirp_nomem(err);
     fprintf(text, "%s/rows?dataset=%s&config=%s&split=%s&offset=%zu&length=%zu", h->base, h->escaped[0], h->escaped[1],
             h->escaped[2], h->offset, want);
-    weir_status st = fclose(text) ? weirp_nomem(err) : weirp_fetch_get(&h->fetch, url, err);
+    weir_status st = fclose(text) ? weirp_nomem(err) : weirp_download_get(&h->fetch, url, err);
     free(url);
     return st;
 }
@@ -212,7 +212,7 @@ weir_status weirp_convert_hub(weirp_conversion *c, const char *data_set, weir_er
              .split = c->o.split ? c->o.split : "train",
              .base = base};
     weir_status st;
-    WEIRP_TRY(weirp_fetch_init(&h.fetch, c->o.max_retries ? c->o.max_retries : DEFAULT_RETRIES, err));
+    WEIRP_TRY(weirp_download_init(&h.fetch, c->o.max_retries ? c->o.max_retries : DEFAULT_RETRIES, err));
     h.fetch.stop = stop;
     h.fetch.stop_user = &h;
     const char *const parts[] = {h.data_set, h.config, h.split};
@@ -226,7 +226,7 @@ weir_status weirp_convert_hub(weirp_conversion *c, const char *data_set, weir_er
     if (c->o.state_path) unlink(c->o.state_path); /* done: the next call starts anew */
 done:
     for (int i = 0; i < 3; i++) curl_free(h.escaped[i]);
-    weirp_fetch_free(&h.fetch);
+    weirp_download_free(&h.fetch);
     weirp_row_free(&h.row);
     return st;
 }

@@ -12,8 +12,13 @@
 enum { SHOWN = 64, MAX_VALUE_BYTES = 64 << 20 };
 
 /* The prices that CARROT's experiments use, USD per million tokens (input, output). */
-#define PRICE(name, input, output)                                                                                     \
-    { (char *)name, input, output, 0, INFINITY, INFINITY }
+#define PRICE(label, input, output)                                                                                    \
+    {                                                                                                                  \
+        .name = (char *)(label), .input_usd_per_mtok = (input), .output_usd_per_mtok = (output),                       \
+        .max_input_tokens = INFINITY, .max_output_tokens = INFINITY, .cached_input_usd_per_mtok = NAN,                 \
+        .cache_write_usd_per_mtok = NAN, .audio_input_usd_per_mtok = NAN, .reasoning_usd_per_mtok = NAN,               \
+        .audio_output_usd_per_mtok = NAN                                                                               \
+    }
 static weir_model models[] = {
     PRICE("aws-claude-3-5-sonnet-v1", 3, 15),
     PRICE("aws-titan-text-premier-v1", 0.8, 3.2),

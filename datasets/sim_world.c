@@ -51,7 +51,7 @@ static double normal(uint64_t seed, uint64_t stream, uint64_t i) {
 static weir_status set_price(weirp_sim_model *model, size_t m, uint64_t world, double *ability, weir_error *err) {
     char name[48];
     weir_model *p = &model->price;
-    p->max_output_tokens = INFINITY;
+    *p = weir_model_defaults();
     if (m < N_KNOWN) {
         snprintf(name, sizeof name, "%s", known[m].name);
         p->input_usd_per_mtok = known[m].input;

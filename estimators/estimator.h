@@ -62,6 +62,12 @@ typedef struct weirp_estimator_class {
     weir_status (*load)(weirp_estimator **out, weirp_bytes *r,
                         weir_error *err); /* any bytes: an error, never a crash */
     void (*free)(weirp_estimator *self);  /* NULL is fine */
+
+    /* A copy that is only asked to predict, and freed; it may share what update and add_model don't change. NULL: what
+     * save wrote, loaded. */
+    weir_status (*copy)(weirp_estimator **out, const weirp_estimator *self, weir_error *err);
+    /* Gives up what predicting doesn't need: from now on it is as such a copy. NULL: there is nothing. */
+    void (*freeze)(weirp_estimator *self);
 } weirp_estimator_class;
 
 /* Every estimator's struct begins with this. */
@@ -69,6 +75,8 @@ struct weirp_estimator {
     const weirp_estimator_class *class;
     size_t n_models, dim;
 };
+
+weir_status weirp_estimator_copy(weirp_estimator **out, const weirp_estimator *from, weir_error *err);
 
 /* The classes in order; NULL past the last. */
 const weirp_estimator_class *weirp_estimator_class_at(size_t index);

@@ -4,6 +4,7 @@
  * Splits and ancestors stay as fitted, so this is recursive but not what a refit would give.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,10 @@ typedef struct forest {
     uint32_t first[WEIRP_N_TREES + 1];      /* a tree's nodes are steps[first[t]] .. */
     uint32_t first_leaf[WEIRP_N_TREES + 1]; /* and its leaves' values begin at this row */
     uint32_t depth[WEIRP_N_TREES];
-    step *steps;
-    float *value; /* (first_leaf[WEIRP_N_TREES], n_models) */
-    float *count; /* (first_leaf[WEIRP_N_TREES], n_models) rows behind it */
+    step *steps;             /* shared with copies */
+    atomic_uint *steps_refs; /* how many have them */
+    float *value;            /* (first_leaf[WEIRP_N_TREES], n_models) */
+    float *count;            /* (first_leaf[WEIRP_N_TREES], n_models) rows behind it; NULL: it only predicts */
 } forest;
 
 static size_t n_leaves(const forest *f) {
@@ -71,7 +73,10 @@ static void forest_free(weirp_estimator *base) {
     if (!f) return;
     free(f->mean);
     free(f->variance);
-    free(f->steps);
+    if (!f->steps_refs || atomic_fetch_sub_explicit(f->steps_refs, 1, memory_order_acq_rel) == 1) {
+        free(f->steps);
+        free(f->steps_refs);
+    }
     free(f->value);
     free(f->count);
     free(f);
@@ -83,7 +88,9 @@ static forest *forest_new(size_t n_models, size_t dim) {
     f->base = (weirp_estimator){&weirp_forest_class, n_models, dim};
     f->mean = weirp_array(n_models, sizeof *f->mean);
     f->variance = weirp_array(n_models, sizeof *f->variance);
-    if (f->mean && f->variance) return f;
+    f->steps_refs = malloc(sizeof *f->steps_refs);
+    if (f->steps_refs) atomic_init(f->steps_refs, 1);
+    if (f->mean && f->variance && f->steps_refs) return f;
     forest_free(&f->base);
     return NULL;
 }
@@ -280,8 +287,8 @@ static weir_status fit_predict(const weirp_sample *train, const weirp_sample *te
 
 static weir_status update(weirp_estimator *base, const weirp_features *x, size_t model, double target, double weight,
                           weir_error *err) {
-    (void)err;
     forest *f = (forest *)base;
+    if (!f->count) return weirp_fail(err, WEIR_INVALID, 0, "forest: a copy doesn't learn");
     uint32_t leaf[WEIRP_N_TREES];
     find_leaves(f, x->dense, leaf);
     for (size_t t = 0; t < WEIRP_N_TREES; t++) {
@@ -335,6 +342,36 @@ static weir_status remove_model(weirp_estimator *base, size_t index, weir_error 
     memmove(f->mean + index, f->mean + index + 1, (k - index - 1) * sizeof *f->mean);
     memmove(f->variance + index, f->variance + index + 1, (k - index - 1) * sizeof *f->variance);
     base->n_models = k - 1;
+    return WEIR_OK;
+}
+
+/* ---- copies that only predict ---- */
+
+static void freeze(weirp_estimator *base) {
+    forest *f = (forest *)base;
+    free(f->count);
+    f->count = NULL;
+}
+
+static weir_status copy(weirp_estimator **out, const weirp_estimator *base, weir_error *err) {
+    const forest *f = (const forest *)base;
+    size_t k = base->n_models, size = n_leaves(f) * k * sizeof *f->value;
+    forest *c = forest_new(k, base->dim);
+    float *value = malloc(size ? size : 1);
+    if (!c || !value) {
+        forest_free(c ? &c->base : NULL);
+        free(value);
+        return weirp_nomem(err);
+    }
+    double *mean = c->mean, *variance = c->variance;
+    free(c->steps_refs);
+    *c = *f;
+    c->mean = mean, c->variance = variance, c->value = value, c->count = NULL;
+    memcpy(mean, f->mean, k * sizeof *mean);
+    memcpy(variance, f->variance, k * sizeof *variance);
+    memcpy(value, f->value, size);
+    atomic_fetch_add_explicit(c->steps_refs, 1, memory_order_relaxed);
+    *out = &c->base;
     return WEIR_OK;
 }
 
@@ -460,4 +497,6 @@ const weirp_estimator_class weirp_forest_class = {.name = "forest",
                                                   .remove_model = remove_model,
                                                   .save = save,
                                                   .load = load,
+                                                  .copy = copy,
+                                                  .freeze = freeze,
                                                   .free = forest_free};

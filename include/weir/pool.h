@@ -12,7 +12,8 @@ WEIR_BEGIN_DECLS
  * model on every line must not take the machine's memory. */
 #define WEIR_MAX_MODELS 4096
 
-/* A price that isn't known is NAN. */
+/* A price that isn't known is NAN; zero means free. Start from weir_model_defaults(), so that a member which is added
+ * here one day isn't taken for a price of nothing. */
 typedef struct weir_model {
     char *name;
     double input_usd_per_mtok;  /* USD per million input tokens */
@@ -20,7 +21,17 @@ typedef struct weir_model {
     double request_usd;         /* USD a request, on top; 0 where the file is silent */
     double max_input_tokens;    /* longer prompts are not sent there; INFINITY: no limit */
     double max_output_tokens;   /* INFINITY: no limit */
+
+    /* Tokens that vendors count apart and may charge otherwise; NAN: as the plain rate of their side. */
+    double cached_input_usd_per_mtok; /* input read from the vendor's prompt cache */
+    double cache_write_usd_per_mtok;  /* input written to it */
+    double audio_input_usd_per_mtok;
+    double reasoning_usd_per_mtok; /* output that was thought and not said */
+    double audio_output_usd_per_mtok;
 } weir_model;
+
+/* No name, no price known, nothing a request, no limits. */
+WEIR_API weir_model weir_model_defaults(void);
 
 typedef struct weir_pool {
     size_t n_models;

@@ -80,6 +80,10 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_estimate(weir_session *session, const 
 WEIR_API WEIR_MUST_CHECK weir_status weir_decide(weir_session *session, const char *prompt, size_t prompt_len,
                                                  const weir_policy_options *options, const weir_decision **out,
                                                  const weir_estimates **estimates, weir_error *err);
+/* Decides on the session's last estimates once more: with other options, or after the caller has taken models out of
+ * them (estimates->eligible may be cleared). *out as above. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_session_decide(weir_session *session, const weir_policy_options *options,
+                                                         const weir_decision **out, weir_error *err);
 
 /* The same decision explained as JSON: estimates with intervals, risks, rule, reason. *json is new: free() it. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_explain_json(const weir_router *router, const weir_policy_options *options,
@@ -105,6 +109,8 @@ typedef struct weir_learn_options {
     bool create;           /* make a store without estimators where there is none */
     const weir_pool *pool; /* borrowed; the models of a store that is created; NULL: as they appear */
     uint64_t seed;
+    /* Holds the store at once, and reads its state only when it is first needed: until then there are no models. */
+    bool lazy;
 } weir_learn_options;
 
 /* A drift alarm: this model no longer does what it did. */

@@ -23,6 +23,16 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_store_compact(const char *path, const 
 /* The store's contents as JSON lines: pool, sections, and the log a line a decision. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_store_export(const char *path, FILE *out, weir_error *err);
 
+/* The log alone, a record a line, every field by name. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_store_export_log(const char *path, FILE *out, weir_error *err);
+
+/* Deletes the log's oldest records: all but the last `keep`, or, where older_than_days >= 0, those of before that. What
+ * the state has yet to take in stays, and so does what shares a batch with a record that stays: up to some hundred more.
+ * *n_gone (may be NULL): how many went. The file keeps its size, with room in it (weir_store_compact). WEIR_BUSY beside a
+ * learner. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_store_trim(const char *path, uint64_t keep, double older_than_days,
+                                                     uint64_t *n_gone, weir_error *err);
+
 WEIR_END_DECLS
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef WEIR_VENDOR_H
 #define WEIR_VENDOR_H
 
+#include <stdint.h>
+
 #include "weir/error.h"
 
 WEIR_BEGIN_DECLS
@@ -11,7 +13,9 @@ typedef struct weir_vendor_options {
     const char *listen;        /* "127.0.0.1:0" and the like; required */
     const char *outcomes_path; /* outcome file: prompts that it holds are answered with its tokens and latency; NULL */
     const char *scenario_path; /* YAML; NULL: answers at once */
-    unsigned threads;          /* 0: 1 */
+    unsigned threads;          /* 0: 1; at most 64 */
+    uint64_t seed;             /* of answers, ids and shares; a scenario's own seed goes before it */
+    double speed;              /* the outcome file's latencies are divided by it; 0: 1 */
     void (*ready)(void *user, const char *address);
     void *ready_user;
 } weir_vendor_options;

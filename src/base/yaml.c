@@ -246,6 +246,8 @@ static weir_status read_map(const decoder *d, const weirp_yaml_map *map, const w
             return weirp_fail(d->err, WEIR_PARSE, child->key_line, "%s:%zu: key \"%s\" comes twice (first on line %zu)",
                               d->name, child->key_line, map->keys[k].name, first[k]);
         first[k] = child->key_line;
+        if (!is_null(child) && map->keys[k].has_line)
+            memcpy((char *)out + map->keys[k].line_offset, &first[k], sizeof first[k]);
         if (!is_null(child))
             st = read_value(d, &map->keys[k], child, (char *)out + map->keys[k].offset);
         else if (map->keys[k].required)

@@ -49,6 +49,8 @@ typedef struct weirp_yaml_key {
     const char *text; /* TEXT: default; NULL: none */
     const char *const *choices; /* CHOICE: NULL-terminated */
     const weirp_yaml_map *map;  /* MAP, MAPS */
+    bool has_line;              /* the struct has a size_t at line_offset that takes the key's line, 0 where absent */
+    size_t line_offset;
 } weirp_yaml_key;
 
 struct weirp_yaml_map {

@@ -45,14 +45,14 @@ typedef enum weirp_log_level { WEIRP_LOG_DEBUG, WEIRP_LOG_INFO, WEIRP_LOG_WARN, 
 
 typedef struct weirp_config {
     char *path;
-    char *listen; /* "127.0.0.1:8080" */
-    unsigned threads;
-    char *store; /* path; relative ones are relative to the configuration file */
+    char *listen;     /* "127.0.0.1:8080" */
+    unsigned threads; /* at least 1 */
+    char *store;      /* path; relative ones are relative to the configuration file */
 
     size_t n_client_keys;
     char **client_keys; /* (n_client_keys) that clients must show; none: anyone may ask */
 
-    weir_policy_options policy; /* of requests that say nothing else */
+    weir_policy_options policy; /* of requests that say nothing else; its models are indices into pool */
     size_t n_providers;
     weirp_provider *providers;
     weir_pool *pool;            /* models, with prices */
@@ -98,7 +98,9 @@ typedef struct weirp_config {
     struct {
         unsigned drain_ms; /* after SIGTERM */
     } shutdown;
-    uint64_t price_version; /* digest of every price */
+    uint64_t price_version; /* digest of every model's name and prices */
+    size_t n_warnings;
+    char **warnings; /* (n_warnings) one sentence each, for the log: what works, and is probably not meant */
 } weirp_config;
 
 /* Reads, checks, resolves keys. *out is new. Errors name file, line and key. A key file or variable that is missing is

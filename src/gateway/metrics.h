@@ -46,7 +46,7 @@ typedef enum weirp_result {
 } weirp_result;
 const char *weirp_result_label(weirp_result result);
 
-#define WEIRP_N_APIS 8 /* weirp_endpoint in serve.h */
+#define WEIRP_N_APIS 11 /* endpoints, and "other" */
 
 /* Names of everything that a label can say; borrowed for the life of the sets. */
 typedef struct weirp_metric_names {
@@ -61,6 +61,9 @@ typedef struct weirp_metrics weirp_metrics; /* one thread's set */
 
 weir_status weirp_metrics_new(weirp_metrics **out, const weirp_metric_names *names, weir_error *err);
 void weirp_metrics_free(weirp_metrics *m); /* NULL is fine */
+/* Takes over what `old` counted, by name, so that counters go on after a reload; what has no name any more is lost, and
+ * gauges stay as they are. Before `m` is counted in by its thread. */
+weir_status weirp_metrics_carry(weirp_metrics *m, const weirp_metrics *old, weir_error *err);
 
 /* Own thread only; none allocates or locks. */
 void weirp_metrics_request(weirp_metrics *m, size_t endpoint, int status,
@@ -69,9 +72,11 @@ void weirp_metrics_decision(weirp_metrics *m, size_t model, weir_rule rule, doub
 void weirp_metrics_attempt(weirp_metrics *m, size_t deployment, weirp_result result, double seconds);
 void weirp_metrics_first_token(weirp_metrics *m, size_t model, double seconds);
 void weirp_metrics_overhead(weirp_metrics *m, double seconds); /* time of a request that was not the vendor's */
-/* kinds: input, cached_input, cache_write, output, reasoning */
+/* kinds: input, cached_input, cache_write, output, reasoning, each as in weirp_usage (parts are in their whole, too);
+ * what isn't above 0 isn't counted */
 void weirp_metrics_tokens(weirp_metrics *m, size_t model, const double tokens[5]);
 void weirp_metrics_cost(weirp_metrics *m, size_t model, double usd, double predicted_usd, bool estimated);
+/* Counted by where it came from and by where it went, each for itself: pairs of models would be too many. */
 void weirp_metrics_fallback(weirp_metrics *m, size_t from_model, size_t to_model);
 void weirp_metrics_retry(weirp_metrics *m, size_t deployment);
 void weirp_metrics_hedge(weirp_metrics *m, size_t deployment, bool won);
@@ -88,8 +93,8 @@ typedef struct weirp_metric_facts {
     double config_loaded_unix_s, snapshot_age_s;
 } weirp_metric_facts;
 
-/* The text of a scrape over all threads' sets (any thread; sets may be counted in meanwhile). w->failed: out of memory.
- */
+/* The text of a scrape over all threads' sets, which must have been made with the same names (any thread; sets may be
+ * counted in meanwhile). w->failed: out of memory. Version 0.0.4 of Prometheus' text format. */
 void weirp_metrics_write(weirp_metrics *const *sets, size_t n_sets, const weirp_metric_facts *facts, weirp_writer *w);
 
 #endif

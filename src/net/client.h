@@ -47,6 +47,7 @@ typedef struct weirp_fetch_options {
     size_t body_len;
     unsigned connect_ms, first_byte_ms, idle_ms, total_ms; /* 0: no limit; time spent paused isn't idle */
     size_t max_bytes;                                      /* of the answer's body, uncompressed; 0: no limit */
+    const char *ca_file;                                   /* whom to trust; copied; NULL: as the client */
     bool small_buffers;                                    /* many long-lived streams: less memory, more calls */
 
     /* Handlers may call weirp_fetch_cancel (also on their own fetch), and start new fetches. */

@@ -54,8 +54,8 @@ typedef struct weirp_server_options {
 } weirp_server_options;
 
 /* A listening socket with SO_REUSEPORT, so that each thread can have its own. Address: "127.0.0.1:8080", "[::1]:8080",
- * ":8080" (every address), port 0: any. Errors name the address. */
-weir_status weirp_listen(int *fd, const char *address, int backlog, weir_error *err);
+ * ":8080" (every address), port 0: any. `first`: nobody else may listen there yet. Errors name the address. */
+weir_status weirp_listen(int *fd, const char *address, int backlog, bool first, weir_error *err);
 /* "127.0.0.1:8080" of a socket, for messages. */
 void weirp_listen_name(int fd, char *out, size_t size);
 
@@ -71,10 +71,16 @@ void weirp_server_free(weirp_server *server);
 /* ---- the request; everything borrowed until `end` ---- */
 
 const char *weirp_call_method(const weirp_call *call);
-const char *weirp_call_path(const weirp_call *call);                         /* without the query, as sent */
-const char *weirp_call_header(const weirp_call *call, const char *name);     /* NULL: absent; the first of several */
-const char *weirp_call_query(const weirp_call *call, const char *name);      /* NULL: absent */
-const char *weirp_call_body(const weirp_call *call, size_t *len);            /* NUL-terminated; never NULL */
+const char *weirp_call_path(const weirp_call *call);                     /* without the query, as sent */
+const char *weirp_call_header(const weirp_call *call, const char *name); /* NULL: absent; the first of several */
+const char *weirp_call_query(const weirp_call *call, const char *name);  /* NULL: absent */
+const char *weirp_call_body(const weirp_call *call, size_t *len);        /* NUL-terminated; never NULL */
+/* All fields of the head, in their order. */
+void weirp_call_each_header(const weirp_call *call, void (*fn)(void *user, const char *name, const char *value),
+                            void *user);
+/* The connection's socket, for what HTTP has no words for (a reset, half a head); borrowed. Who writes to it ends the
+ * call with weirp_call_abort, and with nothing else. */
+int weirp_call_socket(const weirp_call *call);
 const char *weirp_call_peer(const weirp_call *call, char *out, size_t size); /* client's address without port */
 void weirp_call_set_user(weirp_call *call, void *user);
 void *weirp_call_user(const weirp_call *call);

@@ -383,6 +383,28 @@ const char *weirp_call_body(const weirp_call *call, size_t *len) {
     return call->asked ? call->body : "";
 }
 
+typedef struct header_visitor {
+    void (*fn)(void *user, const char *name, const char *value);
+    void *user;
+} header_visitor;
+
+static enum MHD_Result visit_header(void *user, enum MHD_ValueKind kind, const char *name, const char *value) {
+    const header_visitor *visitor = user;
+    (void)kind;
+    visitor->fn(visitor->user, name, value ? value : "");
+    return MHD_YES;
+}
+
+void weirp_call_each_header(const weirp_call *call, void (*fn)(void *user, const char *name, const char *value),
+                            void *user) {
+    header_visitor visitor = {fn, user};
+    MHD_get_connection_values(call->conn->mhd, MHD_HEADER_KIND, visit_header, &visitor);
+}
+
+int weirp_call_socket(const weirp_call *call) {
+    return call->conn->fd;
+}
+
 const char *weirp_call_peer(const weirp_call *call, char *out, size_t size) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(call->conn->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     const struct sockaddr *at = info ? info->client_addr : NULL;

@@ -33,7 +33,21 @@ static bool split_address(const char *address, char *host, size_t host_size, con
     return true;
 }
 
-static int listen_on(const struct addrinfo *at, int backlog) {
+/* With SO_REUSEPORT a second program of the same user would share the address unnoticed: without it, binding tells. */
+static bool is_taken(const struct addrinfo *at) {
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_TCP), on = 1;
+    if (fd < 0) return false;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    bool taken = bind(fd, at->ai_addr, at->ai_addrlen) != 0 && errno == EADDRINUSE;
+    close(fd);
+    return taken;
+}
+
+static int listen_on(const struct addrinfo *at, int backlog, bool first) {
+    if (first && is_taken(at)) {
+        errno = EADDRINUSE;
+        return -1;
+    }
     int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0) return -1;
     int on = 1, off = 0;
@@ -51,7 +65,7 @@ static int listen_on(const struct addrinfo *at, int backlog) {
     return -1;
 }
 
-weir_status weirp_listen(int *fd, const char *address, int backlog, weir_error *err) {
+weir_status weirp_listen(int *fd, const char *address, int backlog, bool first, weir_error *err) {
     *fd = -1;
     char host[256];
     const char *port;
@@ -64,13 +78,13 @@ weir_status weirp_listen(int *fd, const char *address, int backlog, weir_error *
     int failed = getaddrinfo(*host ? host : "::", port, &hints, &found);
     if (failed && !*host) failed = getaddrinfo("0.0.0.0", port, &hints, &found);
     if (failed) return weirp_fail(err, WEIR_NET, 0, "%s: %s", address, gai_strerror(failed));
-    for (const struct addrinfo *at = found; at && *fd < 0; at = at->ai_next) *fd = listen_on(at, backlog);
+    for (const struct addrinfo *at = found; at && *fd < 0; at = at->ai_next) *fd = listen_on(at, backlog, first);
     int why = errno;
     freeaddrinfo(found);
     if (*fd < 0 && !*host && why == EAFNOSUPPORT) { /* a machine without IPv6 */
         char four[16];
         snprintf(four, sizeof four, "0.0.0.0:%s", port);
-        return weirp_listen(fd, four, backlog, err);
+        return weirp_listen(fd, four, backlog, first, err);
     }
     return *fd < 0 ? weirp_fail(err, WEIR_NET, 0, "%s: cannot listen: %s", address, strerror(why)) : WEIR_OK;
 }

@@ -6,7 +6,7 @@
 
 #include "src/base/names.h"
 #include "src/base/words.h"
-#include "src/base/yaml.h"
+#include "src/price/model_keys.h"
 #include "src/price/price.h"
 
 typedef struct entry {
@@ -18,22 +18,7 @@ typedef struct file {
     weirp_yaml_list models; /* of entry */
 } file;
 
-#define PRICE "USD per million tokens, a number of 0 or more"
-#define LIMIT "a number of tokens, 1 or more (leave it out for no limit)"
-
-static const weirp_yaml_key model_keys[] = {
-    {"name", WEIRP_YAML_TEXT, offsetof(entry, model.name), .required = true, .right = "a text that isn't empty"},
-    {"input_usd_per_mtok", WEIRP_YAML_NUMBER, offsetof(entry, model.input_usd_per_mtok), .right = PRICE, .max = 1e9,
-     .fallback = NAN},
-    {"output_usd_per_mtok", WEIRP_YAML_NUMBER, offsetof(entry, model.output_usd_per_mtok), .right = PRICE, .max = 1e9,
-     .fallback = NAN},
-    {"request_usd", WEIRP_YAML_NUMBER, offsetof(entry, model.request_usd),
-     .right = "USD a request, a number of 0 or more", .max = 1e9},
-    {"max_input_tokens", WEIRP_YAML_NUMBER, offsetof(entry, model.max_input_tokens), .right = LIMIT, .min = 1,
-     .max = INFINITY, .fallback = INFINITY},
-    {"max_output_tokens", WEIRP_YAML_NUMBER, offsetof(entry, model.max_output_tokens), .right = LIMIT, .min = 1,
-     .max = INFINITY, .fallback = INFINITY},
-};
+static const weirp_yaml_key model_keys[] = {WEIRP_MODEL_KEYS(entry, model)};
 static const weirp_yaml_map model_map = {"a model with its name and prices",
                                          sizeof(entry),
                                          sizeof model_keys / sizeof model_keys[0],
@@ -106,14 +91,27 @@ size_t weir_pool_find(const weir_pool *pool, const char *name) {
     return (size_t)-1;
 }
 
-/* What `tokens` cost; an unknown price of no tokens, or any number of free ones, matters to nobody. */
-static double part(double usd_per_mtok, double tokens) {
+weir_model weir_model_defaults(void) {
+    return (weir_model){
+        .input_usd_per_mtok = NAN,
+        .output_usd_per_mtok = NAN,
+        .max_input_tokens = INFINITY,
+        .max_output_tokens = INFINITY,
+        .cached_input_usd_per_mtok = NAN,
+        .cache_write_usd_per_mtok = NAN,
+        .audio_input_usd_per_mtok = NAN,
+        .reasoning_usd_per_mtok = NAN,
+        .audio_output_usd_per_mtok = NAN,
+    };
+}
+
+double weirp_price_tokens(double usd_per_mtok, double tokens) {
     return usd_per_mtok == 0 || tokens == 0 ? 0 : usd_per_mtok * tokens * 1e-6;
 }
 
 double weirp_price(const weir_model *model, double input_tokens, double output_tokens) {
-    return model->request_usd + part(model->input_usd_per_mtok, input_tokens) +
-           part(model->output_usd_per_mtok, output_tokens);
+    return model->request_usd + weirp_price_tokens(model->input_usd_per_mtok, input_tokens) +
+           weirp_price_tokens(model->output_usd_per_mtok, output_tokens);
 }
 
 weir_status weirp_pool_copy(weir_pool **out, const weir_pool *pool, weir_error *err) {
@@ -134,7 +132,8 @@ nomem:
     return weirp_nomem(err);
 }
 
-enum { BYTES_VERSION = 1, LEAST_MODEL_BYTES = 8 + 5 * 8 };
+/* Version 1 ended with the limits. */
+enum { BYTES_VERSION = 2, LEAST_MODEL_BYTES = 8 + 5 * 8 };
 
 void weirp_pool_save(const weir_pool *pool, weirp_writer *w) {
     weirp_put_u32(w, BYTES_VERSION);
@@ -147,6 +146,11 @@ void weirp_pool_save(const weir_pool *pool, weirp_writer *w) {
         weirp_put_f64(w, m->request_usd);
         weirp_put_f64(w, m->max_input_tokens);
         weirp_put_f64(w, m->max_output_tokens);
+        weirp_put_f64(w, m->cached_input_usd_per_mtok);
+        weirp_put_f64(w, m->cache_write_usd_per_mtok);
+        weirp_put_f64(w, m->audio_input_usd_per_mtok);
+        weirp_put_f64(w, m->reasoning_usd_per_mtok);
+        weirp_put_f64(w, m->audio_output_usd_per_mtok);
     }
 }
 
@@ -156,7 +160,7 @@ weir_status weirp_pool_read(weir_pool **out, weirp_bytes *r, weir_error *err) {
     uint64_t n = weirp_get_u64(r);
     if (!r->failed && version > BYTES_VERSION)
         return weirp_fail(err, WEIR_NEWER, 0, "the pool was written by a newer version");
-    if (r->failed || version != BYTES_VERSION || n > (r->size - r->at) / LEAST_MODEL_BYTES)
+    if (r->failed || !version || n > (r->size - r->at) / LEAST_MODEL_BYTES)
         return weirp_fail(err, WEIR_CORRUPT, 0, "the stored pool is damaged");
     weir_pool *pool = weirp_array(1, sizeof *pool);
     if (pool) pool->models = weirp_array((size_t)n, sizeof *pool->models);
@@ -166,12 +170,19 @@ weir_status weirp_pool_read(weir_pool **out, weirp_bytes *r, weir_error *err) {
     }
     for (; pool->n_models < n && !r->failed; pool->n_models++) {
         weir_model *m = &pool->models[pool->n_models];
+        *m = weir_model_defaults();
         m->name = weirp_get_text(r);
         m->input_usd_per_mtok = weirp_get_f64(r);
         m->output_usd_per_mtok = weirp_get_f64(r);
         m->request_usd = weirp_get_f64(r);
         m->max_input_tokens = weirp_get_f64(r);
         m->max_output_tokens = weirp_get_f64(r);
+        if (version < 2) continue;
+        m->cached_input_usd_per_mtok = weirp_get_f64(r);
+        m->cache_write_usd_per_mtok = weirp_get_f64(r);
+        m->audio_input_usd_per_mtok = weirp_get_f64(r);
+        m->reasoning_usd_per_mtok = weirp_get_f64(r);
+        m->audio_output_usd_per_mtok = weirp_get_f64(r);
     }
     if (r->failed) {
         weir_pool_free(pool);
@@ -191,6 +202,7 @@ size_t weirp_pool_add(weir_pool *pool, const char *name) {
         return (size_t)-1;
     }
     pool->models = grown;
-    grown[pool->n_models] = (weir_model){copy, NAN, NAN, 0, INFINITY, INFINITY};
+    grown[pool->n_models] = weir_model_defaults();
+    grown[pool->n_models].name = copy;
     return pool->n_models++;
 }

@@ -20,7 +20,9 @@ typedef struct weirp_usage {
 } weirp_usage;
 
 /* USD for this usage, each part at its own rate; rates that the pool doesn't know follow the plain one of their side.
- * NAN where a rate that matters isn't known. Negative counts count as 0, parts beyond their whole are cut to it. */
+ * NAN where a rate that matters isn't known, and where nobody has counted: neither known nor estimated, and all counts
+ * 0 (an answer whose usage never came isn't free). Negative counts count as 0. Parts beyond their whole are cut to what
+ * of it is left, in the order of the members above, so that the sum is the whole in any case. */
 double weirp_price_usage(const weir_model *model, const weirp_usage *usage);
 
 #endif

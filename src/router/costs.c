@@ -64,6 +64,35 @@ weir_status weirp_costs_load(weirp_costs *c, size_t n_models, weirp_bytes *r, we
     return st;
 }
 
+void weirp_costs_save_levels(const weirp_costs *c, size_t n_models, weirp_writer *w) {
+    weirp_put_u8s(w, c->source, n_models);
+    for (size_t i = 0; parts((weirp_costs *)c, i); i++)
+        weirp_log_model_save_levels(parts((weirp_costs *)c, i), n_models, w);
+}
+
+static bool get_sources(uint8_t *source, size_t n_models, weirp_bytes *r) {
+    if (weirp_get_u64(r) != n_models) return false;
+    weirp_get(r, source, n_models);
+    for (size_t m = 0; m < n_models; m++)
+        if (source[m] > WEIRP_COST_DIRECT) return false;
+    return !r->failed;
+}
+
+bool weirp_costs_load_levels(weirp_costs *c, size_t n_models, weirp_bytes *r) {
+    bool good = get_sources(c->source, n_models, r);
+    for (size_t i = 0; good && parts(c, i); i++) good = weirp_log_model_load_levels(parts(c, i), n_models, r);
+    return good;
+}
+
+weir_status weirp_costs_copy(weirp_costs *to, const weirp_costs *c, size_t n_models, weir_error *err) {
+    weir_status st = weirp_costs_init(to, n_models, err);
+    if (st != WEIR_OK) return st;
+    memcpy(to->source, c->source, n_models);
+    for (size_t i = 0; st == WEIR_OK && parts(to, i); i++)
+        st = weirp_log_model_copy(parts(to, i), parts((weirp_costs *)c, i), n_models, err);
+    return st;
+}
+
 /* ---- prices that recorded costs and tokens imply ---- */
 
 /* Least squares of cost on (input, output) tokens, relative to the cost so that short answers count as much. */

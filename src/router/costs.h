@@ -21,6 +21,13 @@ weir_status weirp_costs_grow(weirp_costs *c, size_t n_models, weir_error *err); 
 void weirp_costs_save(const weirp_costs *c, size_t n_models, weirp_writer *w);
 weir_status weirp_costs_load(weirp_costs *c, size_t n_models, weirp_bytes *r, weir_error *err);
 
+/* What learning changes, alone: the sources of costs and the levels of every part. */
+void weirp_costs_save_levels(const weirp_costs *c, size_t n_models, weirp_writer *w);
+/* Into a loaded `c`; false: the bytes don't fit, and `c` is not to be used. */
+bool weirp_costs_load_levels(weirp_costs *c, size_t n_models, weirp_bytes *r);
+/* *to, which is zeros, becomes a copy. */
+weir_status weirp_costs_copy(weirp_costs *to, const weirp_costs *c, size_t n_models, weir_error *err);
+
 /* Fits into an initialised `c`. Prices that the pool lacks and that recorded costs and tokens determine are put into
  * `pool`. `held_out` (n_prompts, n_models) gets out-of-fold cost estimates; NAN where no cost is known. */
 weir_status weirp_costs_fit(weirp_costs *c, weir_pool *pool, const weirp_costs_input *in, double *held_out,

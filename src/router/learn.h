@@ -3,34 +3,29 @@
 #ifndef WEIRP_LEARN_H
 #define WEIRP_LEARN_H
 
+#include "src/router/reading.h"
 #include "src/router/workspace.h"
 #include "weir/router.h"
 
-/* What a log record holds: docs/formats.md, "Log record". Arrays are (n_models) unless they say otherwise. */
-typedef struct weirp_log_record {
-    int64_t time_ms;
-    char *id;
-    uint32_t n_models, model, rule, reason;
-    double *propensity, *quality, *cost; /* NAN: not known */
-    uint32_t dim;
-    float *dense; /* (dim) */
-    double approximate_tokens;
-    uint32_t n_outcomes;
-    uint32_t *outcome_model; /* (n_outcomes) */
-    weir_outcome *outcome;   /* (n_outcomes) */
-} weirp_log_record;
-
-void weirp_log_encode(weirp_writer *w, const weirp_workspace *from, const char *id, size_t n, const size_t *models,
-                      const weir_outcome *outcomes);
-weir_status weirp_log_decode(weirp_log_record *record, const uint8_t *data, size_t size, weir_error *err);
-void weirp_log_record_free(weirp_log_record *record);
-
 typedef void (*weirp_drift_fn)(void *user, size_t model, const weirp_alarm *alarm);
 
-/* Teaches `s` what n models did with the prompt in w->features, whose prior is in w->prior. w->state must be s. */
+/* Quality and costs (tokens, prices, latency) know nothing of each other, so that a checkpoint may hold the one without
+ * the other. */
+enum { WEIRP_LEARN_QUALITY = 1, WEIRP_LEARN_COSTS = 2, WEIRP_LEARN_ALL = 3 };
+
+/* Teaches `s` what n models did with the prompt in w->features, whose prior is in w->prior (unless quality isn't among
+ * `what`). w->state must be s. */
 weir_status weirp_learn(weirp_state *s, weirp_workspace *w, size_t n, const size_t *models,
-                        const weir_outcome *outcomes, weirp_drift_fn drift, void *user, weir_error *err);
-/* Teaches `s` the log records past its checkpoint. */
+                        const weir_outcome *outcomes, unsigned what, weirp_drift_fn drift, void *user, weir_error *err);
+/* Teaches a decoded record's tokens, cost and latency. */
+void weirp_learn_served(weirp_state *s, weirp_workspace *w, const weirp_log_record *record);
+/* Teaches a feedback's quality; sets w->features and w->prior. */
+weir_status weirp_learn_feedback(weirp_state *s, weirp_workspace *w, const weirp_log_record *record,
+                                 weirp_drift_fn drift, void *user, weir_error *err);
+/* Whether a record's features mean to `s` what they meant when it was made. */
+bool weirp_learn_fits(const weirp_state *s, const weirp_log_record *record);
+
+/* Teaches `s` the log records past its checkpoints. */
 weir_status weirp_learn_replay(weirp_state *s, weirp_snapshot *snapshot, weir_error *err);
 
 #endif

@@ -80,8 +80,26 @@ void weirp_log_model_save(const weirp_log_model *m, size_t n_models, weirp_write
         weirp_put_text(w, m->shape->class->name);
         m->shape->class->save(m->shape, w);
     }
+    weirp_log_model_save_levels(m, n_models, w);
+}
+
+void weirp_log_model_save_levels(const weirp_log_model *m, size_t n_models, weirp_writer *w) {
     weirp_log_model *mutable = (weirp_log_model *)m; /* columns() only hands out the members' addresses */
     for (size_t c = 0; columns(mutable, c); c++) weirp_put_f64s(w, *columns(mutable, c), n_models);
+}
+
+bool weirp_log_model_load_levels(weirp_log_model *m, size_t n_models, weirp_bytes *r) {
+    for (size_t c = 0; columns(m, c); c++) {
+        if (weirp_get_u64(r) != n_models) return false;
+        weirp_get(r, *columns(m, c), n_models * sizeof(double));
+    }
+    return !r->failed;
+}
+
+weir_status weirp_log_model_copy(weirp_log_model *to, const weirp_log_model *m, size_t n_models, weir_error *err) {
+    for (size_t c = 0; columns(to, c); c++)
+        memcpy(*columns(to, c), *columns((weirp_log_model *)m, c), n_models * sizeof(double));
+    return m->shape ? weirp_estimator_copy(&to->shape, m->shape, err) : WEIR_OK;
 }
 
 weir_status weirp_log_model_load(weirp_log_model *m, size_t n_models, weirp_bytes *r, weir_error *err) {

@@ -13,6 +13,12 @@ weir_status weirp_log_model_grow(weirp_log_model *m, size_t n_models, weir_error
 void weirp_log_model_save(const weirp_log_model *m, size_t n_models, weirp_writer *w);
 weir_status weirp_log_model_load(weirp_log_model *m, size_t n_models, weirp_bytes *r, weir_error *err);
 
+/* The columns alone, without the shape. */
+void weirp_log_model_save_levels(const weirp_log_model *m, size_t n_models, weirp_writer *w);
+bool weirp_log_model_load_levels(weirp_log_model *m, size_t n_models, weirp_bytes *r);
+/* Into an initialised one. */
+weir_status weirp_log_model_copy(weirp_log_model *to, const weirp_log_model *m, size_t n_models, weir_error *err);
+
 /* Fits a shape to sample->target (log scale, NAN missing) with the regularisation that cross-validation likes best.
  * `held_out` (n, n_models) gets out-of-fold predictions. Leaves the levels at 0; call _residuals next. */
 weir_status weirp_log_model_fit(weirp_log_model *m, const weirp_sample *sample, const weirp_folds *folds,

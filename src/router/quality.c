@@ -50,6 +50,20 @@ weir_status weirp_quality_load(weirp_quality *q, size_t n_models, weirp_bytes *r
     return st;
 }
 
+weir_status weirp_quality_copy(weirp_quality *to, const weirp_quality *q, size_t n_models, weir_error *err) {
+    weir_status st = WEIR_OK;
+    memcpy(to->weight, q->weight, sizeof to->weight);
+    to->shrink = q->shrink;
+    to->mean = weirp_array(n_models, sizeof *to->mean);
+    if (!to->mean) return weirp_nomem(err);
+    memcpy(to->mean, q->mean, n_models * sizeof *to->mean);
+    for (size_t k = 0; st == WEIR_OK && k < q->n_members; k++) {
+        st = weirp_estimator_copy(&to->member[k], q->member[k], err);
+        to->n_members += st == WEIR_OK;
+    }
+    return st;
+}
+
 size_t weirp_quality_scratch(const weirp_quality *q) {
     size_t most = 0;
     for (size_t k = 0; k < q->n_members; k++) {

@@ -11,6 +11,9 @@ void weirp_quality_clear(weirp_quality *q);
 void weirp_quality_save(const weirp_quality *q, size_t n_models, weirp_writer *w);
 weir_status weirp_quality_load(weirp_quality *q, size_t n_models, weirp_bytes *r, weir_error *err);
 
+/* *to, which is zeros, becomes a copy that only predicts. */
+weir_status weirp_quality_copy(weirp_quality *to, const weirp_quality *q, size_t n_models, weir_error *err);
+
 /* Bytes of scratch that the hungriest member needs. */
 size_t weirp_quality_scratch(const weirp_quality *q);
 /* quality and sd (n_models); tmp (n_models). `timer`, where not NULL, is called after each member with its number.

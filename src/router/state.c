@@ -12,6 +12,7 @@
 
 /* Grows with each change of what the sections below hold; a section of another version is refused. */
 #define SECTIONS_VERSION 1u
+#define LEVELS_VERSION   1u
 #define PRIOR_QUALITY    0.5
 #define DEFAULT_COVERAGE 0.9
 
@@ -87,8 +88,7 @@ static bool grow(void *column, size_t n, size_t size) {
 weir_status weirp_state_add_model(weirp_state *s, const weir_model *model, weir_error *err) {
     size_t m = weirp_state_n_models(s), n = m + 1;
     if (n > WEIR_MAX_MODELS)
-        return weirp_fail(err, WEIR_INVALID, 0, "\"%s\": a pool holds at most %d models", model->name,
-                          WEIR_MAX_MODELS);
+        return weirp_fail(err, WEIR_INVALID, 0, "\"%s\": a pool holds at most %d models", model->name, WEIR_MAX_MODELS);
     weir_status st;
     if (!grow(&s->disabled, n, sizeof(bool)) || !grow(&s->intervals.quality_half, n, sizeof(double)))
         return weirp_nomem(err);
@@ -126,6 +126,7 @@ static void save_meta(const weirp_state *s, weirp_writer *w) {
     weirp_put_u64(w, s->checkpoint_log);
     weirp_put_text(w, s->estimator);
     weirp_put_u8s(w, s->disabled, weirp_state_n_models(s));
+    weirp_put_u64(w, s->trained_version);
 }
 
 static void save_intervals(const weirp_state *s, weirp_writer *w) {
@@ -177,6 +178,9 @@ static weir_status load_meta(weirp_state *s, size_t *n_models, weirp_bytes *r, w
     if (!r->failed && *n_models <= WEIR_MAX_MODELS) s->disabled = (bool *)weirp_get_u8s(r, *n_models);
     if (r->failed || !s->disabled) return weirp_fail(err, WEIR_CORRUPT, 0, "section \"meta\" is damaged");
     for (size_t m = 0; m < *n_models; m++) ((uint8_t *)s->disabled)[m] = ((uint8_t *)s->disabled)[m] != 0;
+    s->costs_log = s->checkpoint_log;
+    if (r->at < r->size) s->trained_version = weirp_get_u64(r); /* stores of before don't say */
+    if (r->failed) return weirp_fail(err, WEIR_CORRUPT, 0, "section \"meta\" is damaged");
     return WEIR_OK;
 }
 
@@ -186,6 +190,30 @@ static weir_status load_intervals(weirp_intervals *v, size_t n_models, weirp_byt
     v->n_novelty = (size_t)weirp_get_u64(r);
     v->novelty = weirp_get_f64s(r, v->n_novelty);
     return r->failed ? weirp_fail(err, WEIR_CORRUPT, 0, "section \"intervals\" is damaged") : WEIR_OK;
+}
+
+void weirp_state_save_levels(const weirp_state *s, uint64_t checkpoint_log, uint64_t costs_log, weirp_writer *w) {
+    weirp_put_u32(w, LEVELS_VERSION);
+    weirp_put_u64(w, checkpoint_log);
+    weirp_put_u64(w, costs_log);
+    weirp_costs_save_levels(&s->costs, weirp_state_n_models(s), w);
+}
+
+/* Levels that are newer than the section "costs"; older ones are somebody's leftovers. */
+static weir_status load_levels(weirp_state *s, weirp_bytes *r, weir_error *err) {
+    uint32_t version = weirp_get_u32(r);
+    if (!r->failed && version > LEVELS_VERSION)
+        return weirp_fail(err, WEIR_NEWER, 0, "section \"levels\" is version %u; this weir reads up to %u: update weir",
+                          version, LEVELS_VERSION);
+    uint64_t checkpoint_log = weirp_get_u64(r), costs_log = weirp_get_u64(r);
+    if (r->failed || checkpoint_log > costs_log)
+        return weirp_fail(err, WEIR_CORRUPT, 0, "section \"levels\" is damaged");
+    if (costs_log < s->checkpoint_log) return WEIR_OK;
+    if (!weirp_costs_load_levels(&s->costs, weirp_state_n_models(s), r))
+        return weirp_fail(err, WEIR_CORRUPT, 0, "section \"levels\" is damaged");
+    if (checkpoint_log > s->checkpoint_log) s->checkpoint_log = checkpoint_log;
+    s->costs_log = costs_log;
+    return WEIR_OK;
 }
 
 /* A loader that ran out of memory says that its section is damaged, for it has read less than there should be. */
@@ -219,6 +247,10 @@ static weir_status load_sections(weirp_state *s, weirp_snapshot *snapshot, weir_
     WEIRP_TRY(blame(weirp_adaptive_load(&s->adaptive, &r, err), &r, err));
     if (weirp_adaptive_n_models(s->adaptive) != n)
         return weirp_fail(err, WEIR_CORRUPT, 0, "section \"adaptive\" has another number of models");
+    st = read_section(snapshot, WEIRP_LEVELS_SECTION, &r, NULL);
+    if (st == WEIR_NOTFOUND) return WEIR_OK;
+    if (st != WEIR_OK) WEIRP_TRY(read_section(snapshot, WEIRP_LEVELS_SECTION, &r, err));
+    WEIRP_TRY(blame(load_levels(s, &r, err), &r, err));
 done:
     return st;
 }
@@ -277,7 +309,7 @@ weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const w
     weirp_sections w;
     weir_status st = weirp_state_save(s, &w, err);
     if (st != WEIR_OK) return st;
-    weirp_change *changes = weirp_array(n_more + w.n, sizeof *changes);
+    weirp_change *changes = weirp_array(n_more + w.n + 1, sizeof *changes);
     if (changes) {
         if (n_more) memcpy(changes, more, n_more * sizeof *more);
         for (size_t i = 0; i < w.n; i++)
@@ -285,7 +317,9 @@ weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const w
                                                  .section = w.section[i].name,
                                                  .data = w.section[i].bytes.data,
                                                  .size = w.section[i].bytes.size};
-        st = weirp_store_commit(store, changes, n_more + w.n, err);
+        /* "costs" says it all again */
+        changes[n_more + w.n] = (weirp_change){.kind = WEIRP_DELETE, .section = WEIRP_LEVELS_SECTION};
+        st = weirp_store_commit(store, changes, n_more + w.n + 1, err);
     } else {
         st = weirp_nomem(err);
     }

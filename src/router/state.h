@@ -70,11 +70,15 @@ typedef struct weirp_state {
     weirp_intervals intervals;
     weirp_adaptive *adaptive; /* what came after training: corrections, forgetting, drift */
     uint64_t n_trained_prompts;
-    uint64_t n_feedbacks;    /* learned since training */
-    uint64_t checkpoint_log; /* log records that this state has taken in */
-    uint64_t n_logged;       /* log records in the store; not stored */
-    uint64_t store_version;  /* commit it was read at; not stored */
-    char estimator[32];      /* what was asked of train */
+    uint64_t n_feedbacks;     /* learned since training */
+    uint64_t checkpoint_log;  /* log records whose quality the stored state has taken in */
+    uint64_t costs_log;       /* log records whose tokens, costs and latency it has */
+    uint64_t trained_version; /* commit of the last training: features of older decisions mean something else */
+    uint64_t n_taught;        /* records taken in that aren't stored: of quality; not stored */
+    uint64_t n_served;        /* and of tokens, costs and latency alone; not stored */
+    uint64_t n_logged;        /* log records in the store; not stored */
+    uint64_t store_version;   /* commit it was read at; not stored */
+    char estimator[32];       /* what was asked of train */
 } weirp_state;
 
 /* A state on `featurizer` (stolen, also on failure) with priors and nothing fitted. *out is new. */
@@ -90,6 +94,12 @@ weir_status weirp_state_add_model(weirp_state *s, const weir_model *model, weir_
 /* New prices and limits for model m; its name stays. */
 void weirp_state_reprice(weirp_state *s, size_t m, const weir_model *model);
 
+/* A copy that is only ever asked for estimates: it shares what learning doesn't change, and lacks what only learning
+ * needs. *out is new. */
+weir_status weirp_state_copy(weirp_state **out, const weirp_state *s, weir_error *err);
+/* Gives up what only learning and saving need. */
+void weirp_state_freeze(weirp_state *s);
+
 /* Sections that make up a state in the store. */
 typedef struct weirp_sections {
     size_t n;
@@ -102,6 +112,8 @@ typedef struct weirp_sections {
 /* `w` is filled with new bytes; free them with weirp_sections_free. */
 weir_status weirp_state_save(const weirp_state *s, weirp_sections *w, weir_error *err);
 void weirp_sections_free(weirp_sections *w);
+/* A light checkpoint: what records of kind `served` change. `checkpoint_log` and `costs_log` as they will be. */
+void weirp_state_save_levels(const weirp_state *s, uint64_t checkpoint_log, uint64_t costs_log, weirp_writer *w);
 /* Writes every section, after `more` changes, in one durable transaction. */
 weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const weirp_change *more, size_t n_more,
                                weir_error *err);
@@ -109,5 +121,7 @@ weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const w
 weir_status weirp_state_load(weirp_state **out, weirp_snapshot *snapshot, weir_error *err);
 /* Opens, reads, closes. */
 weir_status weirp_state_open(weirp_state **out, const char *path, weir_error *err);
+
+#define WEIRP_LEVELS_SECTION "levels"
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "src/measure/measure.h"
 #include "src/price/price.h"
+#include "src/router/inspect.h"
 #include "src/router/costs.h"
 #include "src/router/select.h"
 #include "weir/router.h"
@@ -325,9 +326,20 @@ static weir_status write_state(training *t, weirp_store *store, weir_error *err)
     weirp_snapshot *snapshot = NULL;
     weir_status st = weirp_snapshot_begin(&snapshot, store, err);
     if (st != WEIR_OK) return st;
-    t->state->checkpoint_log = weirp_snapshot_n_log(snapshot);
+    t->state->checkpoint_log = t->state->costs_log = weirp_snapshot_n_log(snapshot);
+    t->state->trained_version = weirp_snapshot_version(snapshot) + 1;
+    /* the log's records go by number; what those numbers meant would otherwise be gone */
+    weirp_writer names = {0};
+    uint64_t since = 0;
+    char section[32];
+    st = weirp_names_save(snapshot, &since, &names, err);
     weirp_snapshot_end(snapshot);
-    return weirp_state_commit(t->state, store, NULL, 0, err);
+    weirp_names_section(section, since);
+    weirp_change keep = {.kind = WEIRP_PUT, .section = section, .data = names.data, .size = names.size};
+    if (st == WEIR_OK || st == WEIR_NOTFOUND)
+        st = weirp_state_commit(t->state, store, &keep, st == WEIR_OK ? 1 : 0, err);
+    weirp_writer_free(&names);
+    return st;
 }
 
 static const char *known_estimator(const char *name) {

@@ -13,7 +13,11 @@
 #include "src/store/internal.h"
 
 #define BATCH_FLUSH 65536u /* a batch that has grown so long is put away */
-enum { READER_CHECK_EVERY = 256, MAX_TRIES = 48 /* doublings of the map */ };
+enum {
+    READER_CHECK_EVERY = 256,
+    FORGET_EVERY = 32, /* each commit maps a few pages of the log, which is in nobody's way until it is long */
+    MAX_TRIES = 48     /* doublings of the map */
+};
 
 typedef struct commit {
     weirp_env *env;
@@ -26,6 +30,8 @@ typedef struct commit {
     uint64_t first; /* number of its first record */
     uint32_t n;
     weirp_writer batch;
+    weirp_index_pair *pairs; /* (n_pairs) for the index, when everything else is done */
+    size_t n_pairs, pair_capacity;
 } commit;
 
 static weir_status fail(commit *c, int rc, const char *what) {
@@ -158,8 +164,54 @@ static weir_status append(commit *c, const weirp_change *change) {
     weirp_record_encode(c->meta.n_log, change->data, change->size, c->batch.data + at);
     c->batch.size += whole;
     c->n++;
+    if (change->number) {
+        if (!weirp_reserve((void **)&c->pairs, &c->pair_capacity, c->n_pairs + 1, sizeof *c->pairs))
+            return weirp_nomem(c->err);
+        c->pairs[c->n_pairs++] = (weirp_index_pair){change->number, c->meta.n_log};
+    }
     c->meta.n_log++;
     st = c->batch.size >= BATCH_FLUSH ? flush_batch(c) : WEIR_OK;
+done:
+    return st;
+}
+
+static weir_status flush_index(commit *c) {
+    if (!c->n_pairs) return WEIR_OK;
+    int rc = weirp_index_add(c->txn, c->env->index, c->pairs, c->n_pairs);
+    if (rc) return fail(c, rc, "can't add to its index");
+    c->meta.n_indexed += c->n_pairs;
+    c->meta.n_entries += c->n_pairs;
+    c->n_pairs = 0;
+    return WEIR_OK;
+}
+
+/* Deletes batches from the log's beginning; the last one stays, so that a log that is gone is told from a short one. */
+static weir_status trim(commit *c, uint64_t number) {
+    MDB_cursor *cursor;
+    MDB_val key, batch;
+    weir_status st;
+    WEIRP_TRY(flush_batch(c));
+    WEIRP_TRY(flush_index(c));
+    c->loaded = false;
+    int rc = mdb_cursor_open(c->txn, c->env->log, &cursor);
+    if (rc) return fail(c, rc, "can't trim its log");
+    while (!(rc = mdb_cursor_get(cursor, &key, &batch, MDB_FIRST))) {
+        uint32_t n = batch.mv_size >= WEIRP_BATCH_HEADER ? weirp_get_le32(batch.mv_data) : 0;
+        uint64_t end = c->meta.first_log + n;
+        if (!n || key.mv_size != 8 || weirp_log_number(key.mv_data) != c->meta.first_log) {
+            st = weirp_fail(c->err, WEIR_CORRUPT, 0, "%s: damaged: log record %llu", c->env->path,
+                            (unsigned long long)c->meta.first_log);
+            break;
+        }
+        if (end > number || end >= c->meta.n_log || (rc = mdb_cursor_del(cursor, 0))) break;
+        c->meta.first_log = end;
+    }
+    mdb_cursor_close(cursor);
+    uint64_t gone = 0;
+    if (st == WEIR_OK && (!rc || rc == MDB_NOTFOUND))
+        rc = weirp_index_trim(c->txn, c->env->index, c->meta.first_log, &gone);
+    if (st == WEIR_OK && rc) st = fail(c, rc, "can't trim its log");
+    c->meta.n_entries -= gone < c->meta.n_entries ? gone : c->meta.n_entries;
 done:
     return st;
 }
@@ -174,15 +226,17 @@ static weir_status apply(commit *c, const weirp_change *changes, size_t n) {
             WEIRP_TRY(put_section(c, &changes[i]));
         else if (changes[i].kind == WEIRP_APPEND_LOG)
             WEIRP_TRY(append(c, &changes[i]));
+        else if (changes[i].kind == WEIRP_TRIM_LOG)
+            WEIRP_TRY(trim(c, changes[i].number));
         else
             WEIRP_TRY(delete_sections(c, &changes[i]));
     }
     WEIRP_TRY(flush_batch(c));
+    WEIRP_TRY(flush_index(c));
     c->meta.n_commits++;
     uint8_t bytes[WEIRP_META_SIZE];
-    weirp_meta_encode(&c->meta, bytes);
     char key_text[] = WEIRP_META_KEY;
-    MDB_val key = {strlen(key_text), key_text}, value = {sizeof bytes, bytes};
+    MDB_val key = {strlen(key_text), key_text}, value = {weirp_meta_encode(&c->meta, bytes), bytes};
     int rc = mdb_put(c->txn, c->env->meta, &key, &value, 0);
     if (rc) st = fail(c, rc, "can't write its header");
 done:
@@ -220,8 +274,13 @@ static weir_status try_commit(weirp_env *env, const weirp_change *changes, size_
     }
 done:
     weirp_writer_free(&c.batch);
+    free(c.pairs);
     *full = c.full;
     return st;
+}
+
+void weirp_store_forget(weirp_store *store) {
+    if (store->pid == getpid() && store->env) weirp_env_forget(store->env);
 }
 
 /* ---- the call ---- */
@@ -239,6 +298,7 @@ static const char *check_change(const weirp_change *change) {
     case WEIRP_DELETE_PREFIX:
         if (!change->section || name > WEIRP_NAME_MAX) return "a prefix has 0 to 511 bytes";
         return NULL;
+    case WEIRP_TRIM_LOG: return NULL;
     case WEIRP_APPEND_LOG: break;
     default: return "no such kind of change";
     }
@@ -253,10 +313,12 @@ weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, 
     if (store->pid != getpid())
         return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", store->path);
     size_t need = 1u << 16;
+    bool indexes = false;
     for (size_t i = 0; i < n; i++) {
         const char *wrong = check_change(&changes[i]);
         if (wrong) return weirp_fail(err, WEIR_INVALID, 0, "%s: %s", store->path, wrong);
         need += changes[i].size + 4096;
+        indexes |= changes[i].kind == WEIRP_TRIM_LOG || (changes[i].kind == WEIRP_APPEND_LOG && changes[i].number);
     }
     weirp_env *env = store->env;
     /* what is written to a file without a name is lost with the process */
@@ -264,13 +326,16 @@ weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, 
     if (name != WEIRP_NAME_OURS)
         return weirp_fail(err, WEIR_IO, 0, "%s: %s; nothing was written", store->path,
                           name == WEIRP_NAME_GONE ? "the file is gone" : "another file has taken its place");
-    if (store->n_commits++ % READER_CHECK_EVERY == READER_CHECK_EVERY - 1) {
+    store->n_commits++;
+    if (store->n_commits % READER_CHECK_EVERY == 0) {
         int dead;
         mdb_reader_check(env->mdb, &dead);
     }
+    if (store->n_commits % FORGET_EVERY == 0) weirp_env_forget(env);
     for (int i = 0; i < MAX_TRIES; i++) {
         bool full = false;
-        weir_status st = try_commit(env, changes, n, need, &full, err);
+        weir_status st = indexes ? weirp_env_index(env, true, &full, err) : WEIR_OK;
+        if (st == WEIR_OK) st = try_commit(env, changes, n, need, &full, err);
         if (!full) return st;
         st = weirp_env_grow(env, env->map_size + 2 * need, err);
         if (st != WEIR_OK) return st;

@@ -55,10 +55,10 @@ static int fill(MDB_env *env, const char *path) {
     MDB_dbi meta, other;
     uint8_t bytes[WEIRP_META_SIZE];
     char key_text[] = WEIRP_META_KEY;
-    MDB_val key = {strlen(key_text), key_text}, value = {sizeof bytes, bytes};
-    weirp_meta_encode(&(weirp_meta){.schema = WEIRP_SCHEMA}, bytes);
-    if ((rc = mdb_env_set_maxdbs(env, 3)) || (rc = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0666)) ||
-        (rc = mdb_txn_begin(env, NULL, 0, &txn)))
+    MDB_val key = {strlen(key_text), key_text}, value = {0, bytes};
+    value.mv_size = weirp_meta_encode(&(weirp_meta){.schema = WEIRP_SCHEMA_PLAIN}, bytes);
+    if ((rc = mdb_env_set_maxdbs(env, WEIRP_MAX_DBS)) ||
+        (rc = mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK, 0666)) || (rc = mdb_txn_begin(env, NULL, 0, &txn)))
         return rc;
     if ((rc = mdb_dbi_open(txn, WEIRP_DB_META, MDB_CREATE, &meta)) ||
         (rc = mdb_dbi_open(txn, WEIRP_DB_SECTIONS, MDB_CREATE, &other)) ||

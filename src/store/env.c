@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -56,7 +57,7 @@ static int reserve_lock_file(const weirp_env *env) {
 static int open_mdb(weirp_env *env, unsigned flags, size_t map) {
     int rc = mdb_env_create(&env->mdb);
     if (rc) return rc;
-    if (!(rc = mdb_env_set_maxdbs(env->mdb, 3)) && !(rc = mdb_env_set_maxreaders(env->mdb, MAX_READERS)) &&
+    if (!(rc = mdb_env_set_maxdbs(env->mdb, WEIRP_MAX_DBS)) && !(rc = mdb_env_set_maxreaders(env->mdb, MAX_READERS)) &&
         !(rc = mdb_env_set_mapsize(env->mdb, map)))
         rc = mdb_env_open(env->mdb, env->path, flags | MDB_NOSUBDIR | MDB_NOTLS, 0666);
     if (rc) {
@@ -115,6 +116,9 @@ static weir_status open_databases(weirp_env *env, MDB_txn *txn, weir_error *err)
         (rc = mdb_dbi_open(txn, WEIRP_DB_SECTIONS, 0, &env->sections)) ||
         (rc = mdb_dbi_open(txn, WEIRP_DB_LOG, 0, &env->log)))
         return weirp_store_fail(err, rc, "can't open its databases", env->path);
+    rc = mdb_dbi_open(txn, WEIRP_DB_INDEX, 0, &env->index);
+    env->has_index = rc == 0;
+    if (rc && rc != MDB_NOTFOUND) return weirp_store_fail(err, rc, "can't open its databases", env->path);
     return WEIR_OK;
 }
 
@@ -363,6 +367,67 @@ weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_erro
         return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", env->path);
     pthread_mutex_lock(&env->mutex);
     weir_status st = begin_locked(env, write, txn, err);
+    pthread_mutex_unlock(&env->mutex);
+    return st;
+}
+
+/* Where the map begins, LMDB tells only of fixed maps; but a page knows its number. */
+void weirp_env_forget(weirp_env *env) {
+    MDB_txn *txn;
+    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
+    struct stat file;
+    mdb_filehandle_t fd;
+    if (weirp_env_begin(env, false, &txn, NULL) != WEIR_OK) return;
+    if (mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0 && mdb_get(txn, env->meta, &key, &value) == 0) {
+        uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
+        uint64_t number = weirp_get_le64((const uint8_t *)page);
+        void *map = (void *)(page - number * env->page_size);
+        size_t bytes = (size_t)file.st_size < env->map_size ? (size_t)file.st_size : env->map_size;
+        /* a shared map of a file: nothing is lost, and a reader that comes by finds the page in the cache */
+        if (number < bytes / env->page_size) (void)madvise(map, bytes, MADV_DONTNEED);
+    }
+    weirp_env_end(env, txn, false);
+}
+
+bool weirp_env_has_index(weirp_env *env) {
+    pthread_mutex_lock(&env->mutex);
+    bool has = env->has_index;
+    pthread_mutex_unlock(&env->mutex);
+    return has;
+}
+
+/* The header of a store that is to have an index. */
+static int put_schema(weirp_env *env, MDB_txn *txn, weir_error *err) {
+    weirp_meta meta;
+    uint8_t bytes[WEIRP_META_SIZE];
+    char key_text[] = WEIRP_META_KEY;
+    if (weirp_read_meta(env, txn, &meta, err) != WEIR_OK) return MDB_CORRUPTED;
+    if (meta.schema != WEIRP_SCHEMA_PLAIN) return 0;
+    meta.schema = WEIRP_SCHEMA;
+    MDB_val key = {strlen(key_text), key_text}, value = {0, bytes};
+    value.mv_size = weirp_meta_encode(&meta, bytes);
+    return mdb_put(txn, env->meta, &key, &value, 0);
+}
+
+/* Within the environment's mutex: LMDB lets only one transaction of a process open handles at a time. */
+weir_status weirp_env_index(weirp_env *env, bool create, bool *full, weir_error *err) {
+    MDB_txn *txn = NULL;
+    *full = false;
+    pthread_mutex_lock(&env->mutex);
+    weir_status st = env->has_index ? WEIR_OK : begin_locked(env, create, &txn, err);
+    if (txn) {
+        int rc = mdb_dbi_open(txn, WEIRP_DB_INDEX, create ? MDB_CREATE : 0, &env->index);
+        if (!rc && create) rc = put_schema(env, txn, err);
+        if (rc)
+            mdb_txn_abort(txn);
+        else
+            rc = mdb_txn_commit(txn);
+        env->n_active--;
+        if (env->no_lock && !env->n_active) flock(env->shared_fd, LOCK_UN);
+        env->has_index = !rc;
+        *full = rc == MDB_MAP_FULL;
+        if (rc) st = weirp_store_fail(*full ? NULL : err, rc, "can't open its index", env->path);
+    }
     pthread_mutex_unlock(&env->mutex);
     return st;
 }

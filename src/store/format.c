@@ -30,7 +30,12 @@ uint64_t weirp_get_le64(const uint8_t *in) {
     return v;
 }
 
-void weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]) {
+static size_t meta_size(uint32_t schema) {
+    return schema == WEIRP_SCHEMA_PLAIN ? WEIRP_META_SIZE_1 : WEIRP_META_SIZE;
+}
+
+size_t weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]) {
+    size_t size = meta_size(meta->schema);
     memcpy(bytes, magic, 8);
     weirp_put_le32(bytes + 8, meta->schema);
     weirp_put_le32(bytes + 12, (uint32_t)XXH3_64bits(bytes, 12));
@@ -38,7 +43,13 @@ void weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]) {
     weirp_put_le64(bytes + 24, meta->n_log);
     weirp_put_le64(bytes + 32, meta->n_sections);
     weirp_put_le64(bytes + 40, meta->sections_sum);
-    weirp_put_le64(bytes + 48, XXH3_64bits(bytes, 48));
+    if (size == WEIRP_META_SIZE) {
+        weirp_put_le64(bytes + 48, meta->first_log);
+        weirp_put_le64(bytes + 56, meta->n_indexed);
+        weirp_put_le64(bytes + 64, meta->n_entries);
+    }
+    weirp_put_le64(bytes + size - 8, XXH3_64bits(bytes, size - 8));
+    return size;
 }
 
 weir_status weirp_meta_decode(weirp_meta *meta, const void *stored, size_t size, const char *path, weir_error *err) {
@@ -51,12 +62,19 @@ weir_status weirp_meta_decode(weirp_meta *meta, const void *stored, size_t size,
     if (meta->schema > WEIRP_SCHEMA)
         return weirp_fail(err, WEIR_NEWER, 0, "%s: schema version %u; this program reads up to %u", path, meta->schema,
                           WEIRP_SCHEMA);
-    if (meta->schema != WEIRP_SCHEMA || size != WEIRP_META_SIZE || weirp_get_le64(bytes + 48) != XXH3_64bits(bytes, 48))
+    if (meta->schema < WEIRP_SCHEMA_PLAIN || size != meta_size(meta->schema) ||
+        weirp_get_le64(bytes + size - 8) != XXH3_64bits(bytes, size - 8))
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: the store's header is damaged", path);
     meta->n_commits = weirp_get_le64(bytes + 16);
     meta->n_log = weirp_get_le64(bytes + 24);
     meta->n_sections = weirp_get_le64(bytes + 32);
     meta->sections_sum = weirp_get_le64(bytes + 40);
+    bool plain = meta->schema == WEIRP_SCHEMA_PLAIN;
+    meta->first_log = plain ? 0 : weirp_get_le64(bytes + 48);
+    meta->n_indexed = plain ? 0 : weirp_get_le64(bytes + 56);
+    meta->n_entries = plain ? 0 : weirp_get_le64(bytes + 64);
+    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log || meta->n_entries > meta->n_indexed)
+        return weirp_fail(err, WEIR_CORRUPT, 0, "%s: the store's header contradicts itself", path);
     return WEIR_OK;
 }
 

@@ -5,6 +5,7 @@
  * format.c    bytes of our records
  * walk.c      LMDB's own pages, checked before LMDB follows them
  * snapshot.c  reading; commit.c  writing; create.c  a new file; maintain.c  verify and compact
+ * index.c     from an index number to the log records that were appended under it
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_STORE_INTERNAL_H
 #define WEIRP_STORE_INTERNAL_H
@@ -18,16 +19,23 @@
 
 /* ---- our records (docs/formats.md, "Store") ---- */
 
-#define WEIRP_SCHEMA         1u
+#define WEIRP_SCHEMA_PLAIN   1u /* no index, and the log begins at record 0: what a new store has */
+#define WEIRP_SCHEMA         2u
 #define WEIRP_DB_META        "weir.meta"
 #define WEIRP_DB_SECTIONS    "weir.sections"
 #define WEIRP_DB_LOG         "weir.log"
+#define WEIRP_DB_INDEX       "weir.index" /* schema 2 */
+#define WEIRP_MAX_DBS        4
 #define WEIRP_META_KEY       "store"
-#define WEIRP_META_SIZE      56u
+#define WEIRP_META_SIZE      80u /* of schema 1: 56 */
+#define WEIRP_META_SIZE_1    56u
 #define WEIRP_SECTION_HEADER 16u  /* checksum, size */
 #define WEIRP_BATCH_HEADER   8u   /* records, reserved */
 #define WEIRP_RECORD_HEADER  16u  /* checksum, size, reserved */
 #define WEIRP_NAME_MAX       511u /* LMDB's longest key */
+#define WEIRP_INDEX_KEY      12u  /* bucket, number of the first record */
+#define WEIRP_INDEX_HEADER   8u   /* checksum */
+#define WEIRP_INDEX_ENTRY    8u   /* low half of the index number, record less the key's */
 /* A log batch that has reached this size is left alone; a smaller last one is extended by the next commit. */
 #define WEIRP_BATCH_BYTES 16384u
 
@@ -37,9 +45,14 @@ typedef struct weirp_meta {
     uint64_t n_log; /* records ever appended */
     uint64_t n_sections;
     uint64_t sections_sum; /* sum of the sections' checksums, modulo 2^64 */
+    /* schema 2; 0 before */
+    uint64_t first_log; /* the oldest record that hasn't been trimmed */
+    uint64_t n_indexed; /* records ever appended under an index number */
+    uint64_t n_entries; /* of the index, now */
 } weirp_meta;
 
-void weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]);
+/* Returns the bytes that the meta's schema takes. */
+size_t weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]);
 /* WEIR_FOREIGN, WEIR_NEWER or WEIR_CORRUPT when it isn't ours to read; `path` is for the error's text. */
 weir_status weirp_meta_decode(weirp_meta *meta, const void *bytes, size_t size, const char *path, weir_error *err);
 
@@ -90,7 +103,8 @@ typedef struct weirp_env {
 
     pthread_mutex_t mutex; /* guards what follows */
     MDB_env *mdb;
-    MDB_dbi meta, sections, log;
+    MDB_dbi meta, sections, log, index;
+    bool has_index; /* the index's handle is open */
     size_t map_size, page_size;
     size_t n_active; /* transactions: while there are any, the map may not move */
     bool has_writer, read_only, no_lock;
@@ -107,9 +121,15 @@ bool weirp_env_alone(weirp_env *env); /* nobody but the caller refers to it */
 weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_error *err);
 int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit); /* LMDB's code */
 weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err);
+/* Opens the index's handle, and with `create` makes the index and the header that goes with it, in a transaction of its
+ * own. *full: the map must grow first. No write transaction of this process may be open. */
+weir_status weirp_env_index(weirp_env *env, bool create, bool *full, weir_error *err);
 /* Whose the path is now: the environment's file's, another file's, or nobody's. */
 typedef enum weirp_name { WEIRP_NAME_OURS, WEIRP_NAME_OTHERS, WEIRP_NAME_GONE } weirp_name;
 weirp_name weirp_env_name(const weirp_env *env);
+bool weirp_env_has_index(weirp_env *env);
+/* Lets go of the map's pages: they count as this process's memory for as long as it has them mapped. */
+void weirp_env_forget(weirp_env *env);
 /* For tests of growth: a map of just so many bytes. */
 weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 
@@ -118,6 +138,7 @@ weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 typedef struct weirp_pages {
     uint64_t n_pages, n_free, n_lost; /* in the file's address range; on the free list; neither used nor free */
     uint64_t n_sections, n_batches;
+    bool thorough; /* set by the caller: visit the first page of every long value, as whoever deletes one must know */
 } weirp_pages;
 
 /* Reads the two meta pages without LMDB: WEIR_FOREIGN when they aren't LMDB's, WEIR_CORRUPT when they can't be. */
@@ -125,6 +146,20 @@ weir_status weirp_walk_headers(int fd, const char *path, size_t *page_size, uint
 /* Follows every pointer of transaction `txnid`'s trees within the file's bounds. `pages` may be NULL. Nothing that LMDB
  * holds is called: a transaction of LMDB's must keep the pages alive meanwhile. */
 weir_status weirp_walk(int fd, uint64_t txnid, const char *path, weirp_pages *pages, weir_error *err);
+
+/* ---- the index (docs/formats.md, "Index") ---- */
+
+typedef struct weirp_index_pair {
+    uint64_t index, record;
+} weirp_index_pair;
+
+/* Adds pairs, whose records are newer than all that the index has, in any order (they are sorted). LMDB's code;
+ * MDB_CORRUPTED when what is there is damaged. */
+int weirp_index_add(MDB_txn *txn, MDB_dbi index, weirp_index_pair *pairs, size_t n);
+/* Takes out entries of records below `record`; *n_gone: how many. */
+int weirp_index_trim(MDB_txn *txn, MDB_dbi index, uint64_t record, uint64_t *n_gone);
+/* Every value against its checksum, and its entries in order and within the log. */
+weir_status weirp_index_verify(weirp_snapshot *snapshot, weir_error *err);
 
 /* ---- handles ---- */
 

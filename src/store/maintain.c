@@ -19,7 +19,8 @@ weir_status weirp_store_verify(const char *path, size_t *n_sections, uint64_t *n
     /* opening has walked the pages already, unless this process had the file open: then it may have been long ago */
     if (mdb_env_get_fd(snapshot->env->mdb, &fd) == 0) {
         weir_error quiet = {0};
-        st = weirp_walk(fd, mdb_txn_id(snapshot->txn), store->path, NULL, &quiet);
+        weirp_pages pages = {.thorough = true};
+        st = weirp_walk(fd, mdb_txn_id(snapshot->txn), store->path, &pages, &quiet);
         /* a writer was two commits ahead before the walk began: its pages were checked when they were opened */
         if (st != WEIR_OK && st != WEIR_BUSY) {
             weirp_fail(err, st, 0, "%s", quiet.text);
@@ -59,7 +60,8 @@ static weir_status keep_number(int fd, size_t page_size, uint64_t txnid, const c
 typedef struct copier {
     MDB_env *env;
     MDB_txn *txn;
-    MDB_dbi meta, sections, log;
+    MDB_dbi meta, sections, log, index;
+    bool has_index;
     size_t unsaved; /* bytes in this transaction */
 } copier;
 
@@ -73,6 +75,7 @@ static int copy_begin(copier *c) {
     if ((rc = mdb_dbi_open(c->txn, WEIRP_DB_META, MDB_CREATE, &c->meta)) ||
         (rc = mdb_dbi_open(c->txn, WEIRP_DB_SECTIONS, MDB_CREATE, &c->sections)))
         return rc;
+    if (c->has_index && (rc = mdb_dbi_open(c->txn, WEIRP_DB_INDEX, MDB_CREATE, &c->index))) return rc;
     return mdb_dbi_open(c->txn, WEIRP_DB_LOG, MDB_CREATE, &c->log);
 }
 
@@ -99,10 +102,12 @@ static int copy_database(copier *c, MDB_txn *from_txn, MDB_dbi from, const MDB_d
 static int copy_values(copier *c, weirp_snapshot *from, const char *path, uint64_t txnid) {
     int rc;
     size_t map = from->env->map_size;
-    if ((rc = mdb_env_set_maxdbs(c->env, 3)) || (rc = mdb_env_set_mapsize(c->env, map)) ||
+    c->has_index = from->meta.schema >= WEIRP_SCHEMA;
+    if ((rc = mdb_env_set_maxdbs(c->env, WEIRP_MAX_DBS)) || (rc = mdb_env_set_mapsize(c->env, map)) ||
         (rc = mdb_env_open(c->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0666)) || (rc = copy_begin(c)) ||
         (rc = copy_database(c, from->txn, from->env->sections, &c->sections)) ||
         (rc = copy_database(c, from->txn, from->env->log, &c->log)) ||
+        (c->has_index && (rc = copy_database(c, from->txn, from->env->index, &c->index))) ||
         (rc = copy_database(c, from->txn, from->env->meta, &c->meta)))
         return rc;
     size_t number = mdb_txn_id(c->txn);
@@ -110,8 +115,8 @@ static int copy_values(copier *c, weirp_snapshot *from, const char *path, uint64
     /* one more transaction, of the other kind; LMDB writes it only if something was put */
     uint8_t bytes[WEIRP_META_SIZE];
     char key_text[] = WEIRP_META_KEY;
-    MDB_val key = {strlen(key_text), key_text}, value = {sizeof bytes, bytes};
-    weirp_meta_encode(&from->meta, bytes);
+    MDB_val key = {strlen(key_text), key_text}, value = {0, bytes};
+    value.mv_size = weirp_meta_encode(&from->meta, bytes);
     if ((rc = copy_begin(c)) || (rc = mdb_put(c->txn, c->meta, &key, &value, 0))) return rc;
     return copy_save(c);
 }

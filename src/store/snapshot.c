@@ -91,6 +91,15 @@ weir_status weirp_snapshot_of(weirp_snapshot **out, weirp_env *env, weir_error *
     weirp_env_retain(env);
     WEIRP_TRY(weirp_env_begin(env, false, &snapshot->txn, err));
     WEIRP_TRY(weirp_read_meta(env, snapshot->txn, &snapshot->meta, err));
+    if (snapshot->meta.schema >= WEIRP_SCHEMA && !weirp_env_has_index(env)) {
+        /* another process has made it since this one opened the file; a transaction sees only handles older than it */
+        bool full;
+        weirp_env_end(env, snapshot->txn, false);
+        snapshot->txn = NULL;
+        WEIRP_TRY(weirp_env_index(env, false, &full, err));
+        WEIRP_TRY(weirp_env_begin(env, false, &snapshot->txn, err));
+        WEIRP_TRY(weirp_read_meta(env, snapshot->txn, &snapshot->meta, err));
+    }
     *out = snapshot;
 done:
     if (st != WEIR_OK) weirp_snapshot_end(snapshot);
@@ -150,6 +159,18 @@ uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot) {
     return snapshot->meta.n_log;
 }
 
+uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot) {
+    return snapshot->meta.first_log;
+}
+
+uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot) {
+    return snapshot->meta.n_indexed;
+}
+
+uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot) {
+    return snapshot->meta.n_entries;
+}
+
 /* ---- sections ---- */
 
 static weir_status check_section(weirp_snapshot *s, const MDB_val *name, const MDB_val *stored, uint64_t *checksum,
@@ -192,6 +213,7 @@ static weir_status list_sections(weirp_snapshot *s, weir_error *err) {
             const uint8_t *data;
             uint64_t checksum;
             if (mdb_cursor_get(cursor, &name, &stored, i ? MDB_NEXT : MDB_FIRST) != 0 ||
+                memchr(name.mv_data, '\0', name.mv_size) ||
                 !weirp_section_split(&stored, &checksum, &data, &s->sizes[i]))
                 st = weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: a section without its header", s->env->path);
             s->names[i] = at;
@@ -261,6 +283,7 @@ static int find_batch(MDB_cursor *cursor, uint64_t from, MDB_val *key, MDB_val *
 }
 
 weir_status weirp_snapshot_log(weirp_snapshot *s, uint64_t from, weirp_log_visit visit, void *user, weir_error *err) {
+    if (from < s->meta.first_log) from = s->meta.first_log;
     if (from >= s->meta.n_log) return WEIR_OK;
     MDB_cursor *cursor;
     MDB_val key, batch;
@@ -280,6 +303,34 @@ weir_status weirp_snapshot_log(weirp_snapshot *s, uint64_t from, weirp_log_visit
     if (st != WEIR_OK) return st;
     if (rc != MDB_NOTFOUND) return weirp_store_fail(err, rc, "can't read its log", s->env->path);
     return number == s->meta.n_log ? WEIR_OK : bad_log(s, number, err);
+}
+
+typedef struct wanted {
+    uint64_t number;
+    const uint8_t *data;
+    size_t size;
+} wanted;
+
+static weir_status take_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
+    wanted *w = user;
+    (void)err;
+    if (number != w->number) return WEIR_OK;
+    w->data = data;
+    w->size = size;
+    return WEIR_END;
+}
+
+weir_status weirp_snapshot_record(weirp_snapshot *s, uint64_t number, const uint8_t **data, size_t *size,
+                                  weir_error *err) {
+    wanted w = {.number = number};
+    if (number < s->meta.first_log || number >= s->meta.n_log)
+        return weirp_fail(err, WEIR_NOTFOUND, 0, "%s: log record %llu is not there", s->env->path,
+                          (unsigned long long)number);
+    weir_status st = weirp_snapshot_log(s, number, take_record, &w, err);
+    if (st != WEIR_END) return st == WEIR_OK ? bad_log(s, number, err) : st;
+    *data = w.data;
+    *size = w.size;
+    return WEIR_OK;
 }
 
 /* ---- everything ---- */
@@ -312,5 +363,6 @@ weir_status weirp_snapshot_verify(weirp_snapshot *s, weir_error *err) {
     if (n != s->meta.n_sections || sum != s->meta.sections_sum)
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: its sections aren't those its header counts",
                           s->env->path);
-    return weirp_snapshot_log(s, 0, pass, NULL, err);
+    st = weirp_snapshot_log(s, 0, pass, NULL, err);
+    return st == WEIR_OK && s->meta.schema >= WEIRP_SCHEMA ? weirp_index_verify(s, err) : st;
 }

@@ -44,26 +44,44 @@ weir_status weirp_snapshot_get(weirp_snapshot *snapshot, const char *section, co
 weir_status weirp_snapshot_section(weirp_snapshot *snapshot, size_t index, const char **name, size_t *size,
                                    weir_error *err);
 /* Counters that every commit moves. */
-uint64_t weirp_snapshot_version(weirp_snapshot *snapshot); /* commits so far */
-uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot);   /* log records ever appended */
-/* The log in order, from record number `from` (0 is the first ever appended): a non-OK return of `visit` stops it. */
+uint64_t weirp_snapshot_version(weirp_snapshot *snapshot);   /* commits so far */
+uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot);     /* log records ever appended */
+uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot); /* number of the oldest that is still there */
+uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot); /* records ever appended under an index number */
+uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot); /* of them, those that are still there */
+/* The log in order, from record number `from` (0 is the first ever appended), or from the oldest that is still there: a
+ * non-OK return of `visit` stops it. */
 typedef weir_status (*weirp_log_visit)(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err);
 weir_status weirp_snapshot_log(weirp_snapshot *snapshot, uint64_t from, weirp_log_visit visit, void *user,
                                weir_error *err);
 
+/* Records that were appended under `index`, until `visit` returns something other than WEIR_NOTFOUND, which is
+ * returned; in no order. WEIR_NOTFOUND: none, or none of them was it. Looks at 64 records at most. */
+weir_status weirp_snapshot_find(weirp_snapshot *snapshot, uint64_t index, weirp_log_visit visit, void *user,
+                                weir_error *err);
+/* One record, borrowed until the snapshot ends. WEIR_NOTFOUND: trimmed, or not yet written. */
+weir_status weirp_snapshot_record(weirp_snapshot *snapshot, uint64_t number, const uint8_t **data, size_t *size,
+                                  weir_error *err);
+
 /* ---- writing: one transaction, durable when commit returns ---- */
 
 typedef struct weirp_change {
-    enum { WEIRP_PUT, WEIRP_DELETE, WEIRP_DELETE_PREFIX, WEIRP_APPEND_LOG } kind;
+    enum { WEIRP_PUT, WEIRP_DELETE, WEIRP_DELETE_PREFIX, WEIRP_APPEND_LOG, WEIRP_TRIM_LOG } kind;
     const char *section; /* PUT, DELETE: its name, 1 to 511 bytes; DELETE_PREFIX: all names that begin so ("": all) */
     const uint8_t *data; /* PUT, APPEND_LOG; borrowed */
     size_t size;         /* bytes, below 2 GiB */
+    /* APPEND_LOG: what weirp_snapshot_find finds it under; 0: nothing. TRIM_LOG: records with a number below this go,
+     * and their places in the index with them; batches go whole or not at all, and the last one never */
+    uint64_t number;
 } weirp_change;
 
 /* All or nothing, in order; deleting what isn't there is fine. Grows the map as needed. After a failure (WEIR_FULL,
  * WEIR_IO) the store holds what it held before, and the call may be made again. WEIR_IO, too, when the file has lost
  * its name. A commit without changes counts as one. */
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
+
+/* Lets go of the file's pages that this process has mapped: they are read again when they are needed. */
+void weirp_store_forget(weirp_store *store);
 
 /* ---- looking after ---- */
 

@@ -10,7 +10,8 @@
  * page in use, or one that isn't even free, lies past the end.
  *
  * The layout is that of LMDB 0.9's data version 1 (mdb.c: MDB_meta, MDB_db, MDB_page, MDB_node), 64-bit little-endian.
- * The log's bulk isn't read: its values' first pages are visited only where LMDB would write, at the last batch.
+ * The bulk of the log and of the index isn't read: long values' first pages are visited only where LMDB would write, at
+ * the log's last batch, and in a thorough walk.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,7 +37,7 @@ enum {
     NODE_DB = 0x02,  /* the value is an MDB_db */
     DB_SIZE = 48,
     DB_INTEGER_KEYS = 0x08,
-    FLAG_NO_FOLDER = 0x4000, /* of the environment that made the file; kept among the free list's flags */
+    FLAG_NO_FOLDER = 0x4000,          /* of the environment that made the file; kept among the free list's flags */
     HEADER_BYTES = PAGE_HEADER + 136, /* a meta page's used part */
     MAX_DEPTH = 32,                   /* LMDB's cursor stack */
 };
@@ -70,12 +71,12 @@ typedef struct walk {
     uint8_t *used, *free; /* a bit a page */
     weirp_pages *pages;
     /* the tree at hand */
-    enum { IN_FREE, IN_MAIN, IN_META, IN_SECTIONS, IN_LOG } in;
+    enum { IN_FREE, IN_MAIN, IN_META, IN_SECTIONS, IN_LOG, IN_INDEX } in;
     tree expected, seen;
     key_ref last, floor; /* the key before this one; the separator that keys must reach */
     /* what the trees hold */
-    tree meta, sections, log;
-    bool has_meta, has_sections, has_log, has_other, has_record;
+    tree meta, sections, log, index;
+    bool has_meta, has_sections, has_log, has_index, has_other, has_record;
     weirp_meta record;
     uint64_t log_end; /* number after the last batch */
 } walk;
@@ -245,6 +246,9 @@ static weir_status take_database(walk *w, uint64_t page, key_ref key, unsigned f
     } else if (key_is(key, WEIRP_DB_LOG)) {
         w->log = t;
         w->has_log = true;
+    } else if (key_is(key, WEIRP_DB_INDEX)) {
+        w->index = t;
+        w->has_index = true;
     } else {
         w->has_other = true;
     }
@@ -264,8 +268,15 @@ static weir_status take_value(walk *w, uint64_t page, key_ref key, unsigned flag
         /* batches follow each other without a gap; what they hold is read by those who read the log */
         if (key.size != 8 || size < WEIRP_BATCH_HEADER) return damaged(w, page, "not a batch of the log");
         if (weirp_log_number(key.bytes) < w->log_end) return damaged(w, page, "the log's numbers overlap");
+        if (!w->log_end && weirp_log_number(key.bytes) != w->record.first_log)
+            return damaged(w, page, "the log doesn't begin where its header says");
         w->log_end = weirp_log_number(key.bytes) + 1;
         w->pages->n_batches++;
+        return WEIR_OK;
+    case IN_INDEX:
+        if (key.size != WEIRP_INDEX_KEY || size < WEIRP_INDEX_HEADER + WEIRP_INDEX_ENTRY ||
+            (size - WEIRP_INDEX_HEADER) % WEIRP_INDEX_ENTRY)
+            return damaged(w, page, "not a part of the index");
         return WEIR_OK;
     }
     return WEIR_OK;
@@ -287,7 +298,8 @@ static weir_status take_node(walk *w, uint64_t page, const uint8_t *p, size_t at
     *room += NODE_HEADER + key.size + 8;
     uint64_t run = weirp_get_le64(data), n = (PAGE_HEADER - 1 + size) / w->page_size + 1;
     bool last = w->in == IN_LOG && w->seen.n_entries + 1 == w->expected.n_entries;
-    if (w->in != IN_LOG || last) WEIRP_TRY(check_run(w, run, &n));
+    bool bulk = w->in == IN_LOG || w->in == IN_INDEX; /* LMDB reads them when they are asked for or deleted */
+    if (!bulk || last || w->pages->thorough) WEIRP_TRY(check_run(w, run, &n));
     WEIRP_TRY(claim(w, w->used, run, n, true));
     w->seen.n_overflow += n;
     const uint8_t *value = w->base + run * w->page_size + PAGE_HEADER;
@@ -402,10 +414,12 @@ static weir_status walk_trees(walk *w, const header *h) {
     WEIRP_TRY(walk_tree(w, IN_MAIN, &h->main));
     if (!w->has_meta) return weirp_fail(w->err, WEIR_FOREIGN, 0, "%s: not a weir store: other LMDB data", w->path);
     WEIRP_TRY(walk_tree(w, IN_META, &w->meta));
-    if (!w->has_record || !w->has_sections || !w->has_log || w->has_other)
+    if (!w->has_record || !w->has_sections || !w->has_log || w->has_other ||
+        w->has_index != (w->record.schema >= WEIRP_SCHEMA))
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: not the databases of a store", w->path);
     WEIRP_TRY(walk_tree(w, IN_SECTIONS, &w->sections));
     WEIRP_TRY(walk_tree(w, IN_LOG, &w->log));
+    if (w->has_index) WEIRP_TRY(walk_tree(w, IN_INDEX, &w->index));
     WEIRP_TRY(walk_tree(w, IN_FREE, &h->free_list));
     if (w->pages->n_sections != w->record.n_sections || w->log_end > w->record.n_log ||
         (w->log_end == 0) != (w->record.n_log == 0))
@@ -445,7 +459,7 @@ weir_status weirp_walk(int fd, uint64_t txnid, const char *path, weirp_pages *pa
         size_t bits = (size_t)(w.n_pages / 8 + 1);
         w.used = weirp_array(bits, 1);
         w.free = weirp_array(bits, 1);
-        *w.pages = (weirp_pages){.n_pages = w.n_pages};
+        *w.pages = (weirp_pages){.n_pages = w.n_pages, .thorough = w.pages->thorough};
         status = w.used && w.free ? walk_trees(&w, &h) : weirp_nomem(err);
     }
     free(w.used);

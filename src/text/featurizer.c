@@ -41,6 +41,7 @@ weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_option
     if (st != WEIR_OK) return st;
     weirp_featurizer *f = weirp_array(1, sizeof *f);
     if (!f) return weirp_nomem(err);
+    atomic_init(&f->refs, 1);
     f->options = filled;
     f->n_buckets = (size_t)1 << filled.bucket_bits;
     f->add_rows = weirp_add_rows_best();
@@ -94,8 +95,13 @@ weir_status weirp_featurizer_cold(weirp_featurizer **out, const weirp_text_optio
     return WEIR_OK;
 }
 
+weirp_featurizer *weirp_featurizer_keep(weirp_featurizer *f) {
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    return f;
+}
+
 void weirp_featurizer_free(weirp_featurizer *f) {
-    if (!f) return;
+    if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
     free(f->table);
     free(f->rows);
     free(f->signs);

@@ -6,6 +6,8 @@
 #ifndef WEIRP_TEXT_PARTS_H
 #define WEIRP_TEXT_PARTS_H
 
+#include <stdatomic.h>
+
 #include "src/text/text.h"
 
 /* ---- the defaults, in one place ---- */
@@ -127,6 +129,7 @@ typedef struct weirp_bucket {
 } weirp_bucket;
 
 struct weirp_featurizer {
+    atomic_uint refs;
     weirp_text_options options; /* none zero */
     bool cold;
     size_t n_buckets, stride; /* stride: bytes a row, a multiple of 64 */

@@ -80,6 +80,8 @@ weir_status weirp_featurizer_cold(weirp_featurizer **out, const weirp_text_optio
 weir_status weirp_featurizer_fit(weirp_featurizer **out, const char *const *prompts, const size_t *lens, size_t n,
                                  const weirp_text_options *options, uint64_t seed, unsigned n_threads,
                                  weir_progress_fn progress, void *progress_user, weir_error *err);
+/* One more holder, each of whom frees it. Any thread. */
+weirp_featurizer *weirp_featurizer_keep(weirp_featurizer *f);
 void weirp_featurizer_free(weirp_featurizer *f);
 void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w);
 weir_status weirp_featurizer_load(weirp_featurizer **out, weirp_bytes *r, weir_error *err);

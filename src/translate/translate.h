@@ -74,7 +74,8 @@ typedef struct weirp_target {
     double default_max_output_tokens; /* 0: 4096 */
     bool legacy_completions;          /* OpenAI: the vendor has /completions for this model */
     bool no_stream_options;           /* OpenAI: the vendor refuses stream_options */
-    bool max_completion_tokens; /* OpenAI: ask with max_completion_tokens instead of max_tokens when translating */
+    bool
+        max_completion_tokens; /* OpenAI: the vendor refuses max_tokens in chats: max_completion_tokens stands for it */
 } weirp_target;
 
 /* The body to send, into `body` (emptied first), and the path after the vendor's base URL ("/chat/completions",
@@ -102,7 +103,8 @@ typedef struct weirp_answer_facts {
     bool has_content;          /* a first token (text, reasoning, tool call, refusal) has come */
     bool done;                 /* the protocol's own end has come: [DONE], message_stop, Gemini's finishReason */
     size_t output_chars;       /* characters of text, reasoning and arguments so far, for estimates */
-    double approximate_tokens; /* of that output, by weirp's own count; for usage that never comes */
+    double approximate_tokens; /* of that output, by weirp's own count; for usage that never comes: weirp_answer_end
+                                  puts it into `usage`, as estimated, even where it fails */
     char model[128];           /* as the vendor named it; "" */
     char id[96];               /* as the vendor named the answer; "" */
 } weirp_answer_facts;
@@ -154,11 +156,14 @@ typedef struct weirp_vendor_fault {
  * NULL). The facts are up to date in any case. */
 weir_status weirp_answer_event(weirp_answer *answer, const char *type, size_t type_len, const char *data, size_t len,
                                weirp_writer *out, weirp_vendor_fault *fault, weir_error *err);
-/* The vendor's stream has ended: appends what is still owed to the client: usage if it asked, the note, the API's own
- * end marker. WEIR_PARSE where the protocol's end hasn't come: what is missing was cut off; nothing is appended then.
+/* The vendor's stream has ended, or the facts say that it is done: appends what is still owed to the client: usage if
+ * it asked, the note, the API's own end marker. WEIR_PARSE where the protocol's end hasn't come: what is missing was
+ * cut off; nothing is appended then.
  */
 weir_status weirp_answer_end(weirp_answer *answer, weirp_writer *out, weir_error *err);
-/* A whole answer (not a stream), status 2xx: appends what the client is to get. WEIR_PARSE as above. */
+/* A whole answer (not a stream), status 2xx: appends what the client is to get; a stream, where it asked for one and
+ * the vendor doesn't stream. WEIR_PARSE as above; WEIR_NET: the vendor reports an error all the same
+ * (weirp_vendor_fault_read sorts it). Nothing is to be sent on then. */
 weir_status weirp_answer_body(weirp_answer *answer, const char *text, size_t len, weirp_writer *out, weir_error *err);
 /* An error in the middle of a stream that has begun: in the shape in which clients of the API expect it. */
 void weirp_answer_error(const weirp_answer *answer, const char *text, const char *type, weirp_writer *out);

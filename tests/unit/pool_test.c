@@ -27,6 +27,11 @@ static void print_pool(FILE *out) {
         const weir_model *m = &pool->models[i];
         fprintf(out, "%s: %g %g %g %g %g\n", m->name, m->input_usd_per_mtok, m->output_usd_per_mtok, m->request_usd,
                 m->max_input_tokens, m->max_output_tokens);
+        const double rate[] = {m->cached_input_usd_per_mtok, m->cache_write_usd_per_mtok, m->audio_input_usd_per_mtok,
+                               m->reasoning_usd_per_mtok, m->audio_output_usd_per_mtok};
+        static const char *const of[] = {"cached input", "cache write", "audio input", "reasoning", "audio output"};
+        for (size_t k = 0; k < sizeof rate / sizeof rate[0]; k++)
+            if (!isnan(rate[k])) fprintf(out, "    %s %g\n", of[k], rate[k]);
     }
     weir_pool_free(pool);
 }
@@ -47,7 +52,10 @@ static void no_file(void **state) {
 
 static void price_of_tokens(void **state) {
     (void)state;
-    weir_model m = {NULL, 2.5, 10, 0.001, INFINITY, INFINITY};
+    weir_model m = weir_model_defaults();
+    m.input_usd_per_mtok = 2.5;
+    m.output_usd_per_mtok = 10;
+    m.request_usd = 0.001;
     assert_true(fabs(weirp_price(&m, 1000, 100) - (0.0025 + 0.001 + 0.001)) < 1e-15);
     assert_true(isnan(weirp_price(&m, NAN, 100)));
     assert_true(weirp_price(&m, 0, 0) == 0.001);
@@ -64,6 +72,8 @@ static weir_pool *sample(void) {
     assert_int_equal(weirp_pool_add(pool, "b"), 1);
     assert_int_equal(weirp_pool_add(pool, "a"), 0); /* there already */
     pool->models[1].input_usd_per_mtok = 3;
+    pool->models[1].cache_write_usd_per_mtok = 3.75;
+    pool->models[1].audio_output_usd_per_mtok = 80;
     return pool;
 }
 
@@ -80,6 +90,8 @@ static void bytes_round_trip(void **state) {
     assert_string_equal(back->models[1].name, "b");
     assert_true(back->models[1].input_usd_per_mtok == 3 && isnan(back->models[1].output_usd_per_mtok));
     assert_true(isinf(back->models[0].max_input_tokens));
+    assert_true(back->models[1].cache_write_usd_per_mtok == 3.75 && back->models[1].audio_output_usd_per_mtok == 80);
+    assert_true(isnan(back->models[1].cached_input_usd_per_mtok) && isnan(back->models[1].reasoning_usd_per_mtok));
     weir_pool_free(back);
     for (size_t cut = 0; cut < w.size; cut++) {
         weirp_bytes t = {w.data, cut, 0, false};
@@ -87,12 +99,44 @@ static void bytes_round_trip(void **state) {
         assert_int_equal(weirp_pool_read(&back, &t, &err), WEIR_CORRUPT);
         assert_null(back);
     }
-    w.data[0] = 2;
+    w.data[0] = 3;
     r = (weirp_bytes){w.data, w.size, 0, false};
     assert_int_equal(weirp_pool_read(&back, &r, NULL), WEIR_NEWER);
     weirp_writer_free(&w);
     weir_pool_free(copy);
     weir_pool_free(pool);
+}
+
+/* As stores of the first version hold it: the rates that came later are unknown, not free. */
+static void bytes_of_version_1(void **state) {
+    (void)state;
+    weirp_writer w = {0};
+    weirp_put_u32(&w, 1);
+    weirp_put_u64(&w, 2);
+    for (int i = 0; i < 2; i++) {
+        weirp_put_text(&w, i ? "b" : "a");
+        weirp_put_f64(&w, 2.5 + i);
+        weirp_put_f64(&w, 10);
+        weirp_put_f64(&w, 0);
+        weirp_put_f64(&w, 128000);
+        weirp_put_f64(&w, INFINITY);
+    }
+    weirp_bytes r = {w.data, w.size, 0, false};
+    weir_pool *back;
+    assert_int_equal(weirp_pool_read(&back, &r, NULL), WEIR_OK);
+    assert_int_equal(r.at, w.size);
+    assert_true(back->models[1].input_usd_per_mtok == 3.5 && back->models[1].max_input_tokens == 128000);
+    for (int i = 0; i < 2; i++) {
+        const weir_model *m = &back->models[i];
+        assert_true(isnan(m->cached_input_usd_per_mtok) && isnan(m->cache_write_usd_per_mtok));
+        assert_true(isnan(m->audio_input_usd_per_mtok) && isnan(m->reasoning_usd_per_mtok));
+        assert_true(isnan(m->audio_output_usd_per_mtok));
+    }
+    weir_pool_free(back);
+    w.data[0] = 0; /* there never was a version 0 */
+    r = (weirp_bytes){w.data, w.size, 0, false};
+    assert_int_equal(weirp_pool_read(&back, &r, NULL), WEIR_CORRUPT);
+    weirp_writer_free(&w);
 }
 
 /* ---- the loader, with every type ---- */
@@ -109,6 +153,7 @@ typedef struct outer {
     int mode;
     inner listen;
     weirp_yaml_list peers, words, headers;
+    size_t rate_line;
 } outer;
 
 static const char *const modes[] = {"slow", "quick", "wild", NULL};
@@ -120,7 +165,8 @@ static const weirp_yaml_map inner_map = {"an address", sizeof(inner),    2,
                                          inner_keys,   .has_line = true, .line_offset = offsetof(inner, line)};
 static const weirp_yaml_key outer_keys[] = {
     {"title", WEIRP_YAML_TEXT, offsetof(outer, title), .required = true},
-    {"rate", WEIRP_YAML_NUMBER, offsetof(outer, rate), .fallback = 0.5},
+    {"rate", WEIRP_YAML_NUMBER, offsetof(outer, rate), .fallback = 0.5, .has_line = true,
+     .line_offset = offsetof(outer, rate_line)},
     {"on", WEIRP_YAML_FLAG, offsetof(outer, on), .fallback = 1},
     {"mode", WEIRP_YAML_CHOICE, offsetof(outer, mode), .choices = modes, .fallback = 1},
     {"listen", WEIRP_YAML_MAP, offsetof(outer, listen), .map = &inner_map},
@@ -147,6 +193,7 @@ static void every_type(void **state) {
     assert_string_equal(o.listen.host, "localhost");
     assert_int_equal(o.listen.port, 1);
     assert_int_equal(o.listen.line, 5);
+    assert_int_equal(o.rate_line, 2);
     const inner *peer = o.peers.items;
     assert_int_equal(o.peers.n, 3);
     assert_string_equal(peer[1].host, "a");
@@ -162,6 +209,7 @@ static void every_type(void **state) {
     weirp_yaml_free(&outer_map, &o);
     /* absent and null keys take their defaults */
     assert_int_equal(parse("{\"title\": \"json\", \"rate\": null}", &o, &err), WEIR_OK);
+    assert_int_equal(o.rate_line, 0);
     assert_true(o.rate == 0.5 && o.on && o.mode == 1 && o.listen.port == 8080 && o.peers.n == 0);
     weirp_yaml_free(&outer_map, &o);
 }
@@ -270,7 +318,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_cases), cmocka_unit_test(no_file),          cmocka_unit_test(price_of_tokens),
         cmocka_unit_test(every_type), cmocka_unit_test(wrong_values),     cmocka_unit_test(bombs_are_refused),
-        cmocka_unit_test(words),      cmocka_unit_test(bytes_round_trip),
+        cmocka_unit_test(words),      cmocka_unit_test(bytes_round_trip), cmocka_unit_test(bytes_of_version_1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

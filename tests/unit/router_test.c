@@ -385,8 +385,12 @@ static void prices_act_at_once(void **state) {
     weir_dataset *data = simulated(500, 12, NULL);
     weir_router *before = trained_on(data, NULL), *after = NULL;
     char newcomer[] = "newcomer";
-    weir_model models[2] = {{data->model_names[0], 100, 100, 0, INFINITY, INFINITY},
-                            {newcomer, 1, 2, 0, INFINITY, INFINITY}};
+    weir_model models[2] = {weir_model_defaults(), weir_model_defaults()};
+    models[0].name = data->model_names[0];
+    models[0].input_usd_per_mtok = models[0].output_usd_per_mtok = 100;
+    models[1].name = newcomer;
+    models[1].input_usd_per_mtok = 1;
+    models[1].output_usd_per_mtok = 2;
     weir_pool pool = {2, models};
     CHECK_OK(weir_store_set_pool(store_path, &pool, false, e));
     CHECK_OK(weir_router_open(&after, store_path, e));

@@ -539,19 +539,24 @@ static void listening_sockets_are_named_and_shared(void **state) {
     weir_error err = {0};
     char name[80], again[80];
     int a, b;
-    assert_int_equal(weirp_listen(&a, "127.0.0.1:0", 0, &err), WEIR_OK);
+    assert_int_equal(weirp_listen(&a, "127.0.0.1:0", 0, false, &err), WEIR_OK);
     weirp_listen_name(a, name, sizeof name);
     assert_int_equal(strncmp(name, "127.0.0.1:", 10), 0);
-    assert_int_equal(weirp_listen(&b, name, 0, &err), WEIR_OK); /* SO_REUSEPORT */
+    assert_int_equal(weirp_listen(&b, name, 0, false, &err), WEIR_OK); /* SO_REUSEPORT */
     weirp_listen_name(b, again, sizeof again);
     assert_string_equal(name, again);
+    int other = -1;
+    assert_int_equal(weirp_listen(&other, name, 0, true, &err),
+                     WEIR_NET); /* taken, by somebody else as far as that goes */
+    assert_non_null(strstr(err.text, name));
+    err = (weir_error){0};
     close(a);
     close(b);
-    assert_int_equal(weirp_listen(&a, ":0", 0, &err), WEIR_OK);
+    assert_int_equal(weirp_listen(&a, ":0", 0, false, &err), WEIR_OK);
     close(a);
-    assert_int_equal(weirp_listen(&a, "localhost:0", 0, &err), WEIR_OK);
+    assert_int_equal(weirp_listen(&a, "localhost:0", 0, false, &err), WEIR_OK);
     close(a);
-    if (weirp_listen(&a, "[::1]:0", 0, NULL) == WEIR_OK) { /* there are machines without IPv6 */
+    if (weirp_listen(&a, "[::1]:0", 0, false, NULL) == WEIR_OK) { /* there are machines without IPv6 */
         weirp_listen_name(a, name, sizeof name);
         assert_int_equal(strncmp(name, "[::1]:", 6), 0);
         close(a);
@@ -560,12 +565,12 @@ static void listening_sockets_are_named_and_shared(void **state) {
                                         "[::1]", "[::1:80", ":65536",    ":123456",    "[::1]80",     ":-1"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         memset(&err, 0, sizeof err);
-        assert_int_equal(weirp_listen(&a, wrong[i], 0, &err), WEIR_INVALID);
+        assert_int_equal(weirp_listen(&a, wrong[i], 0, false, &err), WEIR_INVALID);
         assert_int_equal(a, -1);
         assert_non_null(strstr(err.text, wrong[i]));
     }
     memset(&err, 0, sizeof err);
-    assert_int_equal(weirp_listen(&a, "192.0.2.1:80", 0, &err), WEIR_NET); /* of nobody (RFC 5737) */
+    assert_int_equal(weirp_listen(&a, "192.0.2.1:80", 0, false, &err), WEIR_NET); /* of nobody (RFC 5737) */
     assert_non_null(strstr(err.text, "192.0.2.1:80"));
 }
 

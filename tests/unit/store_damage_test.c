@@ -24,8 +24,11 @@ static void build_rich(const char *name) {
             size_t size = 900 + n;
             bytes[n] = bytes_of(size, 100 * round + n);
             changes[n] = append(bytes[n], size);
+            changes[n].number = round % 3 ? (round << 32) + (n * 7919) % 64 * 1000 : 0;
         }
         OK(weirp_store_commit(store, changes, n, &err));
+        weirp_change trim = {.kind = WEIRP_TRIM_LOG, .number = 30};
+        if (round == 2) OK(weirp_store_commit(store, &trim, 1, &err));
         for (size_t i = 0; i < n; i++) free(bytes[i]);
     }
     weirp_store_close(store);
@@ -277,7 +280,8 @@ static int flip_bits(void *user) {
         CHECK(st == WEIR_OK || st == WEIR_CORRUPT || st == WEIR_FOREIGN);
         /* nothing wrong is ever read as if it were right */
         if (st == WEIR_OK) CHECK(seen == good);
-        CHECK(verified == st);
+        /* verifying also reads the page headers of the log's and the index's bulk, which reading does without */
+        CHECK(verified == st || (st == WEIR_OK && verified == WEIR_CORRUPT));
         n_found += st != WEIR_OK;
         n_harmless += st == WEIR_OK;
         bool wrote = i % 5 == 0;
@@ -328,7 +332,8 @@ static int scramble_pages(void *user) {
         spill(copy, whole, size);
         weir_status st = digest(copy, &seen);
         CHECK(st == WEIR_OK ? seen == good : st == WEIR_CORRUPT || st == WEIR_FOREIGN);
-        CHECK(weirp_store_verify(copy, NULL, NULL, NULL) == st);
+        weir_status verified = weirp_store_verify(copy, NULL, NULL, NULL);
+        CHECK(verified == st || (st == WEIR_OK && verified == WEIR_CORRUPT));
         if (trial % 4 == 0) write_to(copy);
         memcpy(whole + page * 4096 + from, saved, 8 * n);
     }

@@ -1,0 +1,27 @@
+/* knobs.h: what a request says about routing: in its model's name, or in headers.
+ *
+ *     "model": "weir"                       the configured policy
+ *     "model": "weir:value=0.02"            knobs, several with commas: value, mu, max_cost, min_quality,
+ * max_latency_ms, policy, explore "model": "gpt-4o"                     a model of the pool: no routing x-weir-value:
+ * 0.02                    the same as headers (x-weir-max-cost and so on; x-weir-model pins)
+ *
+ * Headers go over the name, the name goes over the configuration. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_KNOBS_H
+#define WEIRP_KNOBS_H
+
+#include "src/gateway/setup.h"
+
+#define WEIRP_UNPINNED ((size_t)-1)
+
+typedef struct weirp_knobs {
+    weir_policy_options policy;
+    size_t pinned; /* index into the configuration's pool, or WEIRP_UNPINNED */
+} weirp_knobs;
+
+/* `header` looks a header up (NULL: absent). WEIR_PARSE: a knob is wrong (400); WEIR_NOTFOUND: no such model (404); the
+ * fault says which. */
+typedef const char *(*weirp_header_fn)(void *user, const char *name);
+weir_status weirp_knobs_read(weirp_knobs *knobs, const weirp_setup *setup, const char *model, weirp_header_fn header,
+                             void *user, weirp_fault *fault);
+
+#endif

@@ -1,0 +1,254 @@
+/* worker.c: one thread of the gateway. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "src/gateway/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "src/gateway/exchange.h"
+#include "src/gateway/service.h"
+
+double weirp_worker_random(weirp_worker *w) {
+    return weirp_random_uniform(w->gateway->started_ns, w->number, w->n_random++);
+}
+
+/* ---- what the server asks ---- */
+
+static bool is_exchange(weirp_endpoint e) {
+    return e == WEIRP_ENDPOINT_CHAT || e == WEIRP_ENDPOINT_COMPLETIONS || e == WEIRP_ENDPOINT_EMBEDDINGS ||
+           e == WEIRP_ENDPOINT_MESSAGES;
+}
+
+static const char *shown_key(const weirp_call *call) {
+    const char *bearer = weirp_call_header(call, "authorization");
+    if (bearer && !strncasecmp(bearer, "bearer ", 7)) {
+        bearer += 7;
+        return bearer + strspn(bearer, " ");
+    }
+    return weirp_call_header(call, "x-api-key");
+}
+
+/* Refuses what needs no body to be refused. */
+static int on_head(void *user, weirp_call *call) {
+    weirp_worker *w = user;
+    weirp_endpoint e = weirp_endpoint_find(weirp_call_path(call));
+    int status = 0;
+    const char *code = NULL, *text = NULL;
+    const char *method = weirp_call_method(call), *right = weirp_endpoint_method(e);
+    if (e == WEIRP_ENDPOINT_OTHER) {
+        status = 404;
+        code = "not_found";
+        text = "There is nothing at this path.";
+    } else if (strcmp(method, right) != 0 && !(!strcmp(right, "GET") && !strcmp(method, "HEAD"))) {
+        status = 405;
+        code = "method_not_allowed";
+        text = !strcmp(right, "POST") ? "This path takes POST." : "This path takes GET.";
+    } else if (weirp_endpoint_needs_key(e) && !weirp_setup_admits(w->setup, shown_key(call))) {
+        status = 401;
+        code = "invalid_api_key";
+        text = "The API key is missing or isn't one of this gateway's.";
+    } else if (w->draining && is_exchange(e)) {
+        status = 503;
+        code = "shutting_down";
+        text = "The gateway is shutting down.";
+    }
+    if (!status) return 0;
+    weirp_metrics_request(w->metrics, e, status, 0);
+    weirp_service_error(call, e, status, code, NULL, text);
+    return status;
+}
+
+static void on_request(void *user, weirp_call *call) {
+    weirp_worker *w = user;
+    weirp_endpoint e = weirp_endpoint_find(weirp_call_path(call));
+    if (is_exchange(e))
+        weirp_exchange_begin(w, call, e);
+    else
+        weirp_service(w, call, e);
+}
+
+static bool has_exchange(const weirp_call *call) {
+    return is_exchange(weirp_endpoint_find(weirp_call_path(call))) && weirp_call_user(call);
+}
+
+static void on_drained(void *user, weirp_call *call) {
+    (void)user;
+    if (has_exchange(call)) weirp_exchange_drained(weirp_call_user(call));
+}
+
+static void on_gone(void *user, weirp_call *call) {
+    (void)user;
+    if (has_exchange(call)) weirp_exchange_gone(weirp_call_user(call));
+}
+
+static void on_end(void *user, weirp_call *call) {
+    weirp_worker *w = user;
+    if (has_exchange(call))
+        weirp_exchange_end(weirp_call_user(call));
+    else
+        weirp_service_end(w, call);
+}
+
+/* The server's own refusals, in the shape of the path's API. */
+static char *error_body(void *user, int status, const char *path, const char *what) {
+    (void)user;
+    weirp_endpoint e = path ? weirp_endpoint_find(path) : WEIRP_ENDPOINT_OTHER;
+    weirp_writer out = {0};
+    weirp_error_write(weirp_endpoint_api(e), status, NULL, NULL, NULL, what, &out);
+    weirp_put(&out, "", 1);
+    return (char *)out.data;
+}
+
+/* ---- what others ask ---- */
+
+typedef struct parcel {
+    weirp_worker *worker;
+    weirp_setup *setup;
+    weir_router *router;
+} parcel;
+
+/* Other models need another set of counters, which takes over what the old one counted. */
+static bool names_differ(const weirp_metric_names *a, const weirp_metric_names *b) {
+    if (a->n_models != b->n_models || a->n_deployments != b->n_deployments) return true;
+    for (size_t i = 0; i < a->n_models; i++)
+        if (strcmp(a->models[i], b->models[i]) != 0) return true;
+    for (size_t i = 0; i < a->n_deployments; i++)
+        if (strcmp(a->deployments[i], b->deployments[i]) != 0 || a->deployment_model[i] != b->deployment_model[i])
+            return true;
+    return false;
+}
+
+static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error *err) {
+    weirp_metrics *made = NULL;
+    weir_status st = weirp_metrics_new(&made, &setup->names, err);
+    if (st == WEIR_OK) st = weirp_metrics_carry(made, w->metrics, err);
+    if (st != WEIR_OK) {
+        weirp_metrics_free(made);
+        return st;
+    }
+    pthread_mutex_lock(&w->gateway->metrics_mutex);
+    weirp_metrics *old = w->metrics;
+    w->metrics = made;
+    pthread_mutex_unlock(&w->gateway->metrics_mutex);
+    weirp_metrics_free(old);
+    weirp_metrics_active(w->metrics, (int)w->n_active, 0);
+    return WEIR_OK;
+}
+
+static void take_setup(void *user) {
+    parcel *p = user;
+    weirp_worker *w = p->worker;
+    weir_error err = {0};
+    weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
+    if (st == WEIR_OK && names_differ(&w->setup->names, &p->setup->names)) st = take_metrics(w, p->setup, &err);
+    if (st == WEIR_OK) {
+        weirp_setup *old = w->setup;
+        w->setup = p->setup;
+        p->setup = old;
+    } else {
+        WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new configuration",
+                  WEIRP_S("error", err.text));
+    }
+    weirp_setup_drop(p->setup);
+    free(p);
+}
+
+static void take_router(void *user) {
+    parcel *p = user;
+    weir_error err = {0};
+    if (weirp_planner_router(p->worker->planner, p->router, &err) != WEIR_OK)
+        WEIRP_LOG(p->worker->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new router",
+                  WEIRP_S("error", err.text));
+    weir_router_close(p->router);
+    free(p);
+}
+
+static void hand_over(weirp_worker *w, weirp_task task, weirp_setup *setup, weir_router *router) {
+    parcel *p = weirp_array(1, sizeof *p);
+    if (!p) return; /* the old one stays; the next one comes with the next change */
+    *p = (parcel){w, setup ? weirp_setup_keep(setup) : NULL, router ? weirp_router_keep(router) : NULL};
+    if (weirp_loop_post(w->loop, task, p)) return;
+    weirp_setup_drop(p->setup);
+    weir_router_close(p->router);
+    free(p);
+}
+
+void weirp_worker_take_setup(weirp_worker *worker, weirp_setup *setup) {
+    hand_over(worker, take_setup, setup, NULL);
+}
+
+void weirp_worker_take_router(weirp_worker *worker, weir_router *router) {
+    hand_over(worker, take_router, NULL, router);
+}
+
+static void drain(void *user) {
+    weirp_worker *w = user;
+    w->draining = true;
+    weirp_server_quiesce(w->server);
+    if (!w->n_active) weirp_loop_stop(w->loop);
+}
+
+void weirp_worker_drain(weirp_worker *worker) {
+    weirp_loop_post(worker->loop, drain, worker);
+}
+
+void weirp_worker_stop(weirp_worker *worker) {
+    weirp_loop_stop(worker->loop);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *user) {
+    weirp_worker *w = user;
+    weir_error err = {0};
+    if (weirp_loop_run(w->loop, &err) != WEIR_OK)
+        WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread's loop has failed", WEIRP_S("error", err.text));
+    weirp_server_free(w->server);
+    weirp_client_free(w->client);
+    w->server = NULL;
+    w->client = NULL;
+    return NULL;
+}
+
+void weirp_worker_clear(weirp_worker *w) {
+    weirp_service_clear(w);
+    weirp_server_free(w->server);
+    weirp_client_free(w->client);
+    weirp_exchange_free_spares(w);
+    weirp_loop_free(w->loop);
+    weirp_planner_free(w->planner);
+    weirp_metrics_free(w->metrics);
+    weirp_setup_drop(w->setup);
+    *w = (weirp_worker){0};
+}
+
+weir_status weirp_worker_start(weirp_worker *w, weirp_gateway *gateway, unsigned number, int listen_fd,
+                               weirp_setup *setup, weir_router *router, weir_error *err) {
+    const weirp_config *c = setup->config;
+    *w = (weirp_worker){.gateway = gateway, .number = number, .listen_fd = listen_fd};
+    w->setup = weirp_setup_keep(setup);
+    weirp_server_options server = {.listen_fd = listen_fd,
+                                   .max_header_bytes = c->limits.header_bytes,
+                                   .max_body_bytes = c->limits.body_bytes,
+                                   .max_connections = c->limits.connections / gateway->n_workers + 1,
+                                   .idle_timeout_s = c->limits.client_idle_s,
+                                   .error_body = error_body};
+    weirp_server_handlers handlers = {w, on_head, on_request, on_drained, on_gone, on_end};
+    weirp_client_options client = {0};
+    weir_status st;
+    WEIRP_TRY(weirp_loop_new(&w->loop, err));
+    WEIRP_TRY(weirp_metrics_new(&w->metrics, &setup->names, err));
+    WEIRP_TRY(weirp_planner_new(&w->planner, router, setup, number, err));
+    WEIRP_TRY(weirp_client_new(&w->client, w->loop, &client, err));
+    WEIRP_TRY(weirp_server_new(&w->server, w->loop, &server, &handlers, err));
+    int rc = pthread_create(&w->thread, NULL, run, w);
+    if (rc) st = weirp_fail_errno(err, rc, "starting a thread", "weir serve");
+done:
+    if (st != WEIR_OK) weirp_worker_clear(w);
+    return st;
+}
+
+void weirp_worker_join(weirp_worker *w) {
+    if (w->loop) pthread_join(w->thread, NULL);
+}
