@@ -47,8 +47,9 @@ typedef struct weirp_server_options {
     unsigned idle_timeout_s; /* of a connection that neither sends nor waits for an answer, or takes nothing of the
                                 answer that is there; a head may take twice as long; 0: 75 */
     size_t write_high_bytes; /* weirp_call_write says false above; 0: 64 KiB */
-    /* The server's own refusals (400, 408, 413, 431, 505): the body to send, new (freed with free), or NULL for plain
-     * text. `path` may be NULL. */
+    /* The server's own refusals (400, 413, and what `head` refuses without an answer): the body to send, new (freed
+     * with free), or NULL for plain text. `path` may be NULL. Lines that libmicrohttpd can't read at all, and heads
+     * that don't fit, it refuses itself, with a page of its own (400, 414, 431, 505). */
     char *(*error_body)(void *user, int status, const char *path, const char *what);
     void *error_user;
 } weirp_server_options;
