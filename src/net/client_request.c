@@ -18,7 +18,7 @@
 #define PACKED             "gzip, deflate"
 #define PLAIN              "identity"
 #define BUFFER_BYTES       16384L
-#define SMALL_BUFFER_BYTES 4096L
+#define SMALL_BUFFER_BYTES 1024L /* the least that libcurl takes; an event is mostly shorter */
 
 static size_t on_read(char *out, size_t size, size_t n, void *user) {
     weirp_fetch *f = user;
