@@ -231,7 +231,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
         }
     }
     if (more && fall_back(x)) return;
-    bool patient = after == WEIRP_RESULT_RATE_LIMIT || after == WEIRP_RESULT_OVERLOADED;
+    bool patient = after == WEIRP_RESULT_RATE_LIMIT || passing(after);
     if (more && patient && wait_for_anyone(x)) return;
     weirp_reply_result(x);
 }
