@@ -185,7 +185,7 @@ void weirp_worker_take_router(weirp_worker *worker, weir_router *router) {
 static void drain(void *user) {
     weirp_worker *w = user;
     w->draining = true;
-    weirp_server_quiesce(w->server);
+    if (w->server) weirp_server_quiesce(w->server);
     if (!w->n_active) weirp_loop_stop(w->loop);
 }
 
@@ -212,6 +212,7 @@ static void *run(void *user) {
 }
 
 void weirp_worker_clear(weirp_worker *w) {
+    if (w->loop) weirp_loop_run_posts(w->loop); /* what came after the loop's end owns memory, too */
     weirp_service_clear(w);
     weirp_server_free(w->server);
     weirp_client_free(w->client);

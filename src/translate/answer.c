@@ -234,7 +234,8 @@ weir_status weirp_answer_body(weirp_answer *a, const char *text, size_t len, wei
         return out->failed ? weirp_nomem(err) : settle_usage(a, err);
     }
     if (writes && !open_pen(a)) return weirp_nomem(err);
-    WEIRP_TRY(a->protocol->body(text, len, take_piece, &s, err));
+    bool seen = !writes && a->options.protocol == WEIRP_PROTOCOL_OPENAI && weirp_openai_glance(text, len, &a->facts);
+    if (!seen) WEIRP_TRY(a->protocol->body(text, len, take_piece, &s, err));
     a->facts.done = a->ended = true;
     if (writes) return write_end(a, out, err);
     weirp_put(out, text, len);

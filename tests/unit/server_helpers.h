@@ -212,7 +212,7 @@ static void *house_run(void *user) {
 static void house_open(house *h) {
     weir_error err = {0};
     weirp_server_handlers handlers = {h, on_head, on_request, on_drained, on_gone, on_end};
-    assert_int_equal(weirp_listen(&h->listen_fd, "127.0.0.1:0", 512, &err), WEIR_OK);
+    assert_int_equal(weirp_listen(&h->listen_fd, "127.0.0.1:0", 512, false, &err), WEIR_OK);
     struct sockaddr_in at;
     socklen_t len = sizeof at;
     assert_int_equal(getsockname(h->listen_fd, (struct sockaddr *)&at, &len), 0);
