@@ -184,7 +184,8 @@ static bool fall_back(weirp_exchange *x) {
             x->fault = fault;
             continue;
         }
-        weirp_metrics_fallback(x->worker->metrics, from, x->plan.choice[at].model);
+        weirp_metrics_fallback(x->worker->metrics, weirp_worker_model(x->worker, x->setup, from),
+                               weirp_worker_model(x->worker, x->setup, x->plan.choice[at].model));
         return true;
     }
     return false;
@@ -216,7 +217,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
     if (more && after != WEIRP_RESULT_TOO_LONG) {
         size_t d = pick(x, model, 1);
         if (d != (size_t)-1 && start(x, x->at, d)) {
-            weirp_metrics_retry(x->worker->metrics, d);
+            weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, d));
             return;
         }
         /* the same place once more, unless its breaker has opened meanwhile */
@@ -225,7 +226,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
             for (size_t i = first; i < first + n; i++)
                 if (tries_on(x, i) < 2 && !weirp_breaker_wait_ms(x->setup->breaker[i], now_ms()) &&
                     wait(x, backoff_ms(x))) {
-                    weirp_metrics_retry(x->worker->metrics, i);
+                    weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, i));
                     return;
                 }
         }
@@ -290,7 +291,7 @@ void weirp_exchange_commit(weirp_exchange *x, weirp_try *t) {
         if (other != t && other->live) weirp_try_give_up(other, WEIRP_RESULT_HEDGED);
     }
     if (x->n_tries > 1 && x->worker->n_hedges && (t->hedge || x->tries[t == &x->tries[0]].hedge))
-        weirp_metrics_hedge(x->worker->metrics, t->deployment, t->hedge);
+        weirp_metrics_hedge(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, t->deployment), t->hedge);
 }
 
 void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t) {
