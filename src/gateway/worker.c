@@ -122,18 +122,22 @@ typedef struct parcel {
 
 /* Another setup needs another set of counters, even where its models are the same: the names are the setup's own. The
  * new set takes over what the old one counted. */
-static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error *err) {
+/* Steals a reference to `setup`, and gives the old one's back by *setup. */
+static weir_status take_metrics(weirp_worker *w, weirp_setup **setup, weir_error *err) {
     weirp_metrics *made = NULL;
-    weir_status st = weirp_metrics_new(&made, &setup->names, err);
+    weir_status st = weirp_metrics_new(&made, &(*setup)->names, err);
     if (st == WEIR_OK) st = weirp_metrics_carry(made, w->metrics, err);
     if (st != WEIR_OK) {
         weirp_metrics_free(made);
         return st;
     }
-    weirp_metrics_active(made, (int)w->n_active, 0);
+    weirp_metrics_active(made, (int)w->n_active, (int)w->n_streams);
     pthread_mutex_lock(&w->gateway->metrics_mutex);
     weirp_metrics *old = w->metrics;
     w->metrics = made;
+    weirp_setup *before = w->setup;
+    w->setup = *setup;
+    *setup = before;
     pthread_mutex_unlock(&w->gateway->metrics_mutex);
     weirp_metrics_free(old);
     return WEIR_OK;
@@ -144,15 +148,10 @@ static void take_setup(void *user) {
     weirp_worker *w = p->worker;
     weir_error err = {0};
     weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
-    if (st == WEIR_OK) st = take_metrics(w, p->setup, &err);
-    if (st == WEIR_OK) {
-        weirp_setup *old = w->setup;
-        w->setup = p->setup;
-        p->setup = old;
-    } else {
+    if (st == WEIR_OK) st = take_metrics(w, &p->setup, &err);
+    if (st != WEIR_OK)
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new configuration",
                   WEIRP_S("error", err.text));
-    }
     weirp_setup_drop(p->setup);
     free(p);
 }
