@@ -23,6 +23,8 @@ void weirp_loop_stop(weirp_loop *loop);                        /* any thread */
 
 /* Runs task(user) in the loop's thread, soon; tasks keep their order. Any thread. False: out of memory. */
 bool weirp_loop_post(weirp_loop *loop, weirp_task task, void *user);
+/* Runs what is posted: for who ends a loop whose tasks own something, once its thread is no more. */
+void weirp_loop_run_posts(weirp_loop *loop);
 /* Runs task(user) once at the end of this turn of the loop, after all events that are ready now. The node belongs to
  * the caller, and may be queued only once at a time (a second time is passed over). */
 typedef struct weirp_later {
