@@ -6,11 +6,14 @@
 #include "tools/cli.h"
 #include "tools/json.h"
 
-#define COMMAND "store"
+#define COMMAND   "store"
+#define NOT_GIVEN SIZE_MAX
 
 typedef struct arguments {
     const char *store, *output, *pool, *json;
-    bool remove_others;
+    bool remove_others, log;
+    size_t keep;
+    double older_than;
 } arguments;
 
 static int show(const arguments *a, weir_status st, char *text, weir_error *err) {
@@ -50,12 +53,24 @@ static int export_lines(const arguments *a) {
         cli_note(COMMAND, "can't write %s: %s", a->output, strerror(errno));
         return CLI_FAILED;
     }
-    int rc = weir_store_export(a->store, out, &err) == WEIR_OK ? CLI_OK : cli_fail(COMMAND, &err);
+    weir_status st = a->log ? weir_store_export_log(a->store, out, &err) : weir_store_export(a->store, out, &err);
+    int rc = st == WEIR_OK ? CLI_OK : cli_fail(COMMAND, &err);
     if (to_file && fclose(out) != 0 && rc == CLI_OK) {
         cli_note(COMMAND, "can't write %s: %s", a->output, strerror(errno));
         rc = CLI_FAILED;
     }
     return rc;
+}
+
+static int trim(const arguments *a) {
+    bool by_age = a->older_than >= 0, by_number = a->keep != NOT_GIVEN;
+    if (by_age == by_number) return cli_misuse(COMMAND, "trim needs --keep N or --older-than DAYS");
+    weir_error err = {0};
+    uint64_t n_gone = 0;
+    weir_status st = weir_store_trim(a->store, a->keep, by_age ? a->older_than : -1, &n_gone, &err);
+    if (st != WEIR_OK) return cli_fail(COMMAND, &err);
+    printf("%llu records deleted\n", (unsigned long long)n_gone);
+    return CLI_OK;
 }
 
 static int set_pool(const arguments *a) {
@@ -72,15 +87,15 @@ static int set_pool(const arguments *a) {
 static const struct {
     const char *name;
     int (*run)(const arguments *a);
-} actions[] = {
-    {"info", info}, {"check", check}, {"compact", compact}, {"export", export_lines}, {"set-pool", set_pool}};
+} actions[] = {{"info", info},           {"check", check},       {"compact", compact},
+               {"export", export_lines}, {"set-pool", set_pool}, {"trim", trim}};
 
 static const char *action_name(size_t i) {
     return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
 }
 
 static int run(arguments *a, char **operand, size_t n) {
-    if (!n) return cli_misuse(COMMAND, "what to do? info, check, compact, export or set-pool");
+    if (!n) return cli_misuse(COMMAND, "what to do? info, check, compact, export, set-pool or trim");
     for (size_t i = 0; action_name(i); i++) {
         if (strcmp(operand[0], action_name(i)) != 0) continue;
         if (n == 2 && a->store) return cli_misuse(COMMAND, "'%s' is one word too many", operand[1]);
@@ -89,11 +104,11 @@ static int run(arguments *a, char **operand, size_t n) {
     }
     const char *near = cli_nearest(operand[0], action_name);
     if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
-    return cli_misuse(COMMAND, "no action '%s'; there are info, check, compact, export and set-pool", operand[0]);
+    return cli_misuse(COMMAND, "no action '%s'; there are info, check, compact, export, set-pool and trim", operand[0]);
 }
 
 int weir_cmd_store(int argc, char **argv) {
-    arguments a = {0};
+    arguments a = {.keep = NOT_GIVEN, .older_than = -1};
     char **operand;
     size_t n;
     const cli_option options[] = {
@@ -101,19 +116,25 @@ int weir_cmd_store(int argc, char **argv) {
         {"output", 'o', CLI_TEXT, &a.output, "FILE", "compact: write a copy there instead; export: not to stdout"},
         {"pool", 0, CLI_TEXT, &a.pool, "FILE", "set-pool: models with prices and limits (YAML)"},
         {"remove-others", 0, CLI_FLAG, &a.remove_others, NULL, "set-pool: take out models that the file doesn't name"},
+        {"log", 0, CLI_FLAG, &a.log, NULL, "export: the traffic log alone, every field by name"},
+        {"keep", 0, CLI_SIZE, &a.keep, "N", "trim: the newest N log records"},
+        {"older-than", 0, CLI_REAL, &a.older_than, "DAYS", "trim: log records of before that"},
         {"json", 0, CLI_TEXT, &a.json, "FILE|-", "info, check: write the report as JSON"},
         {0},
     };
     const cli_command command = {
         COMMAND,
-        .operands = "info|check|compact|export|set-pool",
+        .operands = "info|check|compact|export|set-pool|trim",
         .max_operands = 2,
         .text =
             "info says what the store holds; check reads everything and verifies it; compact drops free pages; export "
-            "writes JSON lines; set-pool adds, re-prices or removes models without refitting the others.",
+            "writes JSON lines; set-pool adds, re-prices or removes models without refitting the others; trim deletes "
+            "the log's oldest records that the state has learned from (compact then shortens the file).",
         .examples = "weir store info --store router.mdb\n"
                     "weir store check --store router.mdb --json -\n"
-                    "weir store set-pool --store router.mdb --pool new-prices.yaml",
+                    "weir store set-pool --store router.mdb --pool new-prices.yaml\n"
+                    "weir store export --log --store router.mdb\n"
+                    "weir store trim --store router.mdb --older-than 30",
         .options = options,
         .operand = &operand,
         .n_operands = &n};

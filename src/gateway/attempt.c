@@ -145,7 +145,24 @@ static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t le
     }
     bool good = t->status >= 200 && t->status < 300;
     if (!good && t->got.size + len > MAX_ERROR_BODY) return;
+    if (t->got.size + len > t->exchange->setup->config->limits.answer_bytes) {
+        blame(t->exchange, "the answer is too large");
+        fail(t, WEIRP_RESULT_TOO_LARGE);
+        return;
+    }
     weirp_put(&t->got, bytes, len);
+}
+
+/* All of a stream is there: out with it. */
+static void finish_stream(weirp_try *t) {
+    weirp_exchange *x = t->exchange;
+    if (x->winner != t) commit(t);
+    pass_on(t);
+    weirp_account_served(x, t);
+    weirp_account_try(x, t, WEIRP_RESULT_OK);
+    x->answered = true;
+    if (x->call && !x->gone) weirp_call_finish(x->call);
+    weirp_exchange_try_done(x, t);
 }
 
 static void stream_ended(weirp_try *t) {
@@ -157,26 +174,23 @@ static void stream_ended(weirp_try *t) {
         weirp_exchange_try_failed(x, t, st == WEIR_PARSE ? WEIRP_RESULT_CUT : WEIRP_RESULT_OTHER, -1);
         return;
     }
-    if (x->winner != t) commit(t);
-    pass_on(t);
-    weirp_account_served(x, t);
-    weirp_account_try(x, t, WEIRP_RESULT_OK);
-    x->answered = true;
-    if (x->call && !x->gone) weirp_call_finish(x->call);
-    weirp_exchange_try_done(x, t);
+    finish_stream(t);
 }
 
 static void whole_ended(weirp_try *t) {
     weirp_exchange *x = t->exchange;
     weir_error err = {0};
     weirp_writer out = {0};
-    weir_status st = x->request.stream
-                         ? weirp_fail(&err, WEIR_PARSE, 0, "the vendor's answer isn't an event stream")
-                         : weirp_answer_body(t->answer, (const char *)t->got.data, t->got.size, &out, &err);
+    weir_status st = weirp_answer_body(t->answer, (const char *)t->got.data, t->got.size, &out, &err);
     if (st == WEIR_OK && (out.failed || t->got.failed)) st = weirp_nomem(&err);
     if (st != WEIR_OK) {
         blame(x, err.text);
         weirp_exchange_try_failed(x, t, st == WEIR_PARSE ? WEIRP_RESULT_MALFORMED : WEIRP_RESULT_OTHER, -1);
+    } else if (x->request.stream) { /* not every vendor streams: what it said has been put into events */
+        weirp_writer vendors = t->got;
+        t->got = out;
+        out = vendors;
+        finish_stream(t);
     } else {
         t->first_ns = weirp_monotonic_ns();
         weirp_exchange_commit(x, t);
@@ -274,7 +288,7 @@ static bool new_answer(weirp_exchange *x, weirp_try *t, weirp_protocol protocol)
                                     .id = x->plan.id,
                                     .created_s = weirp_unix_ms() / 1000,
                                     .note = weirp_reply_note,
-                                    .note_user = x};
+                                    .note_user = t};
     return weirp_answer_new(&t->answer, &x->request, &options, NULL) == WEIR_OK;
 }
 

@@ -176,8 +176,16 @@ static bool fall_back(weirp_exchange *x) {
     size_t from = x->plan.choice[x->at].model;
     for (size_t at = x->at + 1; at < x->plan.n; at++) {
         size_t d = pick(x, x->plan.choice[at].model, 1);
-        if (d == (size_t)-1 || !start(x, at, d)) continue;
-        weirp_metrics_fallback(x->worker->metrics, from, x->plan.choice[at].model);
+        if (d == (size_t)-1) continue;
+        weirp_result result = x->result;
+        weirp_vendor_fault fault = x->fault;
+        if (!start(x, at, d)) { /* what was wrong first is what the client is told */
+            x->result = result;
+            x->fault = fault;
+            continue;
+        }
+        weirp_metrics_fallback(x->worker->metrics, weirp_worker_model(x->worker, x->setup, from),
+                               weirp_worker_model(x->worker, x->setup, x->plan.choice[at].model));
         return true;
     }
     return false;
@@ -209,7 +217,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
     if (more && after != WEIRP_RESULT_TOO_LONG) {
         size_t d = pick(x, model, 1);
         if (d != (size_t)-1 && start(x, x->at, d)) {
-            weirp_metrics_retry(x->worker->metrics, d);
+            weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, d));
             return;
         }
         /* the same place once more, unless its breaker has opened meanwhile */
@@ -218,13 +226,13 @@ static void next_try(weirp_exchange *x, weirp_result after) {
             for (size_t i = first; i < first + n; i++)
                 if (tries_on(x, i) < 2 && !weirp_breaker_wait_ms(x->setup->breaker[i], now_ms()) &&
                     wait(x, backoff_ms(x))) {
-                    weirp_metrics_retry(x->worker->metrics, i);
+                    weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, i));
                     return;
                 }
         }
     }
     if (more && fall_back(x)) return;
-    bool patient = after == WEIRP_RESULT_RATE_LIMIT || after == WEIRP_RESULT_OVERLOADED;
+    bool patient = after == WEIRP_RESULT_RATE_LIMIT || passing(after);
     if (more && patient && wait_for_anyone(x)) return;
     weirp_reply_result(x);
 }
@@ -264,16 +272,7 @@ void weirp_exchange_try_failed(weirp_exchange *x, weirp_try *t, weirp_result res
     bool committed = x->winner == t;
     weirp_account_try(x, t, result);
     if (committed) weirp_account_served(x, t);
-    if (committed && !x->gone && x->call) {
-        /* the client has a part: it must not take that for the whole */
-        weirp_writer out = {0};
-        const char *text = x->fault.text[0] ? x->fault.text : "The model's answer broke off.";
-        weirp_answer_error(t->answer, text, "upstream_error", &out);
-        if (!out.failed) weirp_call_write(x->call, (const char *)out.data, out.size);
-        weirp_writer_free(&out);
-        x->answered = true;
-        weirp_call_finish(x->call);
-    }
+    if (committed && !x->gone && x->call) weirp_reply_broken(x, t);
     t->live = false;
     if (committed) {
         weirp_account_complete(x, 200);
@@ -292,7 +291,7 @@ void weirp_exchange_commit(weirp_exchange *x, weirp_try *t) {
         if (other != t && other->live) weirp_try_give_up(other, WEIRP_RESULT_HEDGED);
     }
     if (x->n_tries > 1 && x->worker->n_hedges && (t->hedge || x->tries[t == &x->tries[0]].hedge))
-        weirp_metrics_hedge(x->worker->metrics, t->deployment, t->hedge);
+        weirp_metrics_hedge(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, t->deployment), t->hedge);
 }
 
 void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t) {
@@ -420,10 +419,10 @@ static void serve(weirp_exchange *x) {
     }
     x->decided_ns = weirp_monotonic_ns();
     size_t d = pick(x, x->plan.choice[0].model, 1);
-    if (d == (size_t)-1 || !start(x, 0, d)) {
-        if (!x->n_tries) x->result = d == (size_t)-1 ? WEIRP_RESULT_BREAKER : x->result;
-        next_try(x, x->result);
-    }
+    if (d != (size_t)-1 && start(x, 0, d)) return;
+    if (d == (size_t)-1) x->result = WEIRP_RESULT_BREAKER;
+    /* what can't be said in this vendor's protocol, another's may have words for */
+    next_try(x, WEIRP_RESULT_TOO_LONG);
 }
 
 void weirp_exchange_begin(weirp_worker *w, weirp_call *call, weirp_endpoint endpoint) {

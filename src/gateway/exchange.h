@@ -89,8 +89,10 @@ void weirp_reply_error(weirp_exchange *x, int status, const char *type, const ch
                        const char *text, int64_t retry_after_ms);
 void weirp_reply_result(weirp_exchange *x);              /* of x->result and x->fault */
 void weirp_reply_begin(weirp_exchange *x, weirp_try *t); /* a stream's head */
+/* The end of a stream that failed, of x->result and x->fault: the client must not take its part for the whole. */
+void weirp_reply_broken(weirp_exchange *x, const weirp_try *t);
 void weirp_reply_whole(weirp_exchange *x, weirp_try *t, const char *body, size_t len);
-void weirp_reply_note(void *exchange, const weirp_answer_facts *facts, weirp_writer *out);
+void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writer *out);
 
 /* account.c: what it cost, and the record. */
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result); /* into x->served.attempt */

@@ -66,12 +66,12 @@ void weirp_reply_whole(weirp_exchange *x, weirp_try *t, const char *body, size_t
     if (x->call && !x->gone) weirp_call_answer(x->call, 200, h.field, h.n, body, len);
 }
 
-void weirp_reply_note(void *exchange, const weirp_answer_facts *facts, weirp_writer *out) {
-    const weirp_exchange *x = exchange;
-    const weirp_try *t = x->winner ? x->winner : x->tries[0].live ? &x->tries[0] : &x->tries[1];
+void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writer *out) {
+    const weirp_try *t = one_try;
+    weirp_exchange *x = t->exchange;
     (void)facts;
     weirp_usage usage;
-    double cost = weirp_account_cost((weirp_exchange *)x, t, &usage);
+    double cost = weirp_account_cost(x, t, &usage);
     const weirp_choice *choice = &x->plan.choice[t->choice];
     char text[512];
     int n = snprintf(text, sizeof text, "weir decision=%s model=%s", x->plan.id,
@@ -142,4 +142,16 @@ void weirp_reply_result(weirp_exchange *x) {
         return;
     }
     weirp_reply_error(x, 502, NULL, "upstream_error", NULL, "The vendor failed to answer.", x->retry_after_ms);
+}
+
+void weirp_reply_broken(weirp_exchange *x, const weirp_try *t) {
+    const char *text = "The vendor's answer broke off.";
+    weirp_writer out = {0};
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (told[i].result == x->result) text = told[i].vendor_text && x->fault.text[0] ? x->fault.text : told[i].text;
+    weirp_answer_error(t->answer, text, "upstream_error", &out);
+    if (!out.failed) weirp_call_write(x->call, (const char *)out.data, out.size);
+    weirp_writer_free(&out);
+    x->answered = true;
+    weirp_call_finish(x->call);
 }

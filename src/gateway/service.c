@@ -298,8 +298,9 @@ static void metrics(weirp_worker *w, weirp_call *call) {
         breaker[d] = weirp_breaker_state(s->breaker[d], now / 1000000u);
     pthread_mutex_lock(&g->metrics_mutex);
     size_t n = 0;
+    sets[n++] = w->metrics; /* first: its names are those of this thread's setup, whose breakers they are */
     for (size_t i = 0; i < g->n_workers; i++) {
-        if (g->workers[i].metrics) sets[n++] = g->workers[i].metrics;
+        if (i != w->number && g->workers[i].metrics) sets[n++] = g->workers[i].metrics;
         facts.connections += g->n_connections[i];
     }
     if (breaker) weirp_metrics_write(sets, n, &facts, &out);

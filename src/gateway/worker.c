@@ -13,6 +13,18 @@ double weirp_worker_random(weirp_worker *w) {
     return weirp_random_uniform(w->gateway->started_ns, w->number, w->n_random++);
 }
 
+size_t weirp_worker_model(const weirp_worker *w, const weirp_setup *of, size_t model) {
+    return of == w->setup ? model : weir_pool_find(w->setup->config->pool, of->names.models[model]);
+}
+
+size_t weirp_worker_deployment(const weirp_worker *w, const weirp_setup *of, size_t deployment) {
+    if (of == w->setup) return deployment;
+    const weirp_metric_names *names = &w->setup->names;
+    for (size_t d = 0; d < names->n_deployments; d++)
+        if (!strcmp(names->deployments[d], of->names.deployments[deployment])) return d;
+    return (size_t)-1;
+}
+
 /* ---- what the server asks ---- */
 
 static bool is_exchange(weirp_endpoint e) {
@@ -108,17 +120,8 @@ typedef struct parcel {
     weir_router *router;
 } parcel;
 
-/* Other models need another set of counters, which takes over what the old one counted. */
-static bool names_differ(const weirp_metric_names *a, const weirp_metric_names *b) {
-    if (a->n_models != b->n_models || a->n_deployments != b->n_deployments) return true;
-    for (size_t i = 0; i < a->n_models; i++)
-        if (strcmp(a->models[i], b->models[i]) != 0) return true;
-    for (size_t i = 0; i < a->n_deployments; i++)
-        if (strcmp(a->deployments[i], b->deployments[i]) != 0 || a->deployment_model[i] != b->deployment_model[i])
-            return true;
-    return false;
-}
-
+/* Another setup needs another set of counters, even where its models are the same: the names are the setup's own. The
+ * new set takes over what the old one counted. */
 static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error *err) {
     weirp_metrics *made = NULL;
     weir_status st = weirp_metrics_new(&made, &setup->names, err);
@@ -127,12 +130,12 @@ static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error 
         weirp_metrics_free(made);
         return st;
     }
+    weirp_metrics_active(made, (int)w->n_active, 0);
     pthread_mutex_lock(&w->gateway->metrics_mutex);
     weirp_metrics *old = w->metrics;
     w->metrics = made;
     pthread_mutex_unlock(&w->gateway->metrics_mutex);
     weirp_metrics_free(old);
-    weirp_metrics_active(w->metrics, (int)w->n_active, 0);
     return WEIR_OK;
 }
 
@@ -141,7 +144,7 @@ static void take_setup(void *user) {
     weirp_worker *w = p->worker;
     weir_error err = {0};
     weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
-    if (st == WEIR_OK && names_differ(&w->setup->names, &p->setup->names)) st = take_metrics(w, p->setup, &err);
+    if (st == WEIR_OK) st = take_metrics(w, p->setup, &err);
     if (st == WEIR_OK) {
         weirp_setup *old = w->setup;
         w->setup = p->setup;
@@ -185,7 +188,7 @@ void weirp_worker_take_router(weirp_worker *worker, weir_router *router) {
 static void drain(void *user) {
     weirp_worker *w = user;
     w->draining = true;
-    weirp_server_quiesce(w->server);
+    if (w->server) weirp_server_quiesce(w->server);
     if (!w->n_active) weirp_loop_stop(w->loop);
 }
 
@@ -212,6 +215,7 @@ static void *run(void *user) {
 }
 
 void weirp_worker_clear(weirp_worker *w) {
+    if (w->loop) weirp_loop_run_posts(w->loop); /* what came after the loop's end owns memory, too */
     weirp_service_clear(w);
     weirp_server_free(w->server);
     weirp_client_free(w->client);

@@ -61,6 +61,11 @@ void weirp_worker_stop(weirp_worker *worker);  /* ends now */
 void weirp_worker_join(weirp_worker *worker);  /* waits for the thread's end */
 void weirp_worker_clear(weirp_worker *worker); /* after that, and after the journal's: frees what it had */
 
+/* Rows to count in: those of the configuration in force, for what began under `of`; (size_t)-1, which no one counts:
+ * it isn't there any more. */
+size_t weirp_worker_model(const weirp_worker *worker, const weirp_setup *of, size_t model);
+size_t weirp_worker_deployment(const weirp_worker *worker, const weirp_setup *of, size_t deployment);
+
 double weirp_worker_random(weirp_worker *worker); /* [0,1) */
 
 #endif

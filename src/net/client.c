@@ -11,38 +11,7 @@
 #define MAX_HELD_FREE          (32 * 1024)
 #define DELIVER_BYTES          16384 /* of held bytes at a time, as libcurl would */
 
-static void arm(weirp_client *c);
-
-/* ---- around libcurl ---- */
-
-static void enter(weirp_client *c) {
-    c->depth++;
-}
-
-static void leave(weirp_client *c) {
-    if (--c->depth == 0 && !c->settling) arm(c);
-}
-
-static int on_curl_timer(CURLM *multi, long ms, void *user) {
-    (void)multi;
-    weirp_client *c = user;
-    c->want = ms < 0 ? NEVER : ms == 0 ? 0 : weirp_monotonic_ns() + (uint64_t)ms * 1000000;
-    return 0;
-}
-
-/* libcurl moves its timer with every request. The loop's is only ever moved forward: what fires too early is armed
- * again, and what isn't wanted any more fires once for nothing. */
-static void arm(weirp_client *c) {
-    if (c->want == NEVER) return;
-    if (c->want == 0) {
-        weirp_loop_later(c->loop, &c->later);
-        return;
-    }
-    if (c->armed && c->armed <= c->want) return;
-    uint64_t now = weirp_monotonic_ns();
-    c->armed = c->want;
-    weirp_timer_start(c->timer, c->want > now ? (c->want - now + 999999) / 1000000 : 0);
-}
+/* ---- lists ---- */
 
 void weirp_fetch_dirty(weirp_fetch *f) {
     weirp_client *c = f->client;
@@ -51,7 +20,7 @@ void weirp_fetch_dirty(weirp_fetch *f) {
     f->next_dirty = NULL;
     *c->dirty_tail = f;
     c->dirty_tail = &f->next_dirty;
-    if (!c->depth && !c->settling) weirp_loop_later(c->loop, &c->later);
+    if (!c->depth && !c->running) weirp_loop_later(c->loop, &c->later);
 }
 
 static weirp_fetch *pop_dirty(weirp_client *c) {
@@ -73,10 +42,8 @@ static weirp_fetch *pop_start(weirp_client *c) {
 /* Out of libcurl. What is in the middle of an answer is closed by this, what is whole has gone back to the cache. */
 static void detach(weirp_fetch *f) {
     if (!f->added) return;
-    enter(f->client);
-    curl_multi_remove_handle(f->client->multi, f->easy);
+    weirp_lane_remove(f->lane, f->easy);
     f->added = false;
-    leave(f->client);
 }
 
 static void unlive(weirp_fetch *f) {
@@ -89,6 +56,7 @@ static void unlive(weirp_fetch *f) {
         c->live = f->next;
     if (f->next) f->next->prev = f->prev;
     c->n_live--;
+    f->lane->n_fetches--;
 }
 
 /* Back to the free list, unless a handler of it is on the stack or a list still holds it: whoever comes to it there
@@ -186,10 +154,8 @@ static void deliver(weirp_fetch *f) {
 
 static void set_curl_pause(weirp_fetch *f, bool pause) {
     if (!f->added || f->curl_paused == pause) return;
-    enter(f->client);
     /* Fails where there is no connection yet; then the first bytes are held, and it's done again. */
-    f->curl_paused = curl_easy_pause(f->easy, pause ? CURLPAUSE_RECV : CURLPAUSE_CONT) == CURLE_OK && pause;
-    leave(f->client);
+    f->curl_paused = weirp_lane_pause(f->lane, f->easy, pause) == CURLE_OK && pause;
 }
 
 /* Does what handlers asked for while libcurl was on the stack. */
@@ -203,11 +169,37 @@ static void tend(weirp_fetch *f) {
         end_finished(f);
 }
 
-static void finished(weirp_fetch *f, CURLcode code) {
+static void enqueue(weirp_fetch *f) {
+    weirp_client *c = f->client;
+    f->queued = true;
+    f->next_start = NULL;
+    *c->start_tail = f;
+    c->start_tail = &f->next_start;
+    weirp_loop_later(c->loop, &c->later);
+}
+
+/* libcurl 7.88 sends a request again by itself where a kept connection turns out dead, but not where it notices while
+ * it sends a large body (the multi's state PERFORMING knows receiving errors only). Nothing was answered, so that it's
+ * as safe there. */
+static bool send_again(weirp_fetch *f, CURLcode code) {
+    if (code != CURLE_SEND_ERROR || f->heard || f->fresh || !weirp_fetch_reused(f)) return false;
+    if (curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, 1L)) return false;
+    f->fresh = true;
+    f->body_at = 0;
+    f->what[0] = '\0';
+    f->connected = 0;
+    f->curl_paused = false;
+    detach(f);
+    enqueue(f);
+    return true;
+}
+
+void weirp_fetch_finished(weirp_fetch *f, CURLcode code) {
     if (f->cancelled) {
         recycle(f);
         return;
     }
+    if (send_again(f, code)) return;
     f->result = weirp_fetch_map(f, code);
     f->finished = true;
     detach(f);
@@ -219,69 +211,13 @@ static void finished(weirp_fetch *f, CURLcode code) {
 
 /* ---- running ---- */
 
-/* libcurl counts connections in use, too, against this bound, and looks through all of them for the oldest when it is
- * passed; so the bound moves with the fetches under way. */
-static void set_kept(weirp_client *c) {
-    size_t n = c->max_kept + c->n_live;
-    if (n == c->max_kept_set) return;
-    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)n);
-    c->max_kept_set = n;
-}
-
-static void tend_all(weirp_client *c) {
+void weirp_client_tend(weirp_client *c) {
     weirp_fetch *f;
-    c->settling = true;
     while ((f = pop_dirty(c))) tend(f);
-    c->settling = false;
-}
-
-static void settle(weirp_client *c) {
-    for (;;) {
-        weirp_fetch *f;
-        int left;
-        tend_all(c);
-        CURLMsg *m = curl_multi_info_read(c->multi, &left);
-        if (!m) break;
-        if (m->msg != CURLMSG_DONE) continue;
-        CURLcode code = m->data.result;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &f);
-        c->settling = true;
-        finished(f, code);
-        c->settling = false;
-    }
-    set_kept(c);
-    arm(c);
-}
-
-static void act(weirp_client *c, curl_socket_t fd, int events) {
-    int running;
-    c->depth++;
-    curl_multi_socket_action(c->multi, fd, events, &running);
-    c->depth--;
-    settle(c);
-}
-
-void weirp_client_ready(weirp_client *c, int fd, int events) {
-    act(c, fd, events);
-}
-
-static void on_timer(void *user) {
-    weirp_client *c = user;
-    c->armed = 0;
-    if (c->want == NEVER) return;
-    if (c->want > weirp_monotonic_ns()) {
-        arm(c);
-        return;
-    }
-    c->want = NEVER;
-    act(c, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void add(weirp_fetch *f) {
-    weirp_client *c = f->client;
-    c->depth++;
-    CURLMcode code = curl_multi_add_handle(c->multi, f->easy);
-    c->depth--; /* what was added runs below, without a timer */
+    CURLMcode code = weirp_lane_add(f->lane, f->easy);
     f->added = code == CURLM_OK;
     if (f->added) return;
     f->result = code == CURLM_OUT_OF_MEMORY ? WEIRP_FETCH_NOMEM : WEIRP_FETCH_OTHER;
@@ -293,20 +229,15 @@ static void add(weirp_fetch *f) {
 static void on_later(void *user) {
     weirp_client *c = user;
     weirp_fetch *f;
-    set_kept(c);
+    c->running = true;
     while ((f = pop_start(c))) {
         if (f->cancelled)
             recycle(f);
         else
             add(f);
     }
-    tend_all(c);
-    if (c->want == 0) {
-        c->want = NEVER;
-        act(c, CURL_SOCKET_TIMEOUT, 0);
-    } else {
-        settle(c);
-    }
+    weirp_client_tend(c);
+    weirp_lanes_run(c);
 }
 
 /* ---- what handlers and owners call ---- */
@@ -327,6 +258,8 @@ static weirp_fetch *obtain(weirp_client *c, weir_error *err) {
 }
 
 static void reset(weirp_fetch *f) {
+    if (f->fresh) curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, 0L);
+    f->fresh = false;
     f->next = f->prev = NULL;
     f->body_at = f->head_bytes = f->received = f->held_at = f->held.size = 0;
     f->held.failed = false;
@@ -338,7 +271,8 @@ static void reset(weirp_fetch *f) {
 
 weir_status weirp_fetch_start(weirp_fetch **out, weirp_client *c, const weirp_fetch_options *options, weir_error *err) {
     *out = NULL;
-    weirp_fetch *f = obtain(c, err);
+    client_lane *lane = weirp_lane_for(c, options->small_buffers, err);
+    weirp_fetch *f = lane ? obtain(c, err) : NULL;
     if (!f) return err && err->status ? err->status : WEIR_NOMEM;
     reset(f);
     weir_status st = weirp_fetch_prepare(f, options, err);
@@ -346,16 +280,15 @@ weir_status weirp_fetch_start(weirp_fetch **out, weirp_client *c, const weirp_fe
         weirp_fetch_free(f);
         return st;
     }
-    f->live = f->queued = true;
+    f->live = true;
     if ((f->next = c->live)) f->next->prev = f;
     c->live = f;
     c->n_live++;
-    f->next_start = NULL;
-    *c->start_tail = f;
-    c->start_tail = &f->next_start;
+    f->lane = lane;
+    lane->n_fetches++;
     f->started = weirp_monotonic_ns();
     weirp_fetch_arm(f);
-    weirp_loop_later(c->loop, &c->later);
+    enqueue(f);
     *out = f;
     return WEIR_OK;
 }
@@ -404,16 +337,13 @@ static bool proxy_in_environment(void) {
     return false;
 }
 
-static weir_status open_multi(weirp_client *c, weir_error *err) {
-    c->multi = curl_multi_init();
-    c->share = curl_share_init();
-    if (!c->multi || !c->share || !weirp_client_sockets_init(c)) return weirp_nomem(err);
-    curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-    curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-    curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+static weir_status open_first(weirp_client *c, weir_error *err) {
+    if (!(c->share = curl_share_init())) return weirp_nomem(err);
     curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    set_kept(c);
-    return weirp_timer_new(&c->timer, c->loop, on_timer, c, err);
+    curl_share_setopt(c->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+    c->lanes[0] = weirp_lane_new(c, err);
+    c->n_lanes = c->lanes[0] ? 1 : 0;
+    return c->lanes[0] ? WEIR_OK : WEIR_NOMEM;
 }
 
 weir_status weirp_client_new(weirp_client **out, weirp_loop *loop, const weirp_client_options *options,
@@ -432,13 +362,12 @@ weir_status weirp_client_new(weirp_client **out, weirp_loop *loop, const weirp_c
     c->receive_buffer = options->receive_buffer_bytes > 0 ? options->receive_buffer_bytes : DEFAULT_RECEIVE_BUFFER;
     c->no_proxy = !proxy_in_environment();
     c->later = (weirp_later){.task = on_later, .user = c};
-    c->want = NEVER;
     c->start_tail = &c->start_head;
     c->dirty_tail = &c->dirty_head;
     weir_status st = WEIR_OK;
     if (options->ca_file && !(c->ca_file = weirp_strndup(options->ca_file, strlen(options->ca_file))))
         st = weirp_nomem(err);
-    if (!st) st = open_multi(c, err);
+    if (!st) st = open_first(c, err);
     if (st) {
         weirp_client_free(c);
         return st;
@@ -457,10 +386,10 @@ void weirp_client_free(weirp_client *c) {
         c->free = f->next;
         weirp_fetch_free(f);
     }
-    if (c->multi) curl_multi_cleanup(c->multi);
+    for (size_t i = 0; i < c->n_lanes; i++) weirp_lane_free(c->lanes[i]);
     if (c->share) curl_share_cleanup(c->share);
+    weirp_loop_not_later(c->loop, &c->later);
     weirp_client_sockets_free(c);
-    weirp_timer_free(c->timer);
     free(c->ca_file);
     free(c);
     curl_global_cleanup();

@@ -1,7 +1,8 @@
 /* client.h: HTTP requests to vendors on a loop, over libcurl's multi interface.
  *
- * HTTP/1.1 only: pausing an HTTP/2 stream is broken in libcurl before 8.1. Connections are kept and used again.
- * SPDX-License-Identifier: GPL-3.0-or-later */
+ * Proxies are taken from the environment as libcurl does (http_proxy, https_proxy, all_proxy, no_proxy); redirects are
+ * answers like others. HTTP/1.1 only: pausing an HTTP/2 stream is broken in libcurl before 8.1. Connections are kept
+ * and used again. SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_CLIENT_H
 #define WEIRP_CLIENT_H
 
@@ -45,10 +46,12 @@ typedef struct weirp_fetch_options {
     size_t n_headers;
     const char *body; /* borrowed until the end: the caller may let go of it in `end`, or after weirp_fetch_cancel */
     size_t body_len;
-    unsigned connect_ms, first_byte_ms, idle_ms, total_ms; /* 0: no limit; time spent paused isn't idle */
-    size_t max_bytes;                                      /* of the answer's body, uncompressed; 0: no limit */
-    const char *ca_file;                                   /* whom to trust; copied; NULL: as the client */
-    bool small_buffers;                                    /* many long-lived streams: less memory, more calls */
+    /* 0: no limit. Connecting includes finding the name and TLS; the first byte is waited for from then on, so that it
+     * includes sending the body; time spent paused isn't idle. None fires before its time. */
+    unsigned connect_ms, first_byte_ms, idle_ms, total_ms;
+    size_t max_bytes;    /* of the answer's body, uncompressed; 0: no limit */
+    const char *ca_file; /* whom to trust; copied; NULL: as the client */
+    bool small_buffers;  /* many long-lived streams: less memory, more calls, connections apart from the others' */
 
     /* Handlers may call weirp_fetch_cancel (also on their own fetch), and start new fetches. */
     void *user;
@@ -59,14 +62,14 @@ typedef struct weirp_fetch_options {
 } weirp_fetch_options;
 
 typedef struct weirp_client_options {
-    size_t max_kept_connections; /* 0: 256 */
+    size_t max_kept_connections; /* 0: 256; a quarter is for streams */
     const char *ca_file;         /* NULL: the system's */
     int receive_buffer_bytes;    /* SO_RCVBUF, where paused bytes wait; 0: 64 KiB */
 } weirp_client_options;
 
 weir_status weirp_client_new(weirp_client **out, weirp_loop *loop, const weirp_client_options *options,
                              weir_error *err);
-void weirp_client_free(weirp_client *client); /* cancels what is under way; NULL is fine */
+void weirp_client_free(weirp_client *client); /* cancels what is under way; not in a handler; NULL is fine */
 size_t weirp_client_n_fetches(const weirp_client *client);
 
 /* Starts. On failure no handler is ever called. Nothing is called before this returns. */
@@ -74,8 +77,8 @@ weir_status weirp_fetch_start(weirp_fetch **out, weirp_client *client, const wei
                               weir_error *err);
 /* Closes the vendor's connection now, in this turn of the loop; no handler is called any more. */
 void weirp_fetch_cancel(weirp_fetch *fetch);
-/* In `data` or later: what has been handed over is taken, but no more comes until resume. At most one buffer (16 KiB)
- * comes after pause was called from outside `data`. */
+/* What has been handed over is taken, but no more `data` comes until resume. `end` may come: when all has been handed
+ * over, or the total time is up. */
 void weirp_fetch_pause(weirp_fetch *fetch);
 void weirp_fetch_resume(weirp_fetch *fetch);
 

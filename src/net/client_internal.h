@@ -18,9 +18,19 @@
 
 #define NEVER UINT64_MAX
 
+/* One libcurl multi handle. For each new request libcurl 7.88 goes through all connections to the host until one is
+ * free, so long streams would make every start slower: they have handles of their own, each with a bounded number. */
+typedef struct client_lane {
+    weirp_client *client;
+    CURLM *multi;
+    size_t n_fetches, kept; /* kept: as set */
+    weirp_timer *timer;
+    uint64_t want, armed; /* when libcurl wants to be called (0: now); when the timer fires */
+} client_lane;
+
 typedef struct client_socket {
     struct event read, write; /* persistent, assigned once for the descriptor's number */
-    weirp_client *client;
+    client_lane *lane;
     int fd;
     bool reading, writing;      /* registered */
     bool want_read, want_write; /* what libcurl waits for */
@@ -31,6 +41,7 @@ enum fetch_kind { KIND_NONE, KIND_GET, KIND_HEAD, KIND_POST };
 
 struct weirp_fetch {
     weirp_client *client;
+    client_lane *lane; /* that it counts in */
     CURL *easy;
     weirp_fetch *next, *prev; /* in client->live, or next in client->free */
     weirp_fetch *next_dirty, *next_start;
@@ -63,19 +74,22 @@ struct weirp_fetch {
     bool live, queued, added, dirty;
     bool paused, curl_paused;
     bool heard; /* a byte of the answer */
+    bool fresh; /* sent again, over a connection of its own */
     bool broken, finished, cancelled, ended;
 };
 
-/* One libcurl multi handle on a loop. */
+#define MAX_LANES 64
+
 struct weirp_client {
     weirp_loop *loop;
-    CURLM *multi;
-    CURLSH *share; /* TLS sessions */
+    CURLSH *share; /* TLS sessions, names */
     char *ca_file;
     bool no_proxy; /* no proxy variable was set at the start: libcurl needn't look at each request */
     int receive_buffer;
-    size_t max_kept, max_kept_set;
+    size_t max_kept;
 
+    client_lane *lanes[MAX_LANES]; /* (n_lanes); the first is for what isn't a stream */
+    size_t n_lanes;
     client_socket **sockets; /* (n_sockets), by descriptor; NULL: never used */
     size_t n_sockets;
 
@@ -84,19 +98,28 @@ struct weirp_client {
     weirp_fetch *start_head, **start_tail, *dirty_head, **dirty_tail;
 
     unsigned depth; /* libcurl calls on the stack */
-    bool settling;
+    bool running;   /* `later` is on the stack, and looks at every lane */
     weirp_later later;
-    weirp_timer *timer;
-    uint64_t want, armed; /* when libcurl wants to be called; when the timer fires */
 };
 
 /* client.c */
-void weirp_client_ready(weirp_client *client, int fd, int events); /* CURL_CSELECT_* */
 void weirp_fetch_dirty(weirp_fetch *fetch);
 void weirp_fetch_arm(weirp_fetch *fetch);
+void weirp_client_tend(weirp_client *client); /* does all that is in the `dirty` list */
+void weirp_fetch_finished(weirp_fetch *fetch, CURLcode code);
+
+/* client_lane.c */
+client_lane *weirp_lane_new(weirp_client *client, weir_error *err);
+void weirp_lane_free(client_lane *lane);
+client_lane *weirp_lane_for(weirp_client *client, bool stream, weir_error *err);
+CURLMcode weirp_lane_add(client_lane *lane, CURL *easy);
+void weirp_lane_remove(client_lane *lane, CURL *easy);
+CURLcode weirp_lane_pause(client_lane *lane, CURL *easy, bool pause);
+void weirp_lane_ready(client_lane *lane, int fd, int events); /* CURL_CSELECT_* */
+void weirp_lanes_run(weirp_client *client);                   /* what was added or resumed */
 
 /* client_socket.c */
-bool weirp_client_sockets_init(weirp_client *client);
+bool weirp_lane_sockets_init(client_lane *lane);
 void weirp_client_sockets_free(weirp_client *client);
 curl_socket_t weirp_client_open_socket(void *client, curlsocktype purpose, struct curl_sockaddr *address);
 int weirp_client_close_socket(void *client, curl_socket_t fd);

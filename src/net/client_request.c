@@ -13,9 +13,12 @@
  * body may be let go of while libcurl is on the stack. */
 #define LARGE_BODY (64u * 1024 - 1)
 /* libcurl waits for "100 Continue" from 1 MiB on, unless told otherwise. */
-#define EXPECT_BODY        (1024u * 1024)
+#define EXPECT_BODY (1024u * 1024)
+/* A stream isn't asked for packed: that delays events and costs a window each. It's unpacked where it comes. */
+#define PACKED             "gzip, deflate"
+#define PLAIN              "identity"
 #define BUFFER_BYTES       16384L
-#define SMALL_BUFFER_BYTES 4096L
+#define SMALL_BUFFER_BYTES 1024L /* the least that libcurl takes; an event is mostly shorter */
 
 static size_t on_read(char *out, size_t size, size_t n, void *user) {
     weirp_fetch *f = user;
@@ -71,10 +74,9 @@ static CURLcode set_once(weirp_fetch *f) {
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    SET(CURLOPT_USERAGENT, "weir/" WEIR_VERSION);
     SET(CURLOPT_SHARE, f->client->share);
     SET(CURLOPT_BUFFERSIZE, BUFFER_BYTES);
-    SET(CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
+    SET(CURLOPT_ACCEPT_ENCODING, PACKED); /* what comes packed is unpacked */
     if (f->client->no_proxy) SET(CURLOPT_PROXY, "");
     /* libcurl keeps the parsed certificates for all connections only where they come from one file alone; the folder
      * that some systems build in would cost each connection milliseconds and a megabyte. */
@@ -135,8 +137,6 @@ static CURLcode set_request(weirp_fetch *f, const weirp_fetch_options *o) {
     SET(CURLOPT_HTTPHEADER, f->fields);
     if (o->small_buffers != f->small) {
         SET(CURLOPT_BUFFERSIZE, o->small_buffers ? SMALL_BUFFER_BYTES : BUFFER_BYTES);
-        /* A stream isn't asked for compressed: that delays events and costs a window each. It's read where it comes. */
-        SET(CURLOPT_ACCEPT_ENCODING, o->small_buffers ? "identity" : "gzip, deflate");
         f->small = o->small_buffers;
     }
     return CURLE_OK;
@@ -150,7 +150,9 @@ static bool names(const char *header, const char *name) {
 
 /* Copies the headers into one block and strings libcurl's list together on it. */
 static weir_status copy_headers(weirp_fetch *f, const weirp_fetch_options *o, weir_error *err) {
-    bool has_type = false;
+    static char no_expect[] = "Expect:", no_type[] = "Content-Type:", agent[] = "User-Agent: weir/" WEIR_VERSION;
+    static char packed[] = "Accept-Encoding: " PACKED, plain[] = "Accept-Encoding: " PLAIN;
+    bool has_type = false, has_agent = false, has_encoding = false;
     size_t size = 0, n = 0, at = 0;
     for (size_t i = 0; i < o->n_headers; i++) {
         const char *h = o->headers[i];
@@ -159,17 +161,21 @@ static weir_status copy_headers(weirp_fetch *f, const weirp_fetch_options *o, we
         if (!memchr(h, ':', len)) return weirp_fail(err, WEIR_INVALID, 0, "a request header has no colon");
         size += len + 1;
         has_type |= names(h, "Content-Type");
+        has_agent |= names(h, "User-Agent");
+        has_encoding |= names(h, "Accept-Encoding");
     }
     if (!weirp_reserve((void **)&f->text, &f->text_capacity, size, 1) ||
-        !weirp_reserve((void **)&f->fields, &f->fields_capacity, o->n_headers + 3, sizeof *f->fields))
+        !weirp_reserve((void **)&f->fields, &f->fields_capacity, o->n_headers + 4, sizeof *f->fields))
         return weirp_nomem(err);
     for (size_t i = 0; i < o->n_headers; i++) {
         size_t len = strlen(o->headers[i]) + 1;
         f->fields[n++].data = memcpy(f->text + at, o->headers[i], len);
         at += len;
     }
+    /* libcurl writes a header of ours once, and its own twice, byte by byte. */
+    if (!has_agent) f->fields[n++].data = agent;
+    if (!has_encoding) f->fields[n++].data = o->small_buffers ? plain : packed;
     /* A name without a value takes libcurl's own header away. */
-    static char no_expect[] = "Expect:", no_type[] = "Content-Type:";
     if (o->body_len >= EXPECT_BODY) f->fields[n++].data = no_expect;
     if (!has_type) f->fields[n++].data = no_type;
     for (size_t i = 0; i < n; i++) f->fields[i].next = i + 1 < n ? &f->fields[i + 1] : NULL;

@@ -22,7 +22,7 @@ static void on_ready(evutil_socket_t fd, short what, void *user) {
         }
     }
     if ((what & EV_WRITE) && s->want_write) events |= CURL_CSELECT_OUT;
-    if (events) weirp_client_ready(s->client, (int)fd, events);
+    if (events) weirp_lane_ready(s->lane, (int)fd, events);
 }
 
 static client_socket *socket_of(weirp_client *client, int fd) {
@@ -33,7 +33,6 @@ static client_socket *socket_of(weirp_client *client, int fd) {
     while (client->n_sockets < capacity) client->sockets[client->n_sockets++] = NULL;
     client_socket *s = weirp_array(1, sizeof *s);
     if (!s) return NULL;
-    s->client = client;
     s->fd = fd;
     struct event_base *base = weirp_loop_base(client->loop);
     event_assign(&s->read, base, fd, EV_READ | EV_PERSIST, on_ready, s);
@@ -50,9 +49,11 @@ static void unregister(client_socket *s) {
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *socket_user) {
     (void)easy;
     (void)socket_user;
-    client_socket *s = socket_of(user, (int)fd);
+    client_lane *lane = user;
+    client_socket *s = socket_of(lane->client, (int)fd);
     if (!s)
         return 0; /* only the resolver's; without it a name is found by libcurl's timer. An error would end the multi */
+    s->lane = lane;
     s->want_read = what == CURL_POLL_IN || what == CURL_POLL_INOUT;
     s->want_write = what == CURL_POLL_OUT || what == CURL_POLL_INOUT;
     if (what == CURL_POLL_REMOVE && !s->ours) {
@@ -96,9 +97,9 @@ int weirp_client_close_socket(void *user, curl_socket_t fd) {
     return close(fd);
 }
 
-bool weirp_client_sockets_init(weirp_client *client) {
-    return !curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
-           !curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+bool weirp_lane_sockets_init(client_lane *lane) {
+    return !curl_multi_setopt(lane->multi, CURLMOPT_SOCKETFUNCTION, on_socket) &&
+           !curl_multi_setopt(lane->multi, CURLMOPT_SOCKETDATA, lane);
 }
 
 void weirp_client_sockets_free(weirp_client *client) {

@@ -137,6 +137,10 @@ static void run_posts(weirp_loop *loop) {
     }
 }
 
+void weirp_loop_run_posts(weirp_loop *loop) {
+    run_posts(loop);
+}
+
 void weirp_loop_later(weirp_loop *loop, weirp_later *node) {
     if (node->queued) return;
     node->queued = true;

@@ -1,9 +1,9 @@
 /* loop.h: one event loop a thread, on libevent_core.
  *
  * Lives in this folder: sockets, HTTP and server-sent events. May not know: models, prompts, money, what a body means.
- * The library behind the server (libmicrohttpd), the client (libcurl) and the loop (libevent) shows in one file each,
- * so that it can be replaced. Nothing here is shared between loops; what isn't marked "any thread" belongs to the
- * loop's. SPDX-License-Identifier: GPL-3.0-or-later */
+ * The libraries behind the server (libmicrohttpd), the client (libcurl) and the loop (libevent) stay behind their
+ * headers, so that they can be replaced. Nothing here is shared between loops; what isn't marked "any thread" belongs
+ * to the loop's. SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_LOOP_H
 #define WEIRP_LOOP_H
 
@@ -23,6 +23,8 @@ void weirp_loop_stop(weirp_loop *loop);                        /* any thread */
 
 /* Runs task(user) in the loop's thread, soon; tasks keep their order. Any thread. False: out of memory. */
 bool weirp_loop_post(weirp_loop *loop, weirp_task task, void *user);
+/* Runs what is posted: for who ends a loop whose tasks own something, once its thread is no more. */
+void weirp_loop_run_posts(weirp_loop *loop);
 /* Runs task(user) once at the end of this turn of the loop, after all events that are ready now. The node belongs to
  * the caller, and may be queued only once at a time (a second time is passed over). */
 typedef struct weirp_later {
@@ -34,7 +36,8 @@ typedef struct weirp_later {
 void weirp_loop_later(weirp_loop *loop, weirp_later *node);
 void weirp_loop_not_later(weirp_loop *loop, weirp_later *node); /* takes it out again, before it is freed */
 
-/* A timer fires once a start; starting it again moves it. */
+/* A timer fires once a start; starting it again moves it. The clock is the kernel's coarse one: some milliseconds (a
+ * tick, 4 at 250 Hz) early or late. */
 typedef struct weirp_timer weirp_timer;
 weir_status weirp_timer_new(weirp_timer **out, weirp_loop *loop, weirp_task task, void *user, weir_error *err);
 void weirp_timer_start(weirp_timer *timer, uint64_t after_ms);

@@ -366,7 +366,10 @@ weir_status weirp_server_new(weirp_server **out, weirp_loop *loop, const weirp_s
     WEIRP_TRY(weirp_timer_new(&server->timer, loop, on_timer, server, err));
     WEIRP_TRY(weirp_timer_new(&server->sweep, loop, on_sweep, server, err));
     server->daemon = daemon_new(server);
-    if (!server->daemon) WEIRP_TRY(weirp_fail(err, WEIR_NET, 0, "cannot start the HTTP server"));
+    if (!server->daemon) {
+        server->listen_fd = -1;
+        WEIRP_TRY(weirp_fail(err, WEIR_NET, 0, "cannot start the HTTP server"));
+    }
     int epoll_fd = (int)MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
     if (event_assign(&server->ready, weirp_loop_base(loop), epoll_fd, EV_READ | EV_PERSIST, on_ready, server) ||
         event_add(&server->ready, NULL))

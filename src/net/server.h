@@ -2,7 +2,10 @@
  *
  * Order of a call's handlers: `request` once, when head and body are there; then any of `drained`; `gone` at most once;
  * `end` once, last, after which the call is no more. A request that is refused by the server itself (too large,
- * malformed) reaches no handler. All handlers run in the loop's thread. SPDX-License-Identifier: GPL-3.0-or-later */
+ * malformed) reaches no handler; one that `head` has seen gets its `end`, though `request` may never come (refused, or
+ * the client left while it sent its body). All handlers run in the loop's thread, and may not free the server. A client
+ * that closes only its sending direction counts as gone unless it is answered in `request`: from here both look the
+ * same. SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_SERVER_H
 #define WEIRP_SERVER_H
 
@@ -22,8 +25,9 @@ typedef struct weirp_field {
 typedef struct weirp_server_handlers {
     void *user;
     /* The head is there and the body is to come: 0 to take it, or a status (401, 404, 405, 413, 503) to refuse it, for
-     * which the handler has given its answer with weirp_call_answer. May be NULL. Not all clients read such an answer
-     * before they have sent their body; the connection is closed after it where a body is under way. */
+     * which the handler has given its answer with weirp_call_answer (or gets a plain one). May be NULL. Not all clients
+     * read an answer before they have sent their body: it goes out after the body, which is read and thrown away,
+     * unless the client asked with "Expect: 100-continue". */
     int (*head)(void *user, weirp_call *call);
     /* All of it is there. Answer now or later. */
     void (*request)(void *user, weirp_call *call);
@@ -40,10 +44,12 @@ typedef struct weirp_server_options {
     size_t max_header_bytes; /* a connection's memory for heads; 0: 8192 */
     size_t max_body_bytes;   /* 413 above; 0: 32 MiB */
     size_t max_connections;  /* 0: 10000; more are closed at once */
-    unsigned idle_timeout_s; /* of a connection that neither sends nor waits for an answer; 0: 75 */
+    unsigned idle_timeout_s; /* of a connection that neither sends nor waits for an answer, or takes nothing of the
+                                answer that is there; a head may take twice as long; 0: 75 */
     size_t write_high_bytes; /* weirp_call_write says false above; 0: 64 KiB */
-    /* The server's own refusals (400, 408, 413, 431, 505): the body to send, new (freed with free), or NULL for plain
-     * text. `path` may be NULL. */
+    /* The server's own refusals (400, 413, and what `head` refuses without an answer): the body to send, new (freed
+     * with free), or NULL for plain text. `path` may be NULL. Lines that libmicrohttpd can't read at all, and heads
+     * that don't fit, it refuses itself, with a page of its own (400, 414, 431, 505). */
     char *(*error_body)(void *user, int status, const char *path, const char *what);
     void *error_user;
 } weirp_server_options;

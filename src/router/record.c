@@ -149,7 +149,7 @@ static void put_head(weirp_writer *w, const head *h) {
     uint32_t version = WEIRP_RECORD_VERSION, chance;
     uint64_t number;
     bool own = weirp_id_parse(h->id, &number, &chance);
-    bool certain = h->estimates && h->propensity[h->model] == 1;
+    bool certain = h->estimates ? h->propensity[h->model] == 1 : h->kind == WEIRP_RECORD_SERVED;
     uint8_t *p = put(start, &version, 4);
     *p++ = (uint8_t)h->kind;
     *p++ = (uint8_t)h->rule;

@@ -158,8 +158,6 @@ typedef struct weirp_index_pair {
 int weirp_index_add(MDB_txn *txn, MDB_dbi index, weirp_index_pair *pairs, size_t n);
 /* Takes out entries of records below `record`; *n_gone: how many. */
 int weirp_index_trim(MDB_txn *txn, MDB_dbi index, uint64_t record, uint64_t *n_gone);
-/* Every value against its checksum, and its entries in order and within the log. */
-weir_status weirp_index_verify(weirp_snapshot *snapshot, weir_error *err);
 
 /* ---- handles ---- */
 

@@ -364,5 +364,5 @@ weir_status weirp_snapshot_verify(weirp_snapshot *s, weir_error *err) {
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: its sections aren't those its header counts",
                           s->env->path);
     st = weirp_snapshot_log(s, 0, pass, NULL, err);
-    return st == WEIR_OK && s->meta.schema >= WEIRP_SCHEMA ? weirp_index_verify(s, err) : st;
+    return st == WEIR_OK ? weirp_index_verify(s, &sum, err) : st;
 }

@@ -59,6 +59,10 @@ weir_status weirp_snapshot_log(weirp_snapshot *snapshot, uint64_t from, weirp_lo
  * returned; in no order. WEIR_NOTFOUND: none, or none of them was it. Looks at 64 records at most. */
 weir_status weirp_snapshot_find(weirp_snapshot *snapshot, uint64_t index, weirp_log_visit visit, void *user,
                                 weir_error *err);
+/* Every value of the index against its checksum, and its entries in order and within the log. *sum: of weirp_index_sum
+ * over all entries, which tells whether the log's records are in the index, and nothing else is. */
+weir_status weirp_index_verify(weirp_snapshot *snapshot, uint64_t *sum, weir_error *err);
+uint64_t weirp_index_sum(uint64_t index, uint64_t number);
 /* One record, borrowed until the snapshot ends. WEIR_NOTFOUND: trimmed, or not yet written. */
 weir_status weirp_snapshot_record(weirp_snapshot *snapshot, uint64_t number, const uint8_t **data, size_t *size,
                                   weir_error *err);

@@ -14,6 +14,9 @@ weir_status weirp_openai_note(const json_t *json, weirp_answer_facts *facts, wei
 /* Chat completions and legacy completions. */
 weir_status weirp_openai_body(const char *text, size_t len, weirp_piece_fn fn, void *user, weir_error *err);
 
+/* The facts of a whole answer, without parsing it; false: it must be parsed, and the facts are as they were. */
+bool weirp_openai_glance(const char *text, size_t len, weirp_answer_facts *facts);
+
 /* ---- details (openai_facts.c) ---- */
 
 /* A "usage" object; false: there is nothing in it. */

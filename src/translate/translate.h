@@ -100,9 +100,10 @@ typedef enum weirp_finish {
 typedef struct weirp_answer_facts {
     weirp_usage usage;
     weirp_finish finish;
-    bool has_content;          /* a first token (text, reasoning, tool call, refusal) has come */
-    bool done;                 /* the protocol's own end has come: [DONE], message_stop, Gemini's finishReason */
-    size_t output_chars;       /* characters of text, reasoning and arguments so far, for estimates */
+    bool has_content;    /* a first token (text, reasoning, tool call, refusal) has come */
+    bool done;           /* the protocol's own end has come: [DONE], message_stop, Gemini's finishReason */
+    size_t output_chars; /* characters of text, reasoning and arguments so far, for estimates: a whole answer that tells
+                            its usage and passes through isn't counted */
     double approximate_tokens; /* of that output, by weirp's own count; for usage that never comes: weirp_answer_end
                                   puts it into `usage`, as estimated, even where it fails */
     char model[128];           /* as the vendor named it; "" */

@@ -4,8 +4,11 @@ the manual pages are well-formed. WEIR is the binary's path. SPDX-License-Identi
 
 A fenced block after the line "<!-- run -->" is run, in order, in one scratch folder, with weir on PATH; one after
 "<!-- compile -->" is compiled against the build and run after that; "<!-- output -->" or "<!-- output | FILTER -->" marks what the last of them printed.
-"docs_test.py --update" writes that anew: outputs change with the program, so a test of their numbers would test nothing."""
-import os, pathlib, re, shutil, subprocess, sys, tempfile, unittest
+"docs_test.py --update" writes that anew: outputs change with the program, so a test of their numbers would test nothing.
+
+A block may leave programs in the background, with their output in files; whatever still runs at the document's end is
+ended. Ports that documents name are free ones here, so that nothing else on the machine is in the way."""
+import os, pathlib, re, shutil, signal, socket, subprocess, sys, tempfile, unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WEIR = pathlib.Path(os.environ.get("WEIR", ROOT / "build/weir")).resolve()
@@ -18,11 +21,48 @@ def environment():
                 COLUMNS="100", LC_ALL="C.UTF-8", LD_LIBRARY_PATH=str(WEIR.parent))
 
 
+def free_ports(n):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    found = [str(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return found
+
+
+PORTS = dict(zip(("8080", "9000"), free_ports(2)))  # as documents say them, and as they are here
+SESSIONS = []  # of blocks that left something running
+
+
+def runs(session):
+    try:
+        os.killpg(session, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
 def shell(script, folder):
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment(), text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
-    assert done.returncode == 0, f"status {done.returncode} of\n{script}\n{done.stdout}"
-    return done.stdout
+    for said, real in PORTS.items():
+        script = script.replace(f"127.0.0.1:{said}", f"127.0.0.1:{real}")
+    block = subprocess.Popen(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment(), text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        printed, _ = block.communicate(timeout=600)
+    except BaseException:
+        os.killpg(block.pid, signal.SIGKILL)
+        raise
+    if runs(block.pid):
+        SESSIONS.append(block.pid)
+    assert block.returncode == 0, f"status {block.returncode} of\n{script}\n{printed}"
+    for said, real in PORTS.items():
+        printed = printed.replace(f"127.0.0.1:{real}", f"127.0.0.1:{said}")
+    return printed
+
+
+def end_sessions():
+    for session in filter(runs, SESSIONS):
+        os.killpg(session, signal.SIGKILL)
+    SESSIONS.clear()
 
 
 def compile_and_run(text, folder):
@@ -56,13 +96,16 @@ def play(document, folder):
         at = match.start(4) - match.start()
         return match.group(0)[:at] + printed + match.group(0)[at + len(body):]
 
-    return BLOCK.sub(one, text), done
+    try:
+        return BLOCK.sub(one, text), done
+    finally:
+        end_sessions()
 
 
 def anchors(text):
-    """As GitHub makes them of headings."""
+    """As GitHub makes them of headings, and those that are written out."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-    made = set()
+    made = set(re.findall(r'<a id="([^"]+)"></a>', text))
     for heading in re.findall(r"^#+ (.+)$", text, re.M):
         made.add(re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-"))
     return made
