@@ -49,10 +49,11 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     weirp_usage usage;
     double cost = is_billed(result, t) ? weirp_account_cost(x, t, &usage) : 0;
     double ms = ms_since(t->started_ns);
-    weirp_metrics_attempt(x->worker->metrics, t->deployment, result, ms * 1e-3);
+    weirp_worker *w = x->worker;
+    weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);
     x->served.cost_usd += cost;
     if (result != WEIRP_RESULT_OK && x->winner != t && cost > 0)
-        weirp_metrics_cost(x->worker->metrics, d->model, cost, 0, true);
+        weirp_metrics_cost(w->metrics, weirp_worker_model(w, x->setup, d->model), cost, 0, true);
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
     weirp_attempt *a = &x->served.attempt[x->served.n_attempts++];
     *a = (weirp_attempt){.model = (uint32_t)x->plan.choice[t->choice].router_model,
@@ -78,10 +79,11 @@ void weirp_account_served(weirp_exchange *x, weirp_try *t) {
     double tokens[5] = {plain > 0 ? plain : 0, (double)u->cached_input_tokens, (double)u->cache_write_tokens,
                         (double)(u->output_tokens - u->reasoning_tokens), (double)u->reasoning_tokens};
     weirp_metrics *m = x->worker->metrics;
-    weirp_metrics_tokens(m, choice->model, tokens);
-    weirp_metrics_cost(m, choice->model, cost, choice->cost_usd, u->estimated);
+    size_t row = weirp_worker_model(x->worker, x->setup, choice->model);
+    weirp_metrics_tokens(m, row, tokens);
+    weirp_metrics_cost(m, row, cost, choice->cost_usd, u->estimated);
     if (x->request.stream && t->first_ns)
-        weirp_metrics_first_token(m, choice->model, (double)(t->first_ns - x->arrived_ns) * 1e-9);
+        weirp_metrics_first_token(m, row, (double)(t->first_ns - x->arrived_ns) * 1e-9);
 }
 
 /* ---- the record ---- */

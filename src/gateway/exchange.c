@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SPARE = 256 };
+enum {
+    MAX_SPARE = 256,
+    MAX_REST_MS = 600000, /* however long a vendor's Retry-After asks for: it may have recovered long before */
+};
 
 static uint64_t now_ms(void) {
     return weirp_monotonic_ns() / 1000000u;
@@ -46,7 +49,8 @@ static void release(weirp_exchange *x) {
     weirp_writer_free(&x->record);
     weirp_setup_drop(x->setup);
     w->n_active--;
-    weirp_metrics_active(w->metrics, -1, 0);
+    w->n_streams -= x->streaming;
+    weirp_metrics_active(w->metrics, -1, -(int)x->streaming);
     bool keep = w->n_spare < MAX_SPARE;
     if (!keep) {
         free(x);
@@ -184,7 +188,8 @@ static bool fall_back(weirp_exchange *x) {
             x->fault = fault;
             continue;
         }
-        weirp_metrics_fallback(x->worker->metrics, from, x->plan.choice[at].model);
+        weirp_metrics_fallback(x->worker->metrics, weirp_worker_model(x->worker, x->setup, from),
+                               weirp_worker_model(x->worker, x->setup, x->plan.choice[at].model));
         return true;
     }
     return false;
@@ -216,7 +221,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
     if (more && after != WEIRP_RESULT_TOO_LONG) {
         size_t d = pick(x, model, 1);
         if (d != (size_t)-1 && start(x, x->at, d)) {
-            weirp_metrics_retry(x->worker->metrics, d);
+            weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, d));
             return;
         }
         /* the same place once more, unless its breaker has opened meanwhile */
@@ -225,7 +230,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
             for (size_t i = first; i < first + n; i++)
                 if (tries_on(x, i) < 2 && !weirp_breaker_wait_ms(x->setup->breaker[i], now_ms()) &&
                     wait(x, backoff_ms(x))) {
-                    weirp_metrics_retry(x->worker->metrics, i);
+                    weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, i));
                     return;
                 }
         }
@@ -260,6 +265,7 @@ static bool vendor_is_ill(weirp_result r) {
 void weirp_exchange_try_failed(weirp_exchange *x, weirp_try *t, weirp_result result, int64_t retry_after_ms) {
     weirp_breaker *b = x->setup->breaker[t->deployment];
     uint64_t now = now_ms();
+    if (retry_after_ms > MAX_REST_MS) retry_after_ms = MAX_REST_MS;
     if (retry_after_ms > 0) weirp_breaker_rest(b, now + (uint64_t)retry_after_ms);
     bool hopeless = result == WEIRP_RESULT_AUTH || result == WEIRP_RESULT_QUOTA || result == WEIRP_RESULT_NOT_FOUND;
     if (vendor_is_ill(result))
@@ -290,7 +296,7 @@ void weirp_exchange_commit(weirp_exchange *x, weirp_try *t) {
         if (other != t && other->live) weirp_try_give_up(other, WEIRP_RESULT_HEDGED);
     }
     if (x->n_tries > 1 && x->worker->n_hedges && (t->hedge || x->tries[t == &x->tries[0]].hedge))
-        weirp_metrics_hedge(x->worker->metrics, t->deployment, t->hedge);
+        weirp_metrics_hedge(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, t->deployment), t->hedge);
 }
 
 void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t) {
@@ -353,6 +359,10 @@ static void read_ids(weirp_exchange *x) {
         x->request_id[n] = id[n];
     }
     x->request_id[n] = 0;
+    if (!n) { /* the decision's id comes later, or never */
+        uint64_t drawn = weirp_random_u64(x->worker->gateway->started_ns, x->worker->number, x->worker->n_requests);
+        snprintf(x->request_id, sizeof x->request_id, "req-%016llx", (unsigned long long)drawn);
+    }
     if (trace && traceparent_good(trace)) snprintf(x->traceparent, sizeof x->traceparent, "%s", trace);
 }
 
@@ -393,12 +403,9 @@ static weir_status plan(weirp_exchange *x, uint64_t *wait_ms, weirp_fault *fault
 static void refuse(weirp_exchange *x, weir_status st, const weirp_fault *fault, uint64_t wait_ms,
                    const weir_error *err) {
     const char *code = fault->code[0] ? fault->code : NULL, *param = fault->param[0] ? fault->param : NULL;
-    if (st == WEIR_PARSE || (st == WEIR_NODATA && !wait_ms))
-        weirp_reply_error(x, 400, NULL, code, param, fault->text, 0);
-    else if (st == WEIR_NOTFOUND)
-        weirp_reply_error(x, 404, NULL, code, param, fault->text, 0);
-    else if (st == WEIR_NODATA)
-        weirp_reply_error(x, 503, NULL, code, param, fault->text, (int64_t)wait_ms);
+    int status = weirp_plan_http_status(st, wait_ms, fault);
+    if (status != 500)
+        weirp_reply_error(x, status, NULL, code, param, fault->text, (int64_t)wait_ms);
     else
         weirp_reply_error(x, 500, NULL, "internal_error", NULL, err->text[0] ? err->text : weir_status_text(st), 0);
 }

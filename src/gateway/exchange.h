@@ -50,6 +50,7 @@ struct weirp_exchange {
     weirp_try tries[2];
     weirp_try *winner; /* committed */
     bool gone;         /* the client has left */
+    bool streaming;    /* its stream has begun */
     bool answered;     /* the client has all it will get */
     bool completed;    /* recorded */
     uint64_t arrived_ns, deadline_ns, decided_ns;

@@ -353,7 +353,8 @@ weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const 
     j->publish_user = options->publish_user;
     j->queue_bytes = options->queue_bytes;
     weirp_journal_pace(j, options->commit_ms, options->refresh_ms);
-    j->refreshed_ns = j->published_ns = weirp_monotonic_ns();
+    j->refreshed_ns = weirp_monotonic_ns();
+    j->published_ns = j->refreshed_ns;
     if (!(j->store = copy(options->store))) WEIRP_TRY(weirp_nomem(err));
     WEIRP_TRY(weirp_pool_copy(&j->pool, options->pool, err));
     WEIRP_TRY(bring_up(j->store, j->pool, router, err));

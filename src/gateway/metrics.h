@@ -93,8 +93,10 @@ typedef struct weirp_metric_facts {
     double config_loaded_unix_s, snapshot_age_s;
 } weirp_metric_facts;
 
-/* The text of a scrape over all threads' sets, which must have been made with the same names (any thread; sets may be
- * counted in meanwhile). w->failed: out of memory. Version 0.0.4 of Prometheus' text format. */
+/* The text of a scrape over all threads' sets (any thread; sets may be counted in meanwhile). The first one's names are
+ * those that are written and that `breaker` belongs to; what another has under a name that the first doesn't know,
+ * since one thread has taken a new configuration before the other, is left out. w->failed: out of memory. Version 0.0.4
+ * of Prometheus' text format. */
 void weirp_metrics_write(weirp_metrics *const *sets, size_t n_sets, const weirp_metric_facts *facts, weirp_writer *w);
 
 #endif

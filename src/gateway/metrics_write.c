@@ -289,7 +289,20 @@ static void put_build(const scrape *s) {
     weirp_metrics_text(s->w, "1\n");
 }
 
-void weirp_metrics_write(weirp_metrics *const *sets, size_t n_sets, const weirp_metric_facts *facts, weirp_writer *w) {
+/* The same counts by the first set's names; new. NULL: out of memory. */
+static weirp_metrics *renamed(const weirp_metrics *set, const weirp_metric_names *names) {
+    weirp_metrics *made = NULL;
+    if (weirp_metrics_new(&made, names, NULL) != WEIR_OK) return NULL;
+    if (weirp_metrics_carry(made, set, NULL) != WEIR_OK) {
+        weirp_metrics_free(made);
+        return NULL;
+    }
+    weirp_metrics_active(made, (int)(int64_t)load(set, WEIRP_TABLE_ACTIVE_REQUESTS, 0, 0),
+                         (int)(int64_t)load(set, WEIRP_TABLE_ACTIVE_STREAMS, 0, 0));
+    return made;
+}
+
+static void write_alike(weirp_metrics *const *sets, size_t n_sets, const weirp_metric_facts *facts, weirp_writer *w) {
     static const weirp_metric_names none = {0};
     scrape s = {sets, n_sets, n_sets ? &sets[0]->names : &none, w};
     locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* glibc's own constant: no allocation */
@@ -315,4 +328,18 @@ void weirp_metrics_write(weirp_metrics *const *sets, size_t n_sets, const weirp_
         uselocale(before);
         freelocale(c);
     }
+}
+
+void weirp_metrics_write(weirp_metrics *const *sets, size_t n_sets, const weirp_metric_facts *facts, weirp_writer *w) {
+    weirp_metrics **alike = weirp_array(n_sets + 1, sizeof(weirp_metrics *));
+    w->failed |= !alike;
+    for (size_t i = 0; i < n_sets && !w->failed; i++) {
+        bool same = sets[i]->names.models == sets[0]->names.models; /* lists of one setup */
+        alike[i] = same ? sets[i] : renamed(sets[i], &sets[0]->names);
+        w->failed |= !alike[i];
+    }
+    if (!w->failed) write_alike(alike, n_sets, facts, w);
+    for (size_t i = 0; alike && i < n_sets; i++)
+        if (alike[i] != sets[i]) weirp_metrics_free(alike[i]);
+    free(alike);
 }

@@ -215,7 +215,7 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     weirp_plan plan = {.n = 0};
     weirp_fault fault = {{0}, {0}, {0}};
     weir_error err = {0};
-    uint64_t wait_ms;
+    uint64_t wait_ms = 0;
     weir_status st = weirp_knobs_read(&knobs, w->setup, request->model, header_of, call, &fault);
     if (st == WEIR_OK)
         st = weirp_plan_make(w->planner, request, &knobs, weirp_monotonic_ns() / 1000000u, &plan, NULL, &wait_ms,
@@ -223,11 +223,8 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     if (st == WEIR_OK)
         explain(w, call, &knobs, &plan);
     else if (fault.text[0])
-        weirp_service_error(call, WEIRP_ENDPOINT_ROUTE,
-                            st == WEIR_NOTFOUND ? 404
-                            : st == WEIR_PARSE  ? 400
-                                                : 503,
-                            fault.code, fault.param, fault.text);
+        weirp_service_error(call, WEIRP_ENDPOINT_ROUTE, weirp_plan_http_status(st, wait_ms, &fault), fault.code,
+                            fault.param, fault.text);
     else
         weirp_service_error(call, WEIRP_ENDPOINT_ROUTE, 500, "internal_error", NULL, err.text);
 }
@@ -298,8 +295,9 @@ static void metrics(weirp_worker *w, weirp_call *call) {
         breaker[d] = weirp_breaker_state(s->breaker[d], now / 1000000u);
     pthread_mutex_lock(&g->metrics_mutex);
     size_t n = 0;
+    sets[n++] = w->metrics; /* first: its names are those of this thread's setup, whose breakers they are */
     for (size_t i = 0; i < g->n_workers; i++) {
-        if (g->workers[i].metrics) sets[n++] = g->workers[i].metrics;
+        if (i != w->number && g->workers[i].metrics) sets[n++] = g->workers[i].metrics;
         facts.connections += g->n_connections[i];
     }
     if (breaker) weirp_metrics_write(sets, n, &facts, &out);

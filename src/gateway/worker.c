@@ -13,6 +13,18 @@ double weirp_worker_random(weirp_worker *w) {
     return weirp_random_uniform(w->gateway->started_ns, w->number, w->n_random++);
 }
 
+size_t weirp_worker_model(const weirp_worker *w, const weirp_setup *of, size_t model) {
+    return of == w->setup ? model : weir_pool_find(w->setup->config->pool, of->names.models[model]);
+}
+
+size_t weirp_worker_deployment(const weirp_worker *w, const weirp_setup *of, size_t deployment) {
+    if (of == w->setup) return deployment;
+    const weirp_metric_names *names = &w->setup->names;
+    for (size_t d = 0; d < names->n_deployments; d++)
+        if (!strcmp(names->deployments[d], of->names.deployments[deployment])) return d;
+    return (size_t)-1;
+}
+
 /* ---- what the server asks ---- */
 
 static bool is_exchange(weirp_endpoint e) {
@@ -108,31 +120,26 @@ typedef struct parcel {
     weir_router *router;
 } parcel;
 
-/* Other models need another set of counters, which takes over what the old one counted. */
-static bool names_differ(const weirp_metric_names *a, const weirp_metric_names *b) {
-    if (a->n_models != b->n_models || a->n_deployments != b->n_deployments) return true;
-    for (size_t i = 0; i < a->n_models; i++)
-        if (strcmp(a->models[i], b->models[i]) != 0) return true;
-    for (size_t i = 0; i < a->n_deployments; i++)
-        if (strcmp(a->deployments[i], b->deployments[i]) != 0 || a->deployment_model[i] != b->deployment_model[i])
-            return true;
-    return false;
-}
-
-static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error *err) {
+/* Another setup needs another set of counters, even where its models are the same: the names are the setup's own. The
+ * new set takes over what the old one counted. */
+/* Steals a reference to `setup`, and gives the old one's back by *setup. */
+static weir_status take_metrics(weirp_worker *w, weirp_setup **setup, weir_error *err) {
     weirp_metrics *made = NULL;
-    weir_status st = weirp_metrics_new(&made, &setup->names, err);
+    weir_status st = weirp_metrics_new(&made, &(*setup)->names, err);
     if (st == WEIR_OK) st = weirp_metrics_carry(made, w->metrics, err);
     if (st != WEIR_OK) {
         weirp_metrics_free(made);
         return st;
     }
+    weirp_metrics_active(made, (int)w->n_active, (int)w->n_streams);
     pthread_mutex_lock(&w->gateway->metrics_mutex);
     weirp_metrics *old = w->metrics;
     w->metrics = made;
+    weirp_setup *before = w->setup;
+    w->setup = *setup;
+    *setup = before;
     pthread_mutex_unlock(&w->gateway->metrics_mutex);
     weirp_metrics_free(old);
-    weirp_metrics_active(w->metrics, (int)w->n_active, 0);
     return WEIR_OK;
 }
 
@@ -141,15 +148,10 @@ static void take_setup(void *user) {
     weirp_worker *w = p->worker;
     weir_error err = {0};
     weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
-    if (st == WEIR_OK && names_differ(&w->setup->names, &p->setup->names)) st = take_metrics(w, p->setup, &err);
-    if (st == WEIR_OK) {
-        weirp_setup *old = w->setup;
-        w->setup = p->setup;
-        p->setup = old;
-    } else {
+    if (st == WEIR_OK) st = take_metrics(w, &p->setup, &err);
+    if (st != WEIR_OK)
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new configuration",
                   WEIRP_S("error", err.text));
-    }
     weirp_setup_drop(p->setup);
     free(p);
 }

@@ -26,6 +26,7 @@ typedef struct weirp_worker {
     weirp_metrics *metrics;
     bool draining;
     size_t n_active;     /* exchanges under way */
+    size_t n_streams;    /* of these, streams that have begun */
     uint64_t n_requests; /* ever */
     uint64_t n_hedges;
     uint64_t n_random;
@@ -46,7 +47,7 @@ typedef struct weirp_gateway {
     _Atomic int64_t loaded_unix_ms;
     _Atomic uint64_t n_connections[64]; /* by worker, for scrapes */
     atomic_bool draining;
-    pthread_mutex_t metrics_mutex; /* of the workers' `metrics` pointers: a scrape reads them all */
+    pthread_mutex_t metrics_mutex; /* of the workers' `metrics` and `setup`: a scrape reads them all */
 } weirp_gateway;
 
 enum { WEIRP_MAX_THREADS = 64 };
@@ -60,6 +61,11 @@ void weirp_worker_drain(weirp_worker *worker); /* takes no new requests; ends on
 void weirp_worker_stop(weirp_worker *worker);  /* ends now */
 void weirp_worker_join(weirp_worker *worker);  /* waits for the thread's end */
 void weirp_worker_clear(weirp_worker *worker); /* after that, and after the journal's: frees what it had */
+
+/* Rows to count in: those of the configuration in force, for what began under `of`; (size_t)-1, which no one counts:
+ * it isn't there any more. */
+size_t weirp_worker_model(const weirp_worker *worker, const weirp_setup *of, size_t model);
+size_t weirp_worker_deployment(const weirp_worker *worker, const weirp_setup *of, size_t deployment);
 
 double weirp_worker_random(weirp_worker *worker); /* [0,1) */
 

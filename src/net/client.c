@@ -169,11 +169,37 @@ static void tend(weirp_fetch *f) {
         end_finished(f);
 }
 
+static void enqueue(weirp_fetch *f) {
+    weirp_client *c = f->client;
+    f->queued = true;
+    f->next_start = NULL;
+    *c->start_tail = f;
+    c->start_tail = &f->next_start;
+    weirp_loop_later(c->loop, &c->later);
+}
+
+/* libcurl 7.88 sends a request again by itself where a kept connection turns out dead, but not where it notices while
+ * it sends a large body (the multi's state PERFORMING knows receiving errors only). Nothing was answered, so that it's
+ * as safe there. */
+static bool send_again(weirp_fetch *f, CURLcode code) {
+    if (code != CURLE_SEND_ERROR || f->heard || f->fresh || !weirp_fetch_reused(f)) return false;
+    if (curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, 1L)) return false;
+    f->fresh = true;
+    f->body_at = 0;
+    f->what[0] = '\0';
+    f->connected = 0;
+    f->curl_paused = false;
+    detach(f);
+    enqueue(f);
+    return true;
+}
+
 void weirp_fetch_finished(weirp_fetch *f, CURLcode code) {
     if (f->cancelled) {
         recycle(f);
         return;
     }
+    if (send_again(f, code)) return;
     f->result = weirp_fetch_map(f, code);
     f->finished = true;
     detach(f);
@@ -232,6 +258,8 @@ static weirp_fetch *obtain(weirp_client *c, weir_error *err) {
 }
 
 static void reset(weirp_fetch *f) {
+    if (f->fresh) curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, 0L);
+    f->fresh = false;
     f->next = f->prev = NULL;
     f->body_at = f->head_bytes = f->received = f->held_at = f->held.size = 0;
     f->held.failed = false;
@@ -252,18 +280,15 @@ weir_status weirp_fetch_start(weirp_fetch **out, weirp_client *c, const weirp_fe
         weirp_fetch_free(f);
         return st;
     }
-    f->live = f->queued = true;
+    f->live = true;
     if ((f->next = c->live)) f->next->prev = f;
     c->live = f;
     c->n_live++;
     f->lane = lane;
     lane->n_fetches++;
-    f->next_start = NULL;
-    *c->start_tail = f;
-    c->start_tail = &f->next_start;
     f->started = weirp_monotonic_ns();
     weirp_fetch_arm(f);
-    weirp_loop_later(c->loop, &c->later);
+    enqueue(f);
     *out = f;
     return WEIR_OK;
 }

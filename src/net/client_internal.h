@@ -74,6 +74,7 @@ struct weirp_fetch {
     bool live, queued, added, dirty;
     bool paused, curl_paused;
     bool heard; /* a byte of the answer */
+    bool fresh; /* sent again, over a connection of its own */
     bool broken, finished, cancelled, ended;
 };
 

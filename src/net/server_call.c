@@ -317,9 +317,13 @@ static void break_off(weirp_call *call) {
         struct linger reset = {.l_onoff = 1, .l_linger = 0};
         setsockopt(call->conn->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
     }
-    if (call->suspended)
-        weirp_call_resume(call); /* and refused when libmicrohttpd asks */
-    else if (call->conn->closed)
+    if (call->suspended) {
+        /* Refused when libmicrohttpd asks. 0.9.75 then marks the connection closed, but only closes it when it looks at
+         * it once more: that is in every run for those with a timeout of their own, for all others once no connection
+         * has been idle for longer. */
+        MHD_set_connection_option(call->conn->mhd, MHD_CONNECTION_OPTION_TIMEOUT, 1u);
+        weirp_call_resume(call);
+    } else if (call->conn->closed)
         shutdown(call->conn->fd, SHUT_RDWR);
 }
 

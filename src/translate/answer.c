@@ -154,6 +154,12 @@ static weir_status make_note(weirp_answer *a, weirp_writer *note, weir_error *er
     return note->failed ? weirp_nomem(err) : WEIR_OK;
 }
 
+/* What passes isn't parsed, and clients' JSON readers stop at bytes that aren't UTF-8, maybe in the middle of a stream. */
+static weir_status check_text(const char *text, size_t len, weir_error *err) {
+    if (weirp_utf8_valid(text, len) == len) return WEIR_OK;
+    return weirp_fail(err, WEIR_PARSE, 0, "the vendor's answer isn't UTF-8");
+}
+
 /* Events of other protocols that pass: read for the facts, sent on as they are. */
 static weir_status pass_event(weirp_answer *a, const char *type, size_t type_len, const char *data, size_t len,
                               weirp_writer *out, weirp_vendor_fault *fault, weir_error *err) {
@@ -179,6 +185,11 @@ done:
 weir_status weirp_answer_event(weirp_answer *a, const char *type, size_t type_len, const char *data, size_t len,
                                weirp_writer *out, weirp_vendor_fault *fault, weir_error *err) {
     if (fault) *fault = (weirp_vendor_fault){.kind = WEIRP_VENDOR_SERVER};
+    if (a->passes) {
+        weir_status st = check_text(data, len, err);
+        if (!st) st = check_text(type, type_len, err);
+        if (st) return st;
+    }
     if (a->relay) return weirp_relay_event(a->relay, type, type_len, data, len, &a->facts, out, fault, err);
     if (!a->reader) return weirp_fail(err, WEIR_PARSE, 0, "the vendor answers with a stream that wasn't asked for");
     if (a->passes) return pass_event(a, type, type_len, data, len, out, fault, err);
@@ -227,6 +238,7 @@ weir_status weirp_answer_body(weirp_answer *a, const char *text, size_t len, wei
     /* A vendor that doesn't stream though it was asked to: the client gets its stream. */
     bool writes = !a->passes || a->request->stream;
     step s = {a, writes ? out : NULL};
+    if (!writes) WEIRP_TRY(check_text(text, len, err));
     if (a->request->api == WEIRP_API_EMBEDDINGS) {
         WEIRP_TRY(weirp_openai_embeddings(text, len, &a->facts, err));
         weirp_put(out, text, len);

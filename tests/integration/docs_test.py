@@ -103,9 +103,9 @@ def play(document, folder):
 
 
 def anchors(text):
-    """As GitHub makes them of headings."""
+    """As GitHub makes them of headings, and those that are written out."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-    made = set()
+    made = set(re.findall(r'<a id="([^"]+)"></a>', text))
     for heading in re.findall(r"^#+ (.+)$", text, re.M):
         made.add(re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-"))
     return made

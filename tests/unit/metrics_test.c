@@ -327,6 +327,34 @@ static void counters_survive_a_reload(void **state) {
     weirp_metrics_free(m);
 }
 
+/* One thread has taken a new configuration, the other one not yet. */
+static void threads_may_differ(void **state) {
+    (void)state;
+    static const char *const one_model[] = {"gpt-4o"}, *const one_deployment[] = {"c"};
+    static const size_t one_model_of[] = {0};
+    static const weirp_metric_names smaller = {1, 1, one_model, one_deployment, one_model_of, {"chat", "messages"}};
+    weirp_metrics *m[2];
+    assert_int_equal(weirp_metrics_new(&m[0], &names, NULL), WEIR_OK);
+    assert_int_equal(weirp_metrics_new(&m[1], &smaller, NULL), WEIR_OK);
+    count_everything(m[0]);
+    weirp_metrics_attempt(m[1], 0, WEIRP_RESULT_RATE_LIMIT, 0.01);
+    weirp_metrics_request(m[1], 0, 200, 0.001);
+    weirp_metrics_active(m[1], 3, 1);
+    char *t = scrape(m, 2, NULL);
+    VALUE(t, "weir_requests_total{endpoint=\"chat\",code=\"200\"}", "3");
+    VALUE(t, "weir_attempts_total{deployment=\"c\",model=\"odd \\\"name\\\"\\\\\\n{}\",result=\"rate_limit\"}", "2");
+    VALUE(t, "weir_active_requests", "7");
+    free(t);
+    weirp_metrics *other_way[] = {m[1], m[0]};
+    t = scrape(other_way, 2, NULL);
+    VALUE(t, "weir_attempts_total{deployment=\"c\",model=\"gpt-4o\",result=\"rate_limit\"}", "2");
+    VALUE(t, "weir_active_requests", "7");
+    VALUE(t, "weir_active_streams", "2");
+    assert_null(value(t, "weir_attempts_total{deployment=\"openai/gpt-4o\",model=\"gpt-4o\",result=\"ok\"}"));
+    free(t);
+    for (size_t i = 0; i < 2; i++) weirp_metrics_free(m[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_series),
@@ -336,6 +364,7 @@ int main(void) {
         cmocka_unit_test(prometheus_takes_it),
         cmocka_unit_test(threads_are_summed),
         cmocka_unit_test(counters_survive_a_reload),
+        cmocka_unit_test(threads_may_differ),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

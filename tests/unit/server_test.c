@@ -270,6 +270,11 @@ static void what_is_broken_off_never_looks_whole(void **state) {
     house *h = *state;
     house_open(h);
     static const char *const versions[] = {"HTTP/1.1", "HTTP/1.0"};
+    int idle = dial(h); /* libmicrohttpd looks again at a connection that it has closed only if it is the most idle */
+    say(idle, "GET / HTTP/1.1\r\n" HOST "\r\n");
+    heard first = hear(idle, "hello", 1000);
+    assert_int_equal(status_of(&first), 200);
+    free(first.bytes);
     for (int i = 0; i < 2; i++) {
         char request[100];
         snprintf(request, sizeof request, "GET /open %s\r\n" HOST "\r\n", versions[i]);
@@ -290,8 +295,9 @@ static void what_is_broken_off_never_looks_whole(void **state) {
     assert_int_equal(got.len, 0);
     assert_true(got.closed);
     free(got.bytes);
-    assert_true(wait_for(&h->n_end, 3, 1000));
+    assert_true(wait_for(&h->n_end, 4, 1000));
     assert_int_equal(h->n_gone, 0); /* it was the server that left */
+    close(idle);
 }
 
 static void a_stream_may_begin_late(void **state) {
