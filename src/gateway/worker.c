@@ -1,6 +1,7 @@
 /* worker.c: one thread of the gateway. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/worker.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +67,6 @@ static int on_head(void *user, weirp_call *call) {
         text = "The gateway is shutting down.";
     }
     if (!status) return 0;
-    weirp_metrics_request(w->metrics, e, status, 0);
     weirp_service_error(call, e, status, code, NULL, text);
     return status;
 }
@@ -94,12 +94,16 @@ static void on_gone(void *user, weirp_call *call) {
     if (has_exchange(call)) weirp_exchange_gone(weirp_call_user(call));
 }
 
+/* Exchanges count themselves; what else was answered, and refused by its head, is counted here. */
 static void on_end(void *user, weirp_call *call) {
     weirp_worker *w = user;
-    if (has_exchange(call))
+    if (has_exchange(call)) {
         weirp_exchange_end(weirp_call_user(call));
-    else
-        weirp_service_end(w, call);
+        return;
+    }
+    int status = weirp_call_status(call);
+    if (status) weirp_metrics_request(w->metrics, weirp_endpoint_find(weirp_call_path(call)), status, NAN);
+    weirp_service_end(w, call);
 }
 
 /* The server's own refusals, in the shape of the path's API. */
