@@ -152,6 +152,9 @@ static void feedback(weirp_worker *w, weirp_call *call) {
     } else if (source && strlen(source) > 63) {
         text = "source may have 63 bytes.";
         param = "source";
+    } else if (model && weir_router_find_model(weirp_planner_router_of(w->planner), model) == (size_t)-1) {
+        text = "model must be one of the pool's; without it, the one that answered is meant.";
+        param = "model";
     }
     ticket *t = text ? NULL : weirp_array(1, sizeof *t);
     if (text) {
