@@ -335,7 +335,8 @@ static const char *header_of(void *user, const char *name) {
     return weirp_call_header(((weirp_exchange *)user)->call, name);
 }
 
-/* "00-" 32 hex "-" 16 hex "-" 2 hex (W3C Trace Context, section 3.2), later versions included. */
+/* "00-" 32 hex "-" 16 hex "-" 2 hex (W3C Trace Context, section 3.2), neither id all zeros; later versions may go on.
+ */
 static bool traceparent_good(const char *text) {
     static const unsigned char dash[] = {2, 35, 52};
     size_t len = strlen(text), at = 0;
@@ -348,7 +349,8 @@ static bool traceparent_good(const char *text) {
     }
     for (size_t i = 55; i < len; i++)
         if (text[i] < 0x21 || text[i] > 0x7e) return false;
-    return memcmp(text, "ff", 2) != 0;
+    if (len > 55 && !memcmp(text, "00", 2)) return false;
+    return memcmp(text, "ff", 2) != 0 && strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
 }
 
 static void read_ids(weirp_exchange *x) {
