@@ -41,7 +41,7 @@ static void try_clear(weirp_try *t) {
 
 /* Once the server has done with the call, and no try is out, nobody points here any more. */
 static void release(weirp_exchange *x) {
-    if (x->call || x->tries[0].live || x->tries[1].live) return;
+    if (x->call || x->tries[0].live || x->tries[1].live || x->finish.queued) return;
     weirp_worker *w = x->worker;
     weirp_account_complete(x, x->served.status);
     for (size_t i = 0; i < 2; i++) try_clear(&x->tries[i]);
