@@ -1,6 +1,7 @@
 /* exchange.c: one client's request: admission, plan, tries, and its end. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/exchange.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 enum {
     MAX_SPARE = 256,
+    LARGE_BODY = 1 << 20,
     MAX_REST_MS = 600000, /* however long a vendor's Retry-After asks for: it may have recovered long before */
 };
 
@@ -39,7 +41,7 @@ static void try_clear(weirp_try *t) {
 
 /* Once the server has done with the call, and no try is out, nobody points here any more. */
 static void release(weirp_exchange *x) {
-    if (x->call || x->tries[0].live || x->tries[1].live) return;
+    if (x->call || x->tries[0].live || x->tries[1].live || x->finish.queued) return;
     weirp_worker *w = x->worker;
     weirp_account_complete(x, x->served.status);
     for (size_t i = 0; i < 2; i++) try_clear(&x->tries[i]);
@@ -51,7 +53,7 @@ static void release(weirp_exchange *x) {
     w->n_active--;
     w->n_streams -= x->streaming;
     weirp_metrics_active(w->metrics, -1, -(int)x->streaming);
-    bool keep = w->n_spare < MAX_SPARE;
+    bool keep = w->n_spare<MAX_SPARE, large = x->body_len> LARGE_BODY;
     if (!keep) {
         free(x);
     } else {
@@ -60,6 +62,7 @@ static void release(weirp_exchange *x) {
         w->spare = x;
         w->n_spare++;
     }
+    if (large) malloc_trim(0); /* a thread's own heap is never given back by itself */
     if (w->draining && !w->n_active) weirp_loop_stop(w->loop);
 }
 
@@ -418,6 +421,7 @@ static void serve(weirp_exchange *x) {
     uint64_t wait_ms = 0;
     size_t len;
     const char *body = weirp_call_body(x->call, &len);
+    x->body_len = len;
     weir_status st = weirp_request_parse(&x->request, x->api, body, len, &fault);
     x->parsed = st == WEIR_OK;
     if (st == WEIR_OK) st = plan(x, &wait_ms, &fault, &err);

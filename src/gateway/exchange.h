@@ -40,6 +40,7 @@ struct weirp_exchange {
     weirp_api api;
     weirp_request request;
     bool parsed;
+    size_t body_len;
     char request_id[72];
     char traceparent[64]; /* "" where the client sent none that is well-formed */
     weirp_knobs knobs;

@@ -29,7 +29,9 @@ static void add_number(head *h, const char *name, const char *format, double val
 
 static void add_ids(head *h, const weirp_exchange *x) {
     const char *decision = x->plan.n ? x->plan.id : NULL;
-    add(h, "x-request-id", x->request_id[0] ? x->request_id : decision);
+    const char *id = x->request_id[0] ? x->request_id : decision;
+    add(h, "x-request-id", id);
+    if (x->api == WEIRP_API_MESSAGES) add(h, "request-id", id); /* where Anthropic's clients look for it */
     add(h, "x-weir-decision-id", decision);
 }
 
@@ -141,10 +143,24 @@ void weirp_reply_result(weirp_exchange *x) {
         if (told[i].result != x->result) continue;
         bool own = told[i].vendor_text && x->fault.text[0];
         const char *code = told[i].code ? told[i].code : x->fault.code[0] ? x->fault.code : NULL;
-        weirp_reply_error(x, told[i].status, NULL, code, NULL, own ? x->fault.text : told[i].text, x->retry_after_ms);
+        bool anthropic_overloaded = x->result == WEIRP_RESULT_OVERLOADED && x->api == WEIRP_API_MESSAGES;
+        int status = anthropic_overloaded ? 529 : told[i].status; /* Anthropic's own for that */
+        weirp_reply_error(x, status, NULL, code, NULL, own ? x->fault.text : told[i].text, x->retry_after_ms);
         return;
     }
     weirp_reply_error(x, 502, NULL, "upstream_error", NULL, "The vendor failed to answer.", x->retry_after_ms);
+}
+
+/* Anthropic's clients tell errors in a stream apart by the types of its reference. */
+static const char *broken_type(const weirp_exchange *x) {
+    if (x->api != WEIRP_API_MESSAGES) return "upstream_error";
+    switch (x->result) {
+    case WEIRP_RESULT_OVERLOADED: return "overloaded_error";
+    case WEIRP_RESULT_RATE_LIMIT: return "rate_limit_error";
+    case WEIRP_RESULT_IDLE_TIMEOUT:
+    case WEIRP_RESULT_TOTAL_TIMEOUT: return "timeout_error";
+    default: return "api_error";
+    }
 }
 
 void weirp_reply_broken(weirp_exchange *x, const weirp_try *t) {
@@ -152,7 +168,7 @@ void weirp_reply_broken(weirp_exchange *x, const weirp_try *t) {
     weirp_writer out = {0};
     for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
         if (told[i].result == x->result) text = told[i].vendor_text && x->fault.text[0] ? x->fault.text : told[i].text;
-    weirp_answer_error(t->answer, text, "upstream_error", &out);
+    weirp_answer_error(t->answer, text, broken_type(x), &out);
     if (!out.failed) weirp_call_write(x->call, (const char *)out.data, out.size);
     weirp_writer_free(&out);
     x->answered = true;

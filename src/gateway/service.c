@@ -9,6 +9,8 @@
 #include "src/base/words.h"
 #include "src/translate/parts.h"
 
+enum { MAX_NAME = 257 }; /* of a model, with its NUL */
+
 static const weirp_field as_json = {"content-type", "application/json"};
 static const weirp_field as_text = {"content-type", "text/plain; charset=utf-8"};
 
@@ -43,15 +45,33 @@ static json_t *model_json(const char *name, bool anthropic) {
                      : json_pack("{s:s,s:s,s:i,s:s}", "id", name, "object", "model", "created", 0, "owned_by", "weir");
 }
 
+static int hex_digit(char c) {
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+/* Clients write "lab/model" as "lab%2Fmodel". What isn't an escape stays; what doesn't fit is no model's name. */
+static void decode_name(char *out, size_t size, const char *text) {
+    size_t n = 0;
+    while (*text && n + 1 < size) {
+        int high = *text == '%' ? hex_digit(text[1]) : -1, low = high < 0 ? -1 : hex_digit(text[2]);
+        out[n++] = low < 0 ? *text : (char)(high << 4 | low);
+        text += low < 0 ? 1 : 3;
+    }
+    out[*text ? 0 : n] = '\0';
+}
+
 /* "weir" first, then the pool, in the shape of whichever API asks. */
 static void models(weirp_worker *w, weirp_call *call) {
     const weir_pool *pool = w->setup->config->pool;
     bool anthropic = weirp_call_header(call, "anthropic-version") != NULL;
     const char *path = weirp_call_path(call), *wanted = path + strlen("/v1/models");
     if (*wanted == '/') {
-        bool known = !strcmp(wanted + 1, "weir") || weir_pool_find(pool, wanted + 1) != (size_t)-1;
-        if (known)
-            answer_json(call, 200, model_json(wanted + 1, anthropic));
+        char name[MAX_NAME];
+        decode_name(name, sizeof name, wanted + 1);
+        if (!strcmp(name, "weir") || weir_pool_find(pool, name) != (size_t)-1)
+            answer_json(call, 200, model_json(name, anthropic));
         else
             weirp_service_error(call, anthropic ? WEIRP_ENDPOINT_MESSAGES : WEIRP_ENDPOINT_MODELS, 404,
                                 "model_not_found", "model", "The model isn't in the pool.");

@@ -42,6 +42,12 @@ static const char *shown_key(const weirp_call *call) {
     return weirp_call_header(call, "x-api-key");
 }
 
+/* In whose shape errors are told: Anthropic's clients show themselves at other paths than /v1/messages, too. */
+static weirp_endpoint shape(const weirp_call *call, weirp_endpoint e) {
+    bool shared = e == WEIRP_ENDPOINT_OTHER || e == WEIRP_ENDPOINT_MODELS;
+    return shared && weirp_call_header(call, "anthropic-version") ? WEIRP_ENDPOINT_MESSAGES : e;
+}
+
 /* Refuses what needs no body to be refused. */
 static int on_head(void *user, weirp_call *call) {
     weirp_worker *w = user;
@@ -67,7 +73,7 @@ static int on_head(void *user, weirp_call *call) {
         text = "The gateway is shutting down.";
     }
     if (!status) return 0;
-    weirp_service_error(call, e, status, code, NULL, text);
+    weirp_service_error(call, shape(call, e), status, code, NULL, text);
     return status;
 }
 

@@ -49,6 +49,11 @@ void weirp_error_write(weirp_api api, int status, const char *type, const char *
         weirp_put_json_text(out, type, strlen(type));
         weirp_putf(out, ",\"message\":");
         weirp_put_json_text(out, text, strlen(text));
+        if (code && !strncmp(code, "thread_", strlen("thread_"))) { /* the only ones that clients act upon */
+            weirp_putf(out, ",\"details\":{\"error_code\":");
+            weirp_put_json_text(out, code, strlen(code));
+            weirp_put(out, "}", 1);
+        }
     } else {
         weirp_put_json_text(out, text, strlen(text));
         put_or_null(out, "type", type);

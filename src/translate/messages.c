@@ -87,6 +87,12 @@ static weir_status parse(weirp_request *r, weirp_fault *fault) {
     const json_t *user = json_object_get(json_object_get(r->json, "metadata"), "user_id");
     if (!json_is_object(r->json))
         return weirp_fault_set(fault, "", "invalid_json", "The request body must be a JSON object.");
+    /* A conversation that is kept at one vendor can't be routed, and a request that goes on with one has its last
+     * messages only. At this code Anthropic's clients send all of it again, and don't ask for threads any more. */
+    const json_t *thread = json_object_get(r->json, "thread");
+    if (thread && !json_is_null(thread))
+        return weirp_fault_set(fault, "thread", "thread_unsupported_request",
+                               "thread: conversations aren't kept here; send all messages, without a thread.");
     weir_status st = check_options(r, fault);
     if (st != WEIR_OK) return st;
     r->include_usage = true; /* this API's streams always have it */

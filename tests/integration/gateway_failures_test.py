@@ -413,7 +413,7 @@ class Protocols(Case):
         vendor, gateway = self.start("anthropic", error("rate_limit"))
         body = {"model": "first", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
         wanted = {"rate_limit": (429, "rate_limit_error"), "server": (502, "api_error"), "auth": (502, "api_error"),
-                  "overloaded": (503, "overloaded_error"), "bad_request": (400, "invalid_request_error")}
+                  "overloaded": (529, "overloaded_error"), "bad_request": (400, "invalid_request_error")}
         for kind, (status, kind_told) in wanted.items():
             with self.subTest(kind):
                 vendor, gateway = self.start("anthropic", error(kind))

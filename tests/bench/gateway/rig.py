@@ -336,6 +336,16 @@ def socket_bytes():
     return 0
 
 
+def kernel_counts(*names):
+    """Of this network namespace since it began: ListenOverflows, TCPTimeouts and the like."""
+    found, head = {}, None
+    for line in pathlib.Path("/proc/net/netstat").read_text().splitlines():
+        if head and head[0] == line.split()[0]:
+            found.update(zip(head[1:], map(int, line.split()[1:])))
+        head = line.split()
+    return {n: found.get(n, 0) for n in names}
+
+
 def queued_bytes(*ports):
     """Payload that waits in the sockets of these ports, either end: sent but not received, received but not read."""
     queued = 0
