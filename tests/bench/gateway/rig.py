@@ -291,6 +291,17 @@ def stats(port):
     return json.loads(ask(port, "GET", "/stats")[1])
 
 
+def mean_us(weir, *names):
+    """Means of histograms at /metrics, all labels together."""
+    sums = {}
+    for line in ask(weir.port, "GET", "/metrics")[1].decode().splitlines():
+        name, _, value = line.rpartition(" ")
+        name = name.split("{")[0]
+        if name.endswith(("_sum", "_count")):
+            sums[name] = sums.get(name, 0) + float(value)
+    return {n: 1e6 * sums[n + "_sum"] / sums[n + "_count"] for n in names if sums.get(n + "_count")}
+
+
 # ---- what a process uses ----
 
 def cpu_s(pid):
