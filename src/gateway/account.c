@@ -75,9 +75,8 @@ void weirp_account_served(weirp_exchange *x, weirp_try *t) {
     s->first_token_ms = t->first_ns ? (double)(t->first_ns - x->arrived_ns) * 1e-6 : NAN;
     x->vendor_ms = ms_since(t->started_ns);
     const weirp_usage *u = &s->usage;
-    double plain = (double)(u->input_tokens - u->cached_input_tokens - u->cache_write_tokens);
-    double tokens[5] = {plain > 0 ? plain : 0, (double)u->cached_input_tokens, (double)u->cache_write_tokens,
-                        (double)(u->output_tokens - u->reasoning_tokens), (double)u->reasoning_tokens};
+    double tokens[5] = {(double)u->input_tokens, (double)u->cached_input_tokens, (double)u->cache_write_tokens,
+                        (double)u->output_tokens, (double)u->reasoning_tokens};
     weirp_metrics *m = x->worker->metrics;
     size_t row = weirp_worker_model(x->worker, x->setup, choice->model);
     weirp_metrics_tokens(m, row, tokens);

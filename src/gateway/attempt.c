@@ -52,6 +52,12 @@ static void blame(weirp_exchange *x, const char *text) {
     snprintf(x->fault.text, sizeof x->fault.text, "%s", text);
 }
 
+/* What a vendor says may go to the client, and a vendor may say the key that it was shown. */
+static void clean(weirp_exchange *x) {
+    weirp_log_clean(x->worker->gateway->log, x->fault.text, sizeof x->fault.text);
+    weirp_log_clean(x->worker->gateway->log, x->fault.code, sizeof x->fault.code);
+}
+
 /* ---- ending ---- */
 
 static void stop(weirp_try *t) {
@@ -129,6 +135,7 @@ static void on_stream(weirp_try *t, const char *bytes, size_t len) {
     if (x->winner == t) pass_on(t);
     if (st == WEIR_OK) return;
     if (st == WEIR_NET) {
+        clean(x);
         fail(t, result_of_fault(x->fault.kind));
         return;
     }
@@ -222,6 +229,7 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
         weirp_protocol protocol =
             x->setup->config->providers[x->setup->config->deployments[t->deployment].provider].protocol;
         weirp_vendor_fault_read(&x->fault, protocol, status, (const char *)t->got.data, t->got.size);
+        clean(x);
         weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), retry_after);
     } else if (t->streaming) {
         stream_ended(t);

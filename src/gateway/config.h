@@ -92,7 +92,7 @@ typedef struct weirp_config {
             redact; /* (n_redact) extended regular expressions: what they match becomes [redacted] in a stored prompt */
         unsigned commit_ms;  /* how long a decision may wait for its durable commit */
         unsigned refresh_ms; /* how long learned things may wait until decisions use them */
-        size_t queue_bytes;  /* of records that wait to be written: beyond, the oldest decision records are dropped, and
+        size_t queue_bytes;  /* of records that wait to be written: beyond, new decision records are dropped, and
                                 counted */
     } traffic;
     struct {

@@ -1,12 +1,17 @@
 /* exchange.c: one client's request: admission, plan, tries, and its end. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/exchange.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SPARE = 256 };
+enum {
+    MAX_SPARE = 256,
+    LARGE_BODY = 1 << 20,
+    MAX_REST_MS = 600000, /* however long a vendor's Retry-After asks for: it may have recovered long before */
+};
 
 static uint64_t now_ms(void) {
     return weirp_monotonic_ns() / 1000000u;
@@ -36,7 +41,7 @@ static void try_clear(weirp_try *t) {
 
 /* Once the server has done with the call, and no try is out, nobody points here any more. */
 static void release(weirp_exchange *x) {
-    if (x->call || x->tries[0].live || x->tries[1].live) return;
+    if (x->call || x->tries[0].live || x->tries[1].live || x->finish.queued) return;
     weirp_worker *w = x->worker;
     weirp_account_complete(x, x->served.status);
     for (size_t i = 0; i < 2; i++) try_clear(&x->tries[i]);
@@ -46,8 +51,9 @@ static void release(weirp_exchange *x) {
     weirp_writer_free(&x->record);
     weirp_setup_drop(x->setup);
     w->n_active--;
-    weirp_metrics_active(w->metrics, -1, 0);
-    bool keep = w->n_spare < MAX_SPARE;
+    w->n_streams -= x->streaming;
+    weirp_metrics_active(w->metrics, -1, -(int)x->streaming);
+    bool keep = w->n_spare<MAX_SPARE, large = x->body_len> LARGE_BODY;
     if (!keep) {
         free(x);
     } else {
@@ -56,6 +62,7 @@ static void release(weirp_exchange *x) {
         w->spare = x;
         w->n_spare++;
     }
+    if (large) malloc_trim(0); /* a thread's own heap is never given back by itself */
     if (w->draining && !w->n_active) weirp_loop_stop(w->loop);
 }
 
@@ -261,6 +268,7 @@ static bool vendor_is_ill(weirp_result r) {
 void weirp_exchange_try_failed(weirp_exchange *x, weirp_try *t, weirp_result result, int64_t retry_after_ms) {
     weirp_breaker *b = x->setup->breaker[t->deployment];
     uint64_t now = now_ms();
+    if (retry_after_ms > MAX_REST_MS) retry_after_ms = MAX_REST_MS;
     if (retry_after_ms > 0) weirp_breaker_rest(b, now + (uint64_t)retry_after_ms);
     bool hopeless = result == WEIRP_RESULT_AUTH || result == WEIRP_RESULT_QUOTA || result == WEIRP_RESULT_NOT_FOUND;
     if (vendor_is_ill(result))
@@ -330,7 +338,8 @@ static const char *header_of(void *user, const char *name) {
     return weirp_call_header(((weirp_exchange *)user)->call, name);
 }
 
-/* "00-" 32 hex "-" 16 hex "-" 2 hex (W3C Trace Context, section 3.2), later versions included. */
+/* "00-" 32 hex "-" 16 hex "-" 2 hex (W3C Trace Context, section 3.2), neither id all zeros; later versions may go on.
+ */
 static bool traceparent_good(const char *text) {
     static const unsigned char dash[] = {2, 35, 52};
     size_t len = strlen(text), at = 0;
@@ -343,7 +352,8 @@ static bool traceparent_good(const char *text) {
     }
     for (size_t i = 55; i < len; i++)
         if (text[i] < 0x21 || text[i] > 0x7e) return false;
-    return memcmp(text, "ff", 2) != 0;
+    if (len > 55 && !memcmp(text, "00", 2)) return false;
+    return memcmp(text, "ff", 2) != 0 && strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
 }
 
 static void read_ids(weirp_exchange *x) {
@@ -354,6 +364,10 @@ static void read_ids(weirp_exchange *x) {
         x->request_id[n] = id[n];
     }
     x->request_id[n] = 0;
+    if (!n) { /* the decision's id comes later, or never */
+        uint64_t drawn = weirp_random_u64(x->worker->gateway->started_ns, x->worker->number, x->worker->n_requests);
+        snprintf(x->request_id, sizeof x->request_id, "req-%016llx", (unsigned long long)drawn);
+    }
     if (trace && traceparent_good(trace)) snprintf(x->traceparent, sizeof x->traceparent, "%s", trace);
 }
 
@@ -394,12 +408,9 @@ static weir_status plan(weirp_exchange *x, uint64_t *wait_ms, weirp_fault *fault
 static void refuse(weirp_exchange *x, weir_status st, const weirp_fault *fault, uint64_t wait_ms,
                    const weir_error *err) {
     const char *code = fault->code[0] ? fault->code : NULL, *param = fault->param[0] ? fault->param : NULL;
-    if (st == WEIR_PARSE || (st == WEIR_NODATA && !wait_ms))
-        weirp_reply_error(x, 400, NULL, code, param, fault->text, 0);
-    else if (st == WEIR_NOTFOUND)
-        weirp_reply_error(x, 404, NULL, code, param, fault->text, 0);
-    else if (st == WEIR_NODATA)
-        weirp_reply_error(x, 503, NULL, code, param, fault->text, (int64_t)wait_ms);
+    int status = weirp_plan_http_status(st, wait_ms, fault);
+    if (status != 500)
+        weirp_reply_error(x, status, NULL, code, param, fault->text, (int64_t)wait_ms);
     else
         weirp_reply_error(x, 500, NULL, "internal_error", NULL, err->text[0] ? err->text : weir_status_text(st), 0);
 }
@@ -410,6 +421,7 @@ static void serve(weirp_exchange *x) {
     uint64_t wait_ms = 0;
     size_t len;
     const char *body = weirp_call_body(x->call, &len);
+    x->body_len = len;
     weir_status st = weirp_request_parse(&x->request, x->api, body, len, &fault);
     x->parsed = st == WEIR_OK;
     if (st == WEIR_OK) st = plan(x, &wait_ms, &fault, &err);

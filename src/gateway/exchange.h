@@ -40,6 +40,7 @@ struct weirp_exchange {
     weirp_api api;
     weirp_request request;
     bool parsed;
+    size_t body_len;
     char request_id[72];
     char traceparent[64]; /* "" where the client sent none that is well-formed */
     weirp_knobs knobs;
@@ -50,6 +51,7 @@ struct weirp_exchange {
     weirp_try tries[2];
     weirp_try *winner; /* committed */
     bool gone;         /* the client has left */
+    bool streaming;    /* its stream has begun */
     bool answered;     /* the client has all it will get */
     bool completed;    /* recorded */
     uint64_t arrived_ns, deadline_ns, decided_ns;

@@ -50,6 +50,7 @@ struct weirp_journal {
     bool stopping, idle;
     queue taken;  /* the thread's own */
     bool learned; /* something that decisions don't use yet */
+    bool worked;  /* since memory was last given back */
     weir_pool *pool;
     uint64_t refreshed_ns;
     _Atomic uint64_t n_records, n_dropped, n_errors, n_feedbacks, n_refused, version, published_ns;

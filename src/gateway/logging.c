@@ -56,6 +56,10 @@ void weirp_log_set(weirp_log *log, weirp_log_format format, weirp_log_level leve
     atomic_store_explicit(&log->mode, (unsigned)format << 8 | (unsigned)level, memory_order_relaxed);
 }
 
+void weirp_log_clean(const weirp_log *log, char *text, size_t size) {
+    weirp_secrets_clean(&log->secrets, text, size);
+}
+
 weir_status weirp_log_hide(weirp_log *log, const char *secret, weir_error *err) {
     pthread_mutex_lock(&log->growing);
     weir_status st = weirp_secrets_add(&log->secrets, secret, err);

@@ -28,6 +28,9 @@ void weirp_log_free(weirp_log *log); /* NULL is fine */
 void weirp_log_set(weirp_log *log, weirp_log_format format, weirp_log_level level);
 /* Registers a secret: wherever it would appear in a value it becomes "[secret]". Copied. */
 weir_status weirp_log_hide(weirp_log *log, const char *secret, weir_error *err);
+/* The same in a text that goes elsewhere: `text` is NUL-terminated in `size` bytes; what doesn't fit any more is cut.
+ */
+void weirp_log_clean(const weirp_log *log, char *text, size_t size);
 /* One line: time, level, message, pairs. Never fails; a line longer than 8 KiB is cut. Doesn't allocate. */
 void weirp_log_line(weirp_log *log, weirp_log_level level, const char *message, const weirp_log_pair *pairs, size_t n);
 #define WEIRP_LOG(log, level, message, ...)                                                                            \

@@ -60,6 +60,25 @@ size_t weirp_secrets_at(const weirp_secrets *s, const char *text, size_t len, si
     return longest;
 }
 
+void weirp_secrets_clean(const weirp_secrets *s, char *text, size_t size) {
+    static const char mark[] = "[secret]";
+    enum { MARK = sizeof mark - 1 };
+    size_t len = strlen(text);
+    for (size_t at = 0; at < len; at++) {
+        size_t hidden = weirp_secrets_at(s, text, len, at);
+        if (!hidden) continue;
+        size_t rest = at + hidden, kept = len - rest, room = size - 1 - at;
+        size_t put = MARK < room ? MARK : room;
+        if (kept > room - put) kept = room - put;
+        memmove(text + at + put, text + rest, kept);
+        memcpy(text + at, mark, put);
+        len = at + put + kept;
+        text[len] = 0;
+        at += put - (put > 0);
+    }
+    text[weirp_utf8_valid(text, len)] = 0; /* a character may have been cut */
+}
+
 /* ---- text ---- */
 
 void weirp_line_put(weirp_line *line, const char *bytes, size_t n) {

@@ -30,6 +30,9 @@ void weirp_secrets_free(weirp_secrets *secrets);
  * more); 0: none. `text` is NUL-terminated at len. */
 size_t weirp_secrets_at(const weirp_secrets *secrets, const char *text, size_t len, size_t at);
 
+/* Puts [secret] in their place, as weirp_log_clean says. */
+void weirp_secrets_clean(const weirp_secrets *secrets, char *text, size_t size);
+
 /* ---- a line under way ---- */
 
 typedef struct weirp_line {

@@ -128,8 +128,16 @@ static uint64_t wait_for(const weirp_setup *s, size_t model, uint64_t now_ms) {
     return least;
 }
 
+/* No deployment of the model is ill: it only rests. */
+static bool is_limited(const weirp_setup *s, size_t model, uint64_t now_ms) {
+    size_t n, first = weirp_config_deployments(s->config, model, &n);
+    for (size_t d = first; d < first + n; d++)
+        if (weirp_breaker_state(s->breaker[d], now_ms) != WEIRP_BREAKER_CLOSED) return false;
+    return true;
+}
+
 typedef struct excluded {
-    size_t configured, unable, too_long, resting;
+    size_t configured, unable, too_long, resting, limited; /* limited: resting because a vendor asked for it */
     uint64_t wait_ms;
 } excluded;
 
@@ -152,6 +160,7 @@ static size_t restrict_to(weirp_planner *p, const weir_estimates *e, const weirp
             x->too_long++;
         } else if (wait) {
             x->resting++;
+            x->limited += is_limited(p->setup, m, now_ms);
             if (wait < x->wait_ms) x->wait_ms = wait;
         } else {
             e->eligible[i] = true;
@@ -165,7 +174,10 @@ static weir_status nobody(const excluded *x, uint64_t *wait_ms, weirp_fault *fau
     *wait_ms = x->resting ? x->wait_ms : 0;
     const char *why = "No model of the pool is known to the store.";
     fault->code[0] = fault->param[0] = 0;
-    if (x->resting) {
+    if (x->resting && x->resting == x->limited) {
+        why = "Every model that could answer this is rate limited; try again later.";
+        snprintf(fault->code, sizeof fault->code, "rate_limit_exceeded");
+    } else if (x->resting) {
         why = "Every model that could answer this is failing at the moment; try again later.";
         snprintf(fault->code, sizeof fault->code, "no_model_available");
     } else if (x->too_long) {
@@ -231,6 +243,7 @@ static weir_status pin(weirp_planner *p, const weirp_knobs *knobs, uint64_t now_
     x.wait_ms = wait_for(p->setup, knobs->pinned, now_ms);
     if (x.wait_ms) {
         x.resting = 1;
+        x.limited = is_limited(p->setup, knobs->pinned, now_ms);
         return nobody(&x, wait_ms, fault);
     }
     for (size_t i = 0; i < p->estimates->n_models; i++) p->estimates->eligible[i] = i == r;
@@ -273,6 +286,13 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
         if (record->failed) return weirp_nomem(err);
     }
     return WEIR_OK;
+}
+
+int weirp_plan_http_status(weir_status st, uint64_t wait_ms, const weirp_fault *fault) {
+    if (st == WEIR_PARSE || (st == WEIR_NODATA && !wait_ms)) return 400;
+    if (st == WEIR_NOTFOUND) return 404;
+    if (st != WEIR_NODATA) return 500;
+    return !strcmp(fault->code, "rate_limit_exceeded") ? 429 : 503;
 }
 
 weir_status weirp_plan_explain(weirp_planner *p, const weirp_knobs *knobs, char **json, weir_error *err) {

@@ -41,6 +41,8 @@ weir_router *weirp_planner_router_of(const weirp_planner *planner); /* borrowed 
 weir_status weirp_plan_make(weirp_planner *planner, const weirp_request *request, const weirp_knobs *knobs,
                             uint64_t now_ms, weirp_plan *plan, weirp_writer *record, uint64_t *wait_ms,
                             weirp_fault *fault, weir_error *err);
+/* What a client is told that nothing came of: 400, 404, 429, 500 or 503. */
+int weirp_plan_http_status(weir_status status, uint64_t wait_ms, const weirp_fault *fault);
 /* The decision that was made last, explained as JSON (new). WEIR_INVALID after a pinned one. */
 weir_status weirp_plan_explain(weirp_planner *planner, const weirp_knobs *knobs, char **json, weir_error *err);
 

@@ -54,6 +54,9 @@ void weirp_reply_begin(weirp_exchange *x, weirp_try *t) {
     add(&h, "x-accel-buffering", "no");
     add_answer(&h, x, t);
     x->served.status = 200;
+    x->streaming = true;
+    x->worker->n_streams++;
+    weirp_metrics_active(x->worker->metrics, 0, 1);
     if (x->call && !x->gone) weirp_call_begin(x->call, 200, h.field, h.n);
 }
 

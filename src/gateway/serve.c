@@ -103,6 +103,15 @@ static const char *needs_restart(const weirp_config *a, const weirp_config *b) {
     return NULL;
 }
 
+static bool limits_differ(const weir_pool *a, const weir_pool *b) {
+    if (a->n_models != b->n_models) return true;
+    for (size_t m = 0; m < a->n_models; m++)
+        if (a->models[m].max_input_tokens != b->models[m].max_input_tokens ||
+            a->models[m].max_output_tokens != b->models[m].max_output_tokens)
+            return true;
+    return false;
+}
+
 static weir_status reload(serving *s, weir_error *err) {
     weirp_gateway *g = &s->gateway;
     weirp_config *config = NULL;
@@ -111,10 +120,11 @@ static weir_status reload(serving *s, weir_error *err) {
     if (st != WEIR_OK) return st;
     const char *key = needs_restart(s->setup->config, config);
     if (key) WEIRP_LOG(g->log, WEIRP_LOG_WARN, "a change of this key waits for the next start", WEIRP_S("key", key));
-    bool repriced = config->price_version != s->setup->config->price_version;
+    bool changed =
+        config->price_version != s->setup->config->price_version || limits_differ(config->pool, s->setup->config->pool);
     st = weirp_setup_new(&setup, config, &g->breakers, g->log, err);
     if (st != WEIR_OK) return st;
-    if (repriced) st = weirp_journal_pool(g->journal, setup->config->pool, err);
+    if (changed) st = weirp_journal_pool(g->journal, setup->config->pool, err);
     if (st != WEIR_OK) {
         weirp_setup_drop(setup);
         return st;

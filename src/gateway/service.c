@@ -172,6 +172,9 @@ static void feedback(weirp_worker *w, weirp_call *call) {
     } else if (source && strlen(source) > 63) {
         text = "source may have 63 bytes.";
         param = "source";
+    } else if (model && weir_router_find_model(weirp_planner_router_of(w->planner), model) == (size_t)-1) {
+        text = "model must be one of the pool's; without it, the one that answered is meant.";
+        param = "model";
     }
     ticket *t = text ? NULL : weirp_array(1, sizeof *t);
     if (text) {
@@ -235,7 +238,7 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     weirp_plan plan = {.n = 0};
     weirp_fault fault = {{0}, {0}, {0}};
     weir_error err = {0};
-    uint64_t wait_ms;
+    uint64_t wait_ms = 0;
     weir_status st = weirp_knobs_read(&knobs, w->setup, request->model, header_of, call, &fault);
     if (st == WEIR_OK)
         st = weirp_plan_make(w->planner, request, &knobs, weirp_monotonic_ns() / 1000000u, &plan, NULL, &wait_ms,
@@ -243,11 +246,8 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     if (st == WEIR_OK)
         explain(w, call, &knobs, &plan);
     else if (fault.text[0])
-        weirp_service_error(call, WEIRP_ENDPOINT_ROUTE,
-                            st == WEIR_NOTFOUND ? 404
-                            : st == WEIR_PARSE  ? 400
-                                                : 503,
-                            fault.code, fault.param, fault.text);
+        weirp_service_error(call, WEIRP_ENDPOINT_ROUTE, weirp_plan_http_status(st, wait_ms, &fault), fault.code,
+                            fault.param, fault.text);
     else
         weirp_service_error(call, WEIRP_ENDPOINT_ROUTE, 500, "internal_error", NULL, err.text);
 }

@@ -1,6 +1,7 @@
 /* worker.c: one thread of the gateway. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/worker.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +73,6 @@ static int on_head(void *user, weirp_call *call) {
         text = "The gateway is shutting down.";
     }
     if (!status) return 0;
-    weirp_metrics_request(w->metrics, e, status, 0);
     weirp_service_error(call, shape(call, e), status, code, NULL, text);
     return status;
 }
@@ -100,12 +100,16 @@ static void on_gone(void *user, weirp_call *call) {
     if (has_exchange(call)) weirp_exchange_gone(weirp_call_user(call));
 }
 
+/* Exchanges count themselves; what else was answered, and refused by its head, is counted here. */
 static void on_end(void *user, weirp_call *call) {
     weirp_worker *w = user;
-    if (has_exchange(call))
+    if (has_exchange(call)) {
         weirp_exchange_end(weirp_call_user(call));
-    else
-        weirp_service_end(w, call);
+        return;
+    }
+    int status = weirp_call_status(call);
+    if (status) weirp_metrics_request(w->metrics, weirp_endpoint_find(weirp_call_path(call)), status, NAN);
+    weirp_service_end(w, call);
 }
 
 /* The server's own refusals, in the shape of the path's API. */
@@ -128,18 +132,22 @@ typedef struct parcel {
 
 /* Another setup needs another set of counters, even where its models are the same: the names are the setup's own. The
  * new set takes over what the old one counted. */
-static weir_status take_metrics(weirp_worker *w, weirp_setup *setup, weir_error *err) {
+/* Steals a reference to `setup`, and gives the old one's back by *setup. */
+static weir_status take_metrics(weirp_worker *w, weirp_setup **setup, weir_error *err) {
     weirp_metrics *made = NULL;
-    weir_status st = weirp_metrics_new(&made, &setup->names, err);
+    weir_status st = weirp_metrics_new(&made, &(*setup)->names, err);
     if (st == WEIR_OK) st = weirp_metrics_carry(made, w->metrics, err);
     if (st != WEIR_OK) {
         weirp_metrics_free(made);
         return st;
     }
-    weirp_metrics_active(made, (int)w->n_active, 0);
+    weirp_metrics_active(made, (int)w->n_active, (int)w->n_streams);
     pthread_mutex_lock(&w->gateway->metrics_mutex);
     weirp_metrics *old = w->metrics;
     w->metrics = made;
+    weirp_setup *before = w->setup;
+    w->setup = *setup;
+    *setup = before;
     pthread_mutex_unlock(&w->gateway->metrics_mutex);
     weirp_metrics_free(old);
     return WEIR_OK;
@@ -150,15 +158,10 @@ static void take_setup(void *user) {
     weirp_worker *w = p->worker;
     weir_error err = {0};
     weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
-    if (st == WEIR_OK) st = take_metrics(w, p->setup, &err);
-    if (st == WEIR_OK) {
-        weirp_setup *old = w->setup;
-        w->setup = p->setup;
-        p->setup = old;
-    } else {
+    if (st == WEIR_OK) st = take_metrics(w, &p->setup, &err);
+    if (st != WEIR_OK)
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new configuration",
                   WEIRP_S("error", err.text));
-    }
     weirp_setup_drop(p->setup);
     free(p);
 }

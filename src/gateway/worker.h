@@ -26,6 +26,7 @@ typedef struct weirp_worker {
     weirp_metrics *metrics;
     bool draining;
     size_t n_active;     /* exchanges under way */
+    size_t n_streams;    /* of these, streams that have begun */
     uint64_t n_requests; /* ever */
     uint64_t n_hedges;
     uint64_t n_random;
@@ -46,7 +47,7 @@ typedef struct weirp_gateway {
     _Atomic int64_t loaded_unix_ms;
     _Atomic uint64_t n_connections[64]; /* by worker, for scrapes */
     atomic_bool draining;
-    pthread_mutex_t metrics_mutex; /* of the workers' `metrics` pointers: a scrape reads them all */
+    pthread_mutex_t metrics_mutex; /* of the workers' `metrics` and `setup`: a scrape reads them all */
 } weirp_gateway;
 
 enum { WEIRP_MAX_THREADS = 64 };

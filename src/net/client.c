@@ -42,6 +42,7 @@ static weirp_fetch *pop_start(weirp_client *c) {
 /* Out of libcurl. What is in the middle of an answer is closed by this, what is whole has gone back to the cache. */
 static void detach(weirp_fetch *f) {
     if (!f->added) return;
+    weirp_fetch_forget_sockets(f);
     weirp_lane_remove(f->lane, f->easy);
     f->added = false;
 }

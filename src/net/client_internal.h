@@ -34,8 +34,12 @@ typedef struct client_socket {
     int fd;
     bool reading, writing;      /* registered */
     bool want_read, want_write; /* what libcurl waits for */
-    bool ours;                  /* opened by us, so that we are told before it is closed */
+    bool ours;                  /* opened by us, so that we are told before it is closed, once it is connected */
+    struct weirp_fetch *opener; /* while that one is with libcurl; only compared */
 } client_socket;
+
+/* libcurl tries at most two addresses at once. */
+#define MAX_OPENED 4
 
 enum fetch_kind { KIND_NONE, KIND_GET, KIND_HEAD, KIND_POST };
 
@@ -69,6 +73,9 @@ struct weirp_fetch {
     /* Times in ns of the monotonic clock. The timer stays armed when the fetch ends: it is looked at when it fires. */
     weirp_timer *timer;
     uint64_t armed, started, connected, last;
+
+    int opened[MAX_OPENED]; /* descriptors of its last n_opened sockets, in a ring */
+    size_t n_opened;
 
     unsigned busy; /* handlers of this fetch on the stack */
     bool live, queued, added, dirty;
@@ -121,7 +128,9 @@ void weirp_lanes_run(weirp_client *client);                   /* what was added 
 /* client_socket.c */
 bool weirp_lane_sockets_init(client_lane *lane);
 void weirp_client_sockets_free(weirp_client *client);
-curl_socket_t weirp_client_open_socket(void *client, curlsocktype purpose, struct curl_sockaddr *address);
+/* Before a fetch is taken from libcurl. */
+void weirp_fetch_forget_sockets(weirp_fetch *fetch);
+curl_socket_t weirp_client_open_socket(void *fetch, curlsocktype purpose, struct curl_sockaddr *address);
 int weirp_client_close_socket(void *client, curl_socket_t fd);
 
 /* client_request.c */

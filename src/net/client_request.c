@@ -58,7 +58,7 @@ static CURLcode set_callbacks(weirp_fetch *f) {
     SET(CURLOPT_PREREQFUNCTION, weirp_fetch_on_connected);
     SET(CURLOPT_PREREQDATA, f);
     SET(CURLOPT_OPENSOCKETFUNCTION, weirp_client_open_socket);
-    SET(CURLOPT_OPENSOCKETDATA, f->client);
+    SET(CURLOPT_OPENSOCKETDATA, f);
     SET(CURLOPT_CLOSESOCKETFUNCTION, weirp_client_close_socket);
     SET(CURLOPT_CLOSESOCKETDATA, f->client);
     return CURLE_OK;

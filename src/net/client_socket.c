@@ -70,9 +70,22 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *s
     return 0;
 }
 
+/* A socket that is still connecting is closed by libcurl 7.88 on its own, without our callback, and we are told
+ * afterwards. By then the descriptor may be another thread's, so that it's taken out of the loop before. */
+void weirp_fetch_forget_sockets(weirp_fetch *f) {
+    for (size_t i = 0; i < MAX_OPENED && i < f->n_opened; i++) {
+        client_socket *s = f->client->sockets[f->opened[i]];
+        if (s->opener != f) continue; /* closed, and opened by another one since */
+        s->opener = NULL;
+        if (!f->connected) unregister(s);
+    }
+    f->n_opened = 0;
+}
+
 curl_socket_t weirp_client_open_socket(void *user, curlsocktype purpose, struct curl_sockaddr *address) {
     (void)purpose;
-    weirp_client *client = user;
+    weirp_fetch *f = user;
+    weirp_client *client = f->client;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, address->protocol);
     if (fd < 0) return CURL_SOCKET_BAD;
     client_socket *s = socket_of(client, fd);
@@ -84,6 +97,8 @@ curl_socket_t weirp_client_open_socket(void *user, curlsocktype purpose, struct 
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &client->receive_buffer, sizeof client->receive_buffer);
     unregister(s);
     s->ours = true;
+    s->opener = f;
+    f->opened[f->n_opened++ % MAX_OPENED] = fd;
     return fd;
 }
 
@@ -93,6 +108,7 @@ int weirp_client_close_socket(void *user, curl_socket_t fd) {
     if (s) {
         unregister(s);
         s->ours = false;
+        s->opener = NULL;
     }
     return close(fd);
 }

@@ -97,6 +97,7 @@ void weirp_call_begin(weirp_call *call, int status, const weirp_field *fields, s
  * any case. */
 bool weirp_call_write(weirp_call *call, const char *bytes, size_t len);
 void weirp_call_finish(weirp_call *call);
+int weirp_call_status(const weirp_call *call); /* of the answer, as it was given; 0: none yet */
 /* Breaks the connection in the middle, so that the client doesn't take what it has for the whole. */
 void weirp_call_abort(weirp_call *call);
 

@@ -448,6 +448,10 @@ static void give(weirp_call *call, int status, struct MHD_Response *response, co
     if (call->server->quiesced) MHD_add_response_header(response, "Connection", "close");
 }
 
+int weirp_call_status(const weirp_call *call) {
+    return (int)call->status;
+}
+
 void weirp_call_answer(weirp_call *call, int status, const weirp_field *fields, size_t n_fields, const char *body,
                        size_t len) {
     if (is_over(call) || call->response || call->stream) return;

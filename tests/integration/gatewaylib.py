@@ -263,6 +263,8 @@ class Metrics:
 
 
 class Gateway(Process):
+    torn = False  # a kill may leave half a log line
+
     def __init__(self, folder, config, name="weir", env=None, args=()):
         self.folder = pathlib.Path(folder)
         self.config_path = self.folder / (name + ".yaml")
@@ -320,7 +322,13 @@ class Gateway(Process):
 
     def logs(self, message=None):
         """Log lines (JSON), or those with one message."""
-        lines = [json.loads(line) for line in self.err().splitlines() if line.startswith("{")]
+        lines = []
+        for line in self.err().splitlines():
+            try:
+                lines += [json.loads(line)] if line.startswith("{") else []
+            except ValueError:
+                if not self.torn:
+                    raise
         return [line for line in lines if message in (None, line["msg"])]
 
     def request_log(self, decision):

@@ -204,11 +204,12 @@ static void examples_are_taken(void **state) {
 static void find_keys(const char *text, const weirp_yaml_map *map, const char *section) {
     for (size_t k = 0; k < map->n_keys; k++) {
         const weirp_yaml_key *key = &map->keys[k];
-        char plain[96], dotted[96], fallback[32];
+        char plain[96], dotted[96], line[96], fallback[32];
         snprintf(plain, sizeof plain, "`%s`", key->name);
+        snprintf(line, sizeof line, "\n| `%s`", key->name);
         snprintf(dotted, sizeof dotted, "`%s.%s`", section, key->name);
-        const char *at = strstr(text, dotted);
-        if (!at) at = strstr(text, plain);
+        const char *at = strstr(text, dotted), *row_of = strstr(text, line);
+        if (!at) at = row_of ? row_of + 1 : strstr(text, plain);
         if (!at) fail_msg("docs/gateway.md doesn't know the key %s of %s", key->name, map->what);
         if (key->map) find_keys(text, key->map, key->name);
         if (key->type != WEIRP_YAML_COUNT) continue;
@@ -223,7 +224,9 @@ static void find_keys(const char *text, const weirp_yaml_map *map, const char *s
 static void every_key_is_documented(void **state) {
     (void)state;
     char *chapter = document("gateway.md");
-    find_keys(chapter, &weirp_file_schema, "");
+    const char *from = strstr(chapter, "\n## Configuration");
+    assert_non_null(from);
+    find_keys(from, &weirp_file_schema, "");
     free(chapter);
 }
 

@@ -300,6 +300,36 @@ static void times(void **state) {
     }
 }
 
+static void texts_are_cleaned(void **state) {
+    (void)state;
+    static const struct {
+        const char *before, *after;
+    } cases[] = {
+        {"", ""},
+        {"nothing to see", "nothing to see"},
+        {"key sk-0123456789!", "key [secret]!"},
+        {"sk-0123456789sk-0123456789", "[secret][secret]"},
+        {"abc", "[secret]"},                                                     /* grows */
+        {"abcabcabcabc", "[secret][secret][secret][secret]"},                    /* and grows */
+        {"it was sk-0123456", "it was [secret]"},                                /* cut in it */
+        {"it was sk-01", "it was sk-01"},                                        /* too little of it to say */
+        {"0123456789012345678901234567abc", "0123456789012345678901234567[sec"}, /* to the last byte */
+        {"abc01234567890123456789\xc3\xa4\xc3\xa4", "[secret]01234567890123456789\xc3\xa4\xc3\xa4"},
+        {"abc012345678901234567890\xc3\xa4\xc3\xa4", "[secret]012345678901234567890\xc3\xa4"},
+    };
+    static weirp_secrets secrets;
+    weir_error err;
+    assert_int_equal(weirp_secrets_add(&secrets, "sk-0123456789", &err), WEIR_OK);
+    assert_int_equal(weirp_secrets_add(&secrets, "abc", &err), WEIR_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[33]; /* 32 bytes and the NUL */
+        snprintf(text, sizeof text, "%s", cases[i].before);
+        weirp_secrets_clean(&secrets, text, sizeof text);
+        assert_string_equal(text, cases[i].after);
+    }
+    weirp_secrets_free(&secrets);
+}
+
 /* ---- threads ---- */
 
 enum { THREADS = 4, LINES = 400 };
@@ -379,6 +409,7 @@ int main(void) {
         cmocka_unit_test(as_json),
         cmocka_unit_test(nothing_is_injected),
         cmocka_unit_test(secrets_never_appear),
+        cmocka_unit_test(texts_are_cleaned),
         cmocka_unit_test(long_lines_are_cut),
         cmocka_unit_test(numbers),
         cmocka_unit_test(times),

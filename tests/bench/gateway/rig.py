@@ -212,6 +212,13 @@ class Rig:
                        streams, "--per-s", per_s, *extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         return Crowd(self, p)
 
+    def warm_up(self, weir, n=2000):
+        """Whole answers until what is made once is made, the writer's copy of the estimators among it; how many."""
+        self.load("flood", "--to", f"127.0.0.1:{weir.port}", "--bodies", self.bodies("warm-up"), "--connections", 8,
+                  "--requests", n)
+        time.sleep(1.5)  # longer than traffic.refresh_ms
+        return n
+
     def log_tally(self):
         """Lines of weir's log by level, and what went wrong first."""
         tally, wrong = {}, None
@@ -284,6 +291,17 @@ def stats(port):
     return json.loads(ask(port, "GET", "/stats")[1])
 
 
+def mean_us(weir, *names):
+    """Means of histograms at /metrics, all labels together."""
+    sums = {}
+    for line in ask(weir.port, "GET", "/metrics")[1].decode().splitlines():
+        name, _, value = line.rpartition(" ")
+        name = name.split("{")[0]
+        if name.endswith(("_sum", "_count")):
+            sums[name] = sums.get(name, 0) + float(value)
+    return {n: 1e6 * sums[n + "_sum"] / sums[n + "_count"] for n in names if sums.get(n + "_count")}
+
+
 # ---- what a process uses ----
 
 def cpu_s(pid):
@@ -316,6 +334,26 @@ def socket_bytes():
         if line.startswith("TCP:"):
             return int(line.split()[line.split().index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def kernel_counts(*names):
+    """Of this network namespace since it began: ListenOverflows, TCPTimeouts and the like."""
+    found, head = {}, None
+    for line in pathlib.Path("/proc/net/netstat").read_text().splitlines():
+        if head and head[0] == line.split()[0]:
+            found.update(zip(head[1:], map(int, line.split()[1:])))
+        head = line.split()
+    return {n: found.get(n, 0) for n in names}
+
+
+def queued_bytes(*ports):
+    """Payload that waits in the sockets of these ports, either end: sent but not received, received but not read."""
+    queued = 0
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] != "0A" and {int(fields[k].rsplit(":", 1)[1], 16) for k in (1, 2)} & set(ports):
+            queued += sum(int(n, 16) for n in fields[4].split(":"))
+    return queued
 
 
 # ---- telling ----
