@@ -31,7 +31,15 @@ typedef struct item {
     weir_status status;
     char what[160];
     weir_pool *pool; /* POOL */
+    struct pool_change *change;
 } item;
+
+/* Waited for, under the mutex; on the stack of who waits. */
+typedef struct pool_change {
+    bool over;
+    weir_status status;
+    weir_error err;
+} pool_change;
 
 typedef struct queue {
     size_t n, capacity, bytes, n_feedback;
@@ -48,8 +56,8 @@ struct weirp_journal {
     size_t queue_bytes;
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
-    queue waiting; /* under the mutex */
+    pthread_cond_t wake, changed; /* changed: a pool's change is over */
+    queue waiting;                /* under the mutex */
     bool stopping, idle;
     queue taken;  /* the thread's own */
     bool learned; /* something that decisions don't use yet */
@@ -83,7 +91,7 @@ static bool push(weirp_journal *j, const item *it) {
         first = q->n == 0 || it->kind != ITEM_RECORD;
         q->items[q->n++] = *it;
         q->bytes += it->size;
-        q->n_feedback += it->kind == ITEM_FEEDBACK;
+        q->n_feedback += it->kind != ITEM_RECORD; /* pools as well: neither waits for a group */
     }
     bool wake = first && j->idle;
     pthread_mutex_unlock(&j->mutex);
@@ -121,12 +129,18 @@ weir_status weirp_journal_feedback(weirp_journal *j, const weirp_feedback *f, we
 }
 
 weir_status weirp_journal_pool(weirp_journal *j, const weir_pool *pool, weir_error *err) {
-    item it = {.kind = ITEM_POOL};
+    pool_change change = {.over = false};
+    item it = {.kind = ITEM_POOL, .change = &change};
     weir_status st = weirp_pool_copy(&it.pool, pool, err);
     if (st != WEIR_OK) return st;
-    if (push(j, &it)) return WEIR_OK;
-    item_free(&it);
-    return weirp_nomem(err);
+    if (!push(j, &it)) {
+        item_free(&it);
+        return weirp_nomem(err);
+    }
+    pthread_mutex_lock(&j->mutex);
+    while (!change.over) pthread_cond_wait(&j->changed, &j->mutex);
+    pthread_mutex_unlock(&j->mutex);
+    return change.status == WEIR_OK ? WEIR_OK : weirp_fail(err, change.status, 0, "%s", change.err.text);
 }
 
 void weirp_journal_pace(weirp_journal *j, unsigned commit_ms, unsigned refresh_ms) {
@@ -203,12 +217,11 @@ static void refresh(weirp_journal *j) {
 }
 
 /* A new pool: the learner gives way to whoever changes the store, and comes back. */
-static void take_pool(weirp_journal *j, item *it) {
-    weir_error err = {0};
+static weir_status change_pool(weirp_journal *j, item *it, weir_error *err) {
     weir_router *router = NULL;
-    weir_status st = weir_learner_close(j->learner, &err);
+    weir_status st = weir_learner_close(j->learner, err);
     j->learner = NULL;
-    if (st == WEIR_OK) st = bring_up(j->store, it->pool, &router, &err);
+    if (st == WEIR_OK) st = bring_up(j->store, it->pool, &router, err);
     if (st == WEIR_OK) {
         weir_pool *old = j->pool;
         j->pool = it->pool;
@@ -216,10 +229,20 @@ static void take_pool(weirp_journal *j, item *it) {
     }
     weir_error again = {0};
     if (learner_open(j, &again) != WEIR_OK) complain(j, "the store can't be opened again", &again);
-    if (st == WEIR_OK)
-        publish(j, router);
-    else
-        complain(j, "the pool can't be changed", &err);
+    if (st == WEIR_OK) publish(j, router);
+    return st;
+}
+
+static void take_pool(weirp_journal *j, item *it) {
+    weir_error err = {0};
+    weir_status st = change_pool(j, it, &err);
+    if (st != WEIR_OK) COUNT(j->n_errors, 1);
+    pthread_mutex_lock(&j->mutex);
+    it->change->status = st;
+    it->change->err = err;
+    it->change->over = true;
+    pthread_cond_signal(&j->changed);
+    pthread_mutex_unlock(&j->mutex);
 }
 
 /* ---- the thread ---- */
@@ -267,7 +290,7 @@ static void work(weirp_journal *j) {
     size_t since = 0;
     for (size_t i = 0; i < j->taken.n; i++) {
         take(j, &j->taken.items[i]);
-        if (++since == GROUP && j->learner) {
+        if (++since == GROUP && j->learner && st == WEIR_OK) {
             st = weir_learner_commit(j->learner, &err);
             since = 0;
         }
@@ -339,6 +362,7 @@ static weir_status start(weirp_journal *j, weir_error *err) {
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&j->mutex, NULL);
     pthread_cond_init(&j->wake, &attributes);
+    pthread_cond_init(&j->changed, NULL);
     pthread_condattr_destroy(&attributes);
     int rc = pthread_create(&j->thread, NULL, run, j);
     return rc ? weirp_fail_errno(err, rc, "starting a thread for", j->store) : WEIR_OK;
@@ -393,6 +417,7 @@ weir_status weirp_journal_close(weirp_journal *j, weir_error *err) {
     weir_status st = j->learner ? weir_learner_close(j->learner, err) : WEIR_OK;
     pthread_mutex_destroy(&j->mutex);
     pthread_cond_destroy(&j->wake);
+    pthread_cond_destroy(&j->changed);
     let_go(j);
     return st;
 }

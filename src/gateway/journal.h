@@ -36,7 +36,10 @@ void weirp_journal_record(weirp_journal *journal, weirp_writer *record);
 typedef void (*weirp_feedback_done)(void *user, weir_status status, const char *what);
 weir_status weirp_journal_feedback(weirp_journal *journal, const weirp_feedback *feedback, weirp_feedback_done done,
                                    void *user);
-/* After a reload: new prices and models; answered by `publish`. Any thread; `pool` is copied. */
+/* After a reload: new prices and models, copied. Returns once `publish` has given them out, so that a configuration
+ * that follows finds its models known, or with what is wrong. Any thread but the journal's; not beside
+ * weirp_journal_close.
+ */
 weir_status weirp_journal_pool(weirp_journal *journal, const weir_pool *pool, weir_error *err);
 void weirp_journal_pace(weirp_journal *journal, unsigned commit_ms, unsigned refresh_ms);
 
