@@ -63,7 +63,7 @@ static void release(weirp_exchange *x) {
         w->n_spare++;
     }
     if (large) malloc_trim(0); /* a thread's own heap is never given back by itself */
-    if (w->draining && !w->n_active) weirp_loop_stop(w->loop);
+    weirp_worker_stop_if_idle(w, 0);
 }
 
 void weirp_exchange_free_spares(weirp_worker *w) {

@@ -10,6 +10,8 @@
 #include "src/gateway/exchange.h"
 #include "src/gateway/service.h"
 
+enum { DRAIN_GRACE_MS = 100 /* for requests that had been sent, and not read yet, when draining began */ };
+
 double weirp_worker_random(weirp_worker *w) {
     return weirp_random_uniform(w->gateway->started_ns, w->number, w->n_random++);
 }
@@ -105,11 +107,12 @@ static void on_end(void *user, weirp_call *call) {
     weirp_worker *w = user;
     if (has_exchange(call)) {
         weirp_exchange_end(weirp_call_user(call));
-        return;
+    } else {
+        int status = weirp_call_status(call);
+        if (status) weirp_metrics_request(w->metrics, weirp_endpoint_find(weirp_call_path(call)), status, NAN);
+        weirp_service_end(w, call);
     }
-    int status = weirp_call_status(call);
-    if (status) weirp_metrics_request(w->metrics, weirp_endpoint_find(weirp_call_path(call)), status, NAN);
-    weirp_service_end(w, call);
+    weirp_worker_stop_if_idle(w, 1);
 }
 
 /* The server's own refusals, in the shape of the path's API. */
@@ -194,11 +197,26 @@ void weirp_worker_take_router(weirp_worker *worker, weir_router *router) {
     hand_over(worker, take_router, NULL, router);
 }
 
+/* All calls, not exchanges alone: feedback waits for the journal, and has been taken. */
+void weirp_worker_stop_if_idle(weirp_worker *w, size_t ending) {
+    if (w->draining && w->heard && !w->n_active && weirp_server_n_calls(w->server) <= ending) weirp_loop_stop(w->loop);
+}
+
+static void on_grace_over(void *user) {
+    weirp_worker *w = user;
+    w->heard = true;
+    weirp_worker_stop_if_idle(w, 0);
+}
+
 static void drain(void *user) {
     weirp_worker *w = user;
     w->draining = true;
-    if (w->server) weirp_server_quiesce(w->server);
-    if (!w->n_active) weirp_loop_stop(w->loop);
+    if (!w->server) return; /* posted to a loop that has ended */
+    weirp_server_quiesce(w->server);
+    if (weirp_timer_new(&w->grace, w->loop, on_grace_over, w, NULL) == WEIR_OK)
+        weirp_timer_start(w->grace, DRAIN_GRACE_MS);
+    else
+        on_grace_over(w);
 }
 
 void weirp_worker_drain(weirp_worker *worker) {
@@ -229,6 +247,7 @@ void weirp_worker_clear(weirp_worker *w) {
     weirp_server_free(w->server);
     weirp_client_free(w->client);
     weirp_exchange_free_spares(w);
+    weirp_timer_free(w->grace);
     weirp_loop_free(w->loop);
     weirp_planner_free(w->planner);
     weirp_metrics_free(w->metrics);

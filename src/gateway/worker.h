@@ -24,7 +24,8 @@ typedef struct weirp_worker {
     weirp_planner *planner;
     weirp_setup *setup; /* in force; a reference */
     weirp_metrics *metrics;
-    bool draining;
+    bool draining, heard; /* heard: who had sent a request before draining began, has been */
+    weirp_timer *grace;
     size_t n_active;     /* exchanges under way */
     size_t n_streams;    /* of these, streams that have begun */
     uint64_t n_requests; /* ever */
@@ -61,6 +62,10 @@ void weirp_worker_drain(weirp_worker *worker); /* takes no new requests; ends on
 void weirp_worker_stop(weirp_worker *worker);  /* ends now */
 void weirp_worker_join(weirp_worker *worker);  /* waits for the thread's end */
 void weirp_worker_clear(weirp_worker *worker); /* after that, and after the journal's: frees what it had */
+
+/* Own thread, where something has ended: a worker that drains, and has nothing under way, ends. `ending`: calls whose
+ * end is being told. */
+void weirp_worker_stop_if_idle(weirp_worker *worker, size_t ending);
 
 /* Rows to count in: those of the configuration in force, for what began under `of`; (size_t)-1, which no one counts:
  * it isn't there any more. */
