@@ -163,16 +163,23 @@ static void log_line(weirp_exchange *x, int status) {
               WEIRP_S("traceparent", x->traceparent[0] ? x->traceparent : NULL), WEIRP_S("error", error));
 }
 
+void weirp_account_record(weirp_exchange *x, int status) {
+    weirp_served *s = &x->served;
+    if (x->answered_ns) return;
+    x->answered_ns = weirp_monotonic_ns();
+    s->status = status;
+    if (s->model != (size_t)-1) s->latency_ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
+    record(x);
+}
+
 void weirp_account_complete(weirp_exchange *x, int status) {
     if (x->completed) return;
     x->completed = true;
-    weirp_served *s = &x->served;
-    s->status = status;
-    double ms = ms_since(x->arrived_ns);
-    if (s->model != (size_t)-1) s->latency_ms = ms;
-    weirp_metrics_request(x->worker->metrics, x->endpoint, status, ms * 1e-3);
+    weirp_account_record(x, status);
+    const weirp_served *s = &x->served;
+    double ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
+    weirp_metrics_request(x->worker->metrics, x->endpoint, s->status, ms * 1e-3);
     if (s->model != (size_t)-1 && s->n_attempts == 1 && !x->gone)
         weirp_metrics_overhead(x->worker->metrics, (ms - x->vendor_ms) * 1e-3);
-    log_line(x, status);
-    record(x);
+    log_line(x, s->status);
 }

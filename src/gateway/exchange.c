@@ -302,11 +302,19 @@ void weirp_exchange_commit(weirp_exchange *x, weirp_try *t) {
         weirp_metrics_hedge(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, t->deployment), t->hedge);
 }
 
+/* After the server has sent what there was: log line and metrics cost the client no time. */
+static void finish(void *user) {
+    weirp_exchange *x = user;
+    weirp_account_complete(x, 200);
+    release(x);
+}
+
 void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t) {
     weirp_breaker_success(x->setup->breaker[t->deployment]);
     t->live = false;
-    weirp_account_complete(x, 200);
-    release(x);
+    weirp_account_record(x, 200); /* feedback may come before this turn ends */
+    x->finish = (weirp_later){finish, x, false, NULL};
+    weirp_loop_later(x->worker->loop, &x->finish);
 }
 
 /* ---- what the server tells ---- */

@@ -54,7 +54,7 @@ struct weirp_exchange {
     bool streaming;    /* its stream has begun */
     bool answered;     /* the client has all it will get */
     bool completed;    /* recorded */
-    uint64_t arrived_ns, deadline_ns, decided_ns;
+    uint64_t arrived_ns, deadline_ns, decided_ns, answered_ns;
     weirp_timer *pause; /* before the next try */
     weirp_timer *hedge;
     weirp_vendor_fault fault; /* of the last try that failed */
@@ -62,6 +62,7 @@ struct weirp_exchange {
     int64_t retry_after_ms;
     weirp_served served;
     double vendor_ms;            /* of the try that answered */
+    weirp_later finish;          /* log line and metrics of a good answer wait until it has gone out */
     struct weirp_exchange *next; /* in the free list */
 };
 
@@ -99,7 +100,8 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
 /* account.c: what it cost, and the record. */
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result); /* into x->served.attempt */
 void weirp_account_served(weirp_exchange *x, weirp_try *t);                   /* who answered: usage and cost */
-void weirp_account_complete(weirp_exchange *x, int status);                   /* metrics, log line, record: once */
+void weirp_account_record(weirp_exchange *x, int status);                     /* into the traffic log: once */
+void weirp_account_complete(weirp_exchange *x, int status);                   /* that, metrics, log line: once */
 double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage);
 
 #endif

@@ -17,6 +17,9 @@
 
 enum { GROUP = 4096 /* records a transaction at most */, MAX_FEEDBACK_WAITING = 4096 };
 
+/* Without a record for so long, freed memory goes back to the system. */
+#define QUIET_NS UINT64_C(5000000000)
+
 typedef struct item {
     enum { ITEM_RECORD, ITEM_FEEDBACK, ITEM_POOL } kind;
     uint8_t *data; /* RECORD */
@@ -314,8 +317,15 @@ static void *run(void *user) {
     weirp_journal *j = user;
     for (;;) {
         uint64_t due = j->refreshed_ns + atomic_load(&j->refresh_ms) * UINT64_C(1000000);
-        if (!await(j, j->learned ? due : 0)) return NULL;
+        uint64_t quiet = weirp_monotonic_ns() + QUIET_NS;
+        if (!await(j, j->learned ? due : j->worked ? quiet : 0)) return NULL;
+        if (j->worked && !j->learned && weirp_monotonic_ns() >= quiet) {
+            malloc_trim(0); /* routers that nobody uses any more, streams that have ended */
+            j->worked = false;
+            continue;
+        }
         gather(j);
+        j->worked |= j->taken.n > 0;
         work(j);
         if (j->learned && j->learner && weirp_monotonic_ns() >= due) refresh(j);
     }

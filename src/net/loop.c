@@ -187,6 +187,7 @@ weir_status weirp_loop_run(weirp_loop *loop, weir_error *err) {
         run_posts(loop);
         run_later(loop);
     }
+    run_later(loop); /* what the last turn has put off */
     atomic_store(&loop->stop, false);
     return WEIR_OK;
 }
