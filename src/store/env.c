@@ -82,7 +82,7 @@ static int open_patiently(weirp_env *env, unsigned flags, size_t map) {
 /* A map as large as may be: with room to grow where there is any, and just what the file needs where there isn't. */
 static int open_mapped(weirp_env *env, unsigned flags, size_t need) {
     int rc = ENOMEM;
-    for (size_t map = MAP_RESERVE; rc == ENOMEM && map >= MAP_LEAST && map / 2 >= need; map /= 2)
+    for (size_t map = MAP_RESERVE; (rc == ENOMEM || rc == EINVAL) && map >= MAP_LEAST && map / 2 >= need; map /= 2)
         rc = open_patiently(env, flags, map);
     if (rc == ENOMEM) rc = open_patiently(env, flags, need);
     if (rc == 0) {

@@ -66,7 +66,7 @@ describe("what the client did wrong", () => {
             assert.ok(error instanceof Anthropic.BadRequestError, `${error}`);
             assert.match(error.message, /temperature/);
             assert.equal(error.type, "invalid_request_error");
-            assert.match(error.requestID, /^weir-/);
+            assert.ok(error.requestID);
         }
     });
 });

@@ -257,7 +257,8 @@ for (const protocol of protocols) {
                 .withResponse();
             assert.equal(response.headers.get("x-weir-model"), model);
             assert.match(response.headers.get("x-weir-decision-id"), /^weir-[0-9a-f]+$/);
-            assert.equal(request_id, response.headers.get("x-weir-decision-id"));
+            assert.ok(request_id);
+            assert.equal(request_id, response.headers.get("x-request-id"));
             assert.equal(data._request_id, request_id);
             assert.ok(Number(response.headers.get("x-weir-cost-usd")) > 0);
         });

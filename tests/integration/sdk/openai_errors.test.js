@@ -121,9 +121,8 @@ describe("every vendor is rate limited", () => {
             // Now they rest: nobody is asked until then.
             const asked = (await ask("/stats")).requests;
             const next = await create({ model, messages: question("x") }, which);
-            assert.ok(next instanceof OpenAI.InternalServerError, `${next}`);
-            assert.equal(next.status, 503);
-            assert.equal(next.code, "no_model_available");
+            assert.ok(next instanceof OpenAI.RateLimitError, `${next}`);
+            assert.equal(next.code, "rate_limit_exceeded");
             const after = Number(next.headers.get("retry-after"));
             assert.ok(after >= 1 && after <= 7, `retry-after: ${after}`);
             assert.equal((await ask("/stats")).requests, asked);
