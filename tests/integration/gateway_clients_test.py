@@ -2,10 +2,10 @@
 """Clients that leave, and clients that read slowly.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import http.client, json, re, selectors, socket, time, unittest
+import http.client, json, re, selectors, socket, struct, time
 
 import gatewaylib
-from gatewaylib import Case, Stream, chat_body, model, until
+from gatewaylib import Case, chat_body, model, until
 
 N = 200
 LONG = {"first_token_ms": 60000, "idle_ms": 60000, "total_ms": 120000}
@@ -110,7 +110,6 @@ class Leaving(Case):
         self.assertEqual(vendor.stats()["requests"], 1)
 
     def test_by_a_reset(self):
-        import struct
         vendor, gateway = self.start([{"endless": True, "per_token_ms": 1}])
         stream = gateway.open_stream()
         stream.read(10)

@@ -3,7 +3,7 @@
 and with a second model; streams and whole answers.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, socket, time, unittest
+import json, socket
 
 import gatewaylib
 from gatewaylib import Answer, Case, model

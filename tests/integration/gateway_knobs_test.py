@@ -3,10 +3,10 @@
 /v1/route, /v1/models, requests that only some models can answer.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import http.client, json, unittest
+import http.client, json, pathlib, random, shutil, tempfile
 
 import gatewaylib
-from gatewaylib import Case, ask_over, chat_body, model, until, weir
+from gatewaylib import Case, ask_over, chat_body, model, weir
 
 # What the store is trained with: dear is always right, cheap in half of the cases, and costs a hundredth.
 PRICES = {"cheap": (0.1, 0.2), "dear": (10.0, 20.0)}
@@ -15,7 +15,6 @@ PRICES = {"cheap": (0.1, 0.2), "dear": (10.0, 20.0)}
 class Knobs(Case):
     @classmethod
     def setUpClass(cls):
-        import pathlib, random, tempfile
         cls.trained = pathlib.Path(tempfile.mkdtemp(prefix="weir-knobs-"))
         rng = random.Random(7)
         with open(cls.trained / "data.jsonl", "w") as out:
@@ -32,13 +31,11 @@ class Knobs(Case):
 
     @classmethod
     def tearDownClass(cls):
-        import shutil
         shutil.rmtree(cls.trained, ignore_errors=True)
 
     HARD, EASY = "prove lemma integral prove lemma integral 7", "greet name colour greet name colour 7"
 
     def start(self, rules=(), **more):
-        import shutil
         vendor = self.vendor(list(rules))
         folder = self.subfolder("weir")
         shutil.copy(self.trained / "weir.mdb", folder)

@@ -3,7 +3,7 @@
 acknowledged is lost.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import http.client, json, os, random, signal, threading, time, unittest
+import http.client, json, os, random, signal, threading, time
 
 import gatewaylib
 from gatewaylib import Case, Gateway, ask_over, chat_body, model, until, weir

@@ -2,7 +2,7 @@
 """SIGHUP under load, refused configurations, SIGTERM: draining and its limits; starting.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import copy, http.client, json, os, signal, socket, subprocess, threading, time, unittest
+import copy, http.client, json, signal, socket, subprocess, threading, time
 
 import gatewaylib
 from gatewaylib import Case, ask_over, chat_body, model, until, weir

@@ -2,10 +2,10 @@
 """Retries, Retry-After, deadlines, circuit breakers and hedges of the gateway.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import threading, time, unittest
+import threading, time
 
 import gatewaylib
-from gatewaylib import Case, ask, chat_body, model, until
+from gatewaylib import Case, model, until
 
 FAST = {"connect_ms": 500, "first_token_ms": 300, "idle_ms": 300, "total_ms": 2000}
 

@@ -2,7 +2,7 @@
 """Keys, and where they must not appear; who may ask; ids of requests and traces.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, re, socket, unittest
+import hashlib, json, re, shutil, socket, subprocess
 
 import gatewaylib
 from gatewaylib import Case, model, until, weir
@@ -93,7 +93,6 @@ class NoSecret(KeyCase):
         self.assertIn("[secret]", gateway.err())  # what vendors said was logged, without it
 
     def test_the_key_is_sent_to_its_vendor_alone(self):
-        import hashlib
         vendor, gateway = self.start([])
         digest = "sha256:" + hashlib.sha256(f"Bearer {VENDOR_KEY}".encode()).hexdigest()[:8]
         plain = "sha256:" + hashlib.sha256(VENDOR_KEY.encode()).hexdigest()[:8]
@@ -112,7 +111,6 @@ class NoSecret(KeyCase):
 
 def weir_check(gateway):
     """`weir serve --check` prints the configuration without keys."""
-    import subprocess
     env = {**gatewaylib.ENV, "VENDOR_KEY_OF_TEST": VENDOR_KEY, "CLIENT_KEY_OF_TEST": OTHER_CLIENT}
     done = subprocess.run([gatewaylib.WEIR, "serve", "--config", str(gateway.config_path), "--check"], env=env,
                           capture_output=True, text=True, timeout=30)
@@ -233,7 +231,6 @@ class Ids(Case):
         self.assertEqual(gateway.logs("request"), [])
 
     def test_metrics_are_well_formed(self):
-        import shutil, subprocess
         vendor = self.vendor([{"match": {"model": "bad"}, "error": {"kind": "server"}}])
         gateway = self.gateway(self.config(vendor, [model("first"), model("fail\\ing", 'a"b', "bad")]))
         for name in "first", "fail\\ing":
