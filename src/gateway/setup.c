@@ -110,11 +110,24 @@ static bool names_make(weirp_setup *s) {
     return true;
 }
 
+/* A further header's value may be a key (and its last word, after "Bearer "). What is short is more likely a word that
+ * log lines need. */
+static weir_status hide_header(weirp_log *log, const char *line, weir_error *err) {
+    enum { LEAST = 16 };
+    const char *value = strstr(line, ": "), *space = strrchr(line, ' ');
+    if (!value || strlen(value + 2) < LEAST) return WEIR_OK;
+    weir_status st = weirp_log_hide(log, value + 2, err);
+    return st == WEIR_OK && strlen(space + 1) >= LEAST ? weirp_log_hide(log, space + 1, err) : st;
+}
+
 static weir_status secrets_register(const weirp_config *c, weirp_log *log, weir_error *err) {
     weir_status st = WEIR_OK;
     if (!log) return WEIR_OK;
-    for (size_t p = 0; p < c->n_providers; p++)
+    for (size_t p = 0; p < c->n_providers; p++) {
         if (c->providers[p].key) WEIRP_TRY(weirp_log_hide(log, c->providers[p].key, err));
+        for (size_t h = 0; h < c->providers[p].n_headers; h++)
+            WEIRP_TRY(hide_header(log, c->providers[p].headers[h], err));
+    }
     for (size_t k = 0; k < c->n_client_keys; k++) WEIRP_TRY(weirp_log_hide(log, c->client_keys[k], err));
 done:
     return st;

@@ -186,7 +186,7 @@ class Late(Case):
                 self.assertEqual(vendor.count("good-2"), 0)
                 self.assertEqual(gateway.metrics()["weir_attempts_total", {"deployment": "bad-1", "result": result}], 1)
                 self.assertEqual(gateway.metrics()["weir_usage_estimated_total", {"model": "first"}], 1)
-                self.assertLess(gateway.rss_kib() - before, 24 << 10)
+                self.assert_memory(gateway, before, 24)
                 self.assertTrue(gatewaylib.until(lambda: vendor.stats()["running"] == 0))
                 gateway.stop()
                 vendor.stop()

@@ -159,6 +159,7 @@ class Reload(Case):
         vendor, config, gateway = self.start()
         for _ in range(5):
             gateway.chat("second")
+        self.assertTrue(gateway.idle())
         before = gateway.metrics()
         config["models"] = [model("zeroth")] + config["models"]
         self.assertTrue(gateway.reload(config))

@@ -194,6 +194,46 @@ class Deadline(Case):
         self.assertGreaterEqual(took, 0.5)
 
 
+class Limits(Case):
+    def test_requests_under_way(self):
+        vendor = self.vendor([{"match": {"prompt": "wait"}, "silent": True}])
+        gateway = self.gateway(self.config(vendor, [model("only")], limits={"concurrent": 3}))
+        waiting = [gateway.open_stream(text="wait") for _ in range(3)]
+        self.assertTrue(until(lambda: vendor.stats()["running"] == 3))
+        answer = gateway.chat()
+        self.assertEqual((answer.status, answer.error["code"]), (503, "too_many_requests_under_way"))
+        self.assertEqual(answer.headers["retry-after"], "1")
+        self.assertEqual(gateway.ask("GET", "/readyz").status, 200)  # probes and scrapes go on
+        waiting.pop().close()
+        self.assertTrue(until(lambda: vendor.stats()["running"] == 2))
+        self.assertEqual(gateway.chat().status, 200)
+        for stream in waiting:
+            stream.close()
+
+    def test_bodies(self):
+        vendor = self.vendor()
+        gateway = self.gateway(self.config(vendor, [model("only")], limits={"body_bytes": 65536}))
+        self.assertEqual(gateway.chat(text="x" * 60000).status, 200)
+        answer = gateway.chat(text="x" * 70000)
+        self.assertEqual(answer.status, 413)
+        self.assertTrue(answer.error["message"])
+        self.assertEqual(vendor.stats()["requests"], 1)
+
+    def test_an_outage(self):
+        """The vendor goes down for a second: refused connections, then it is back, and used again."""
+        vendor = self.vendor([{"match": {"to": 1}, "outage_ms": 700}])
+        gateway = self.gateway(self.config(vendor, [model("only")], breaker={"failures": 2, "window_ms": 9000, "open_ms": 200},
+                                           retry={"max": 6, "base_ms": 100, "max_ms": 400}))
+        with self.faster_than(4):
+            seen = [gateway.chat().status]
+            while seen[-1] != 200 and len(seen) < 300:
+                time.sleep(0.05)
+                seen.append(gateway.chat().status)
+        self.assertEqual(seen[-1], 200, seen)
+        self.assertEqual([gateway.chat().status for _ in range(5)], [200] * 5)
+        self.assertEqual(gateway.metrics()["weir_breaker_state"], 0)
+
+
 class Breaker(Case):
     BREAKER = {"failures": 3, "window_ms": 60000, "open_ms": 400}
 

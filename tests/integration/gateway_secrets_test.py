@@ -15,7 +15,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 class KeyCase(Case):
-    def start(self, rules, keys=True, errors=(), **more):
+    def start(self, rules, keys=True, errors=(), more_models=(), **more):
         vendor = self.vendor({"keys": [VENDOR_KEY], "rules": rules, "lenient": True})
         clients = self.folder / "clients"
         clients.write_text(f"# who may ask\n{CLIENT_KEY}\n\n")
@@ -26,6 +26,7 @@ class KeyCase(Case):
             config["providers"].append({"name": name, "protocol": protocol, "key_env": "VENDOR_KEY_OF_TEST",
                                         "base_url": f"http://{vendor.address}/{version}"})
             config["models"].append(model(name, {"provider": name, "model": "bad-" + name}))
+        config["models"] += more_models
         if keys:
             config["auth"] = {"key_files": [str(clients)], "key_envs": ["CLIENT_KEY_OF_TEST"]}
         env = {"VENDOR_KEY_OF_TEST": VENDOR_KEY, "CLIENT_KEY_OF_TEST": OTHER_CLIENT}
@@ -39,25 +40,31 @@ class NoSecret(KeyCase):
         said = [f"Incorrect API key provided: {VENDOR_KEY}.", f"Authorization: Bearer {VENDOR_KEY} was refused",
                 f"bad header x-team={HEADER_SECRET}", f"{VENDOR_KEY}", f"key={VENDOR_KEY[:-1]}", f"client {CLIENT_KEY}?",
                 "x" * 480 + VENDOR_KEY, "\\u0073" + VENDOR_KEY[1:], f'{{"headers":{{"authorization":"Bearer {VENDOR_KEY}"}}}}']
-        kinds = ["auth", "permission", "bad_request", "context_length", "content_filter", "rate_limit", "server", "quota",
-                 "not_found"]
-        vendor, gateway = self.start([], breaker={"failures": 1000, "open_ms": 100}, log={"format": "json", "level": "debug"},
-                                     retry={"max": 1}, traffic={"prompts": True})
-        seen = []
+        # what opens a breaker at once gets a model of its own each time, or nobody would be asked again
+        passing = ["bad_request", "context_length", "content_filter", "rate_limit", "server"]
+        hopeless = ["auth", "permission", "quota", "not_found"]
+        names = {(words, kind, late, at): f"h{n}" for n, (words, kind, late, at) in enumerate(
+            (words, kind, late, at) for words in said for kind in hopeless for late in (False, True)
+            for at in ("sim", "claude", "google"))}
+        vendor, gateway = self.start([], breaker={"failures": 1000}, log={"format": "json", "level": "debug"},
+                                     retry={"max": 1, "base_ms": 1, "max_ms": 2}, traffic={"prompts": True},
+                                     more_models=[model(n, {"provider": at, "model": "bad-" + n}) for (_, _, _, at), n in names.items()])
+        seen, asked = [], 0
         good = {"authorization": f"Bearer {CLIENT_KEY}"}
         for words in said:
-            for kind in kinds:
-                for where in {}, {"after_events": 3}:
+            for kind in passing + hopeless:
+                for late in False, True:
+                    where = {"after_events": 3} if late else {}
                     vendor.scenario({"keys": [VENDOR_KEY], "lenient": True, "rules": [
                         {"match": {"model": "bad*"}, "error": {"kind": kind, "message": words, **where}}]})
-                    for name in "first", "claude", "google":
-                        if where:
-                            answer = gateway.stream(name, headers=good)
-                            seen.append(getattr(answer, "body", b"") or json.dumps(getattr(answer, "events", "")).encode())
-                        else:
-                            answer = gateway.chat(name, headers=good)
-                            seen.append(answer.body)
+                    for at, name in ("sim", "first"), ("claude", "claude"), ("google", "google"):
+                        name = names.get((words, kind, late, at), name)
+                        answer = (gateway.stream if late else gateway.chat)(name, headers=good)
+                        self.assertNotEqual(answer.status, 503, answer)  # the vendor was asked
+                        seen.append(getattr(answer, "body", b"") or json.dumps(getattr(answer, "events", "")).encode())
                         seen.append(json.dumps(answer.headers).encode())
+                        asked += 1
+        self.assertGreaterEqual(vendor.stats()["requests"], asked)
         # bodies that are no error of anyone's, with the key in them; a key in the vendor's headers; wrong keys of clients
         for rule in ({"body": f"<html>{VENDOR_KEY}</html>"}, {"content_type": f"text/{VENDOR_KEY}"},
                      {"headers": {"x-echo": VENDOR_KEY}}, {"malformed": "bad_json"}):

@@ -427,6 +427,11 @@ class Case(unittest.TestCase):
         wrong = [line for line in gateway.logs() if line["level"] == "error" and line["msg"] not in errors]
         self.assertEqual(wrong, [])
 
+    def assert_memory(self, gateway, before_kib, most_mib):
+        """Resident memory above what it was. Sanitizers keep what was freed: nothing is said of it then."""
+        if SLOW == 1:
+            self.assertLess(gateway.rss_kib() - before_kib, most_mib << 10, "KiB more than before")
+
     @contextlib.contextmanager
     def faster_than(self, seconds):
         start = time.monotonic()
