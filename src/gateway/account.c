@@ -167,8 +167,12 @@ void weirp_account_record(weirp_exchange *x, int status) {
     weirp_served *s = &x->served;
     if (x->answered_ns) return;
     x->answered_ns = weirp_monotonic_ns();
+    double ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
     s->status = status;
-    if (s->model != (size_t)-1) s->latency_ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
+    if (s->model != (size_t)-1) s->latency_ms = ms;
+    weirp_metrics_request(x->worker->metrics, x->endpoint, status, ms * 1e-3);
+    if (s->model != (size_t)-1 && s->n_attempts == 1 && !x->gone)
+        weirp_metrics_overhead(x->worker->metrics, (ms - x->vendor_ms) * 1e-3);
     record(x);
 }
 
@@ -176,10 +180,5 @@ void weirp_account_complete(weirp_exchange *x, int status) {
     if (x->completed) return;
     x->completed = true;
     weirp_account_record(x, status);
-    const weirp_served *s = &x->served;
-    double ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
-    weirp_metrics_request(x->worker->metrics, x->endpoint, s->status, ms * 1e-3);
-    if (s->model != (size_t)-1 && s->n_attempts == 1 && !x->gone)
-        weirp_metrics_overhead(x->worker->metrics, (ms - x->vendor_ms) * 1e-3);
-    log_line(x, s->status);
+    log_line(x, x->served.status);
 }

@@ -302,7 +302,7 @@ void weirp_exchange_commit(weirp_exchange *x, weirp_try *t) {
         weirp_metrics_hedge(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, t->deployment), t->hedge);
 }
 
-/* After the server has sent what there was: log line and metrics cost the client no time. */
+/* After the server has sent what there was: writing a log line costs the client no time. */
 static void finish(void *user) {
     weirp_exchange *x = user;
     weirp_account_complete(x, 200);

@@ -62,7 +62,7 @@ struct weirp_exchange {
     int64_t retry_after_ms;
     weirp_served served;
     double vendor_ms;            /* of the try that answered */
-    weirp_later finish;          /* log line and metrics of a good answer wait until it has gone out */
+    weirp_later finish;          /* the log line of a good answer waits until it has gone out */
     struct weirp_exchange *next; /* in the free list */
 };
 
@@ -100,8 +100,8 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
 /* account.c: what it cost, and the record. */
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result); /* into x->served.attempt */
 void weirp_account_served(weirp_exchange *x, weirp_try *t);                   /* who answered: usage and cost */
-void weirp_account_record(weirp_exchange *x, int status);                     /* into the traffic log: once */
-void weirp_account_complete(weirp_exchange *x, int status);                   /* that, metrics, log line: once */
+void weirp_account_record(weirp_exchange *x, int status);                     /* into metrics and traffic log: once */
+void weirp_account_complete(weirp_exchange *x, int status);                   /* that, and the log line: once */
 double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage);
 
 #endif

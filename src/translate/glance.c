@@ -1,5 +1,5 @@
 /* glance.c: the facts of a whole answer that passes through, without parsing it. An answer is mostly text that nobody
- * here reads: its members are walked, and only "usage" is parsed. Whatever is unusual is left to the parser.
+ * here reads: its members are walked. Whatever is unusual is left to the parser.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <stdio.h>
 #include <string.h>
@@ -39,13 +39,6 @@ static bool choices(const weirp_member *m, weirp_answer_facts *facts) {
     return n > 0;
 }
 
-static bool usage(const weirp_member *m, weirp_answer_facts *facts) {
-    json_t *json = json_loadb(m->value, m->value_len, JSON_REJECT_DUPLICATES, NULL);
-    bool known = json && weirp_openai_usage(json, &facts->usage);
-    json_decref(json);
-    return known;
-}
-
 bool weirp_openai_glance(const char *text, size_t len, weirp_answer_facts *facts) {
     weirp_answer_facts seen = *facts;
     weirp_members members;
@@ -57,7 +50,7 @@ bool weirp_openai_glance(const char *text, size_t len, weirp_answer_facts *facts
             if (has_choices || !choices(&m, &seen)) return false;
             has_choices = true;
         } else if (weirp_member_is(&m, "usage")) {
-            if (has_usage || !usage(&m, &seen)) return false;
+            if (has_usage || !weirp_openai_usage_glance(m.value, m.value_len, &seen.usage)) return false;
             has_usage = true;
         } else if (weirp_member_is(&m, "error")) {
             return false;

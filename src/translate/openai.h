@@ -21,6 +21,8 @@ bool weirp_openai_glance(const char *text, size_t len, weirp_answer_facts *facts
 
 /* A "usage" object; false: there is nothing in it. */
 bool weirp_openai_usage(const json_t *usage, weirp_usage *out);
+/* The same of its text, without parsing it; false, too, where anything in it is unusual. */
+bool weirp_openai_usage_glance(const char *text, size_t len, weirp_usage *out);
 /* The usage that an answer or a chunk tells, at whichever of the places vendors put it; false: none. */
 bool weirp_openai_usage_of(const json_t *answer, weirp_usage *out);
 weirp_finish weirp_openai_finish(const char *name, size_t len);

@@ -1,5 +1,6 @@
 /* openai_facts.c: usage, finish reasons and errors as vendors of OpenAI's protocol tell them.
  * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -16,11 +17,15 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-bool weirp_openai_usage(const json_t *usage, weirp_usage *out) {
-    const json_t *in = json_object_get(usage, "prompt_tokens_details");
-    const json_t *made = json_object_get(usage, "completion_tokens_details");
-    int64_t input = count(usage, "prompt_tokens"), output = count(usage, "completion_tokens");
-    int64_t total = count(usage, "total_tokens"), reasoning = count(made, "reasoning_tokens");
+/* The numbers of a "usage" object, wherever it was read from. */
+typedef struct usage_numbers {
+    int64_t prompt_tokens, completion_tokens, total_tokens, prompt_cache_hit_tokens, cached_tokens, reasoning_tokens;
+    int64_t in_cached, in_cache_write, in_audio, made_reasoning, made_audio;
+} usage_numbers;
+
+static bool usage_of(const usage_numbers *n, weirp_usage *out) {
+    int64_t input = n->prompt_tokens, output = n->completion_tokens, total = n->total_tokens;
+    int64_t reasoning = n->made_reasoning;
     if (!input && !output && !total) return false; /* some say zeros in every chunk until they know */
     /* xAI and Gemini's OpenAI endpoint leave thoughts out of completion_tokens, and have them in the total only. */
     if (total > input && total - input > output && input + output) {
@@ -31,16 +36,88 @@ bool weirp_openai_usage(const json_t *usage, weirp_usage *out) {
     *out = (weirp_usage){
         .input_tokens = input,
         .output_tokens = output,
-        .cached_input_tokens =
-            larger(count(in, "cached_tokens"), larger(count(usage, "prompt_cache_hit_tokens"), /* DeepSeek */
-                                                      count(usage, "cached_tokens"))),         /* Moonshot */
-        .cache_write_tokens = count(in, "cache_write_tokens"),                                 /* OpenRouter */
-        .audio_input_tokens = count(in, "audio_tokens"),
-        .reasoning_tokens = larger(reasoning, count(usage, "reasoning_tokens")),
-        .audio_output_tokens = count(made, "audio_tokens"),
+        .cached_input_tokens = larger(n->in_cached, larger(n->prompt_cache_hit_tokens, /* DeepSeek */
+                                                           n->cached_tokens)),         /* Moonshot */
+        .cache_write_tokens = n->in_cache_write,                                       /* OpenRouter */
+        .audio_input_tokens = n->in_audio,
+        .reasoning_tokens = larger(reasoning, n->reasoning_tokens),
+        .audio_output_tokens = n->made_audio,
         .known = true,
     };
     return true;
+}
+
+bool weirp_openai_usage(const json_t *usage, weirp_usage *out) {
+    const json_t *in = json_object_get(usage, "prompt_tokens_details");
+    const json_t *made = json_object_get(usage, "completion_tokens_details");
+    const usage_numbers n = {.prompt_tokens = count(usage, "prompt_tokens"),
+                             .completion_tokens = count(usage, "completion_tokens"),
+                             .total_tokens = count(usage, "total_tokens"),
+                             .prompt_cache_hit_tokens = count(usage, "prompt_cache_hit_tokens"),
+                             .cached_tokens = count(usage, "cached_tokens"),
+                             .reasoning_tokens = count(usage, "reasoning_tokens"),
+                             .in_cached = count(in, "cached_tokens"),
+                             .in_cache_write = count(in, "cache_write_tokens"),
+                             .in_audio = count(in, "audio_tokens"),
+                             .made_reasoning = count(made, "reasoning_tokens"),
+                             .made_audio = count(made, "audio_tokens")};
+    return usage_of(&n, out);
+}
+
+typedef struct usage_key {
+    const char *name;
+    size_t offset;                 /* in usage_numbers */
+    const struct usage_key *inner; /* an object: its keys */
+} usage_key;
+
+#define AT(member) offsetof(usage_numbers, member)
+static const usage_key input_keys[] = {{"cached_tokens", AT(in_cached), NULL},
+                                       {"cache_write_tokens", AT(in_cache_write), NULL},
+                                       {"audio_tokens", AT(in_audio), NULL},
+                                       {NULL, 0, NULL}};
+static const usage_key output_keys[] = {
+    {"reasoning_tokens", AT(made_reasoning), NULL}, {"audio_tokens", AT(made_audio), NULL}, {NULL, 0, NULL}};
+static const usage_key usage_keys[] = {{"prompt_tokens", AT(prompt_tokens), NULL},
+                                       {"completion_tokens", AT(completion_tokens), NULL},
+                                       {"total_tokens", AT(total_tokens), NULL},
+                                       {"prompt_cache_hit_tokens", AT(prompt_cache_hit_tokens), NULL},
+                                       {"cached_tokens", AT(cached_tokens), NULL},
+                                       {"reasoning_tokens", AT(reasoning_tokens), NULL},
+                                       {"prompt_tokens_details", 0, input_keys},
+                                       {"completion_tokens_details", 0, output_keys},
+                                       {NULL, 0, NULL}};
+
+/* A plain whole number, or null; anything else is for the parser. */
+static bool plain_count(const weirp_member *m, int64_t *out) {
+    *out = 0;
+    if (m->value_len == 4 && !memcmp(m->value, "null", 4)) return true;
+    if (!m->value_len || m->value_len > 15) return false;
+    for (size_t i = 0; i < m->value_len; i++) {
+        if (m->value[i] < '0' || m->value[i] > '9') return false;
+        *out = *out * 10 + (m->value[i] - '0');
+    }
+    return true;
+}
+
+static bool glance(const char *text, size_t len, const usage_key *keys, usage_numbers *out) {
+    weirp_members members;
+    weirp_member m;
+    weirp_members_init(&members, text, len);
+    while (weirp_members_next(&members, &m)) {
+        const usage_key *key = keys;
+        while (key->name && !weirp_member_is(&m, key->name)) key++;
+        if (!key->name) continue;
+        bool is_null = m.value_len == 4 && !memcmp(m.value, "null", 4);
+        if (key->inner ? !is_null && !glance(m.value, m.value_len, key->inner, out)
+                       : !plain_count(&m, (int64_t *)(void *)((char *)out + key->offset)))
+            return false;
+    }
+    return !members.failed;
+}
+
+bool weirp_openai_usage_glance(const char *text, size_t len, weirp_usage *out) {
+    usage_numbers n = {0};
+    return glance(text, len, usage_keys, &n) && usage_of(&n, out);
 }
 
 bool weirp_openai_usage_of(const json_t *answer, weirp_usage *out) {
