@@ -122,7 +122,9 @@ static void pass_on(weirp_try *t) {
     if (!t->got.size) return;
     bool room = !x->call || x->gone || weirp_call_write(x->call, (const char *)t->got.data, t->got.size);
     t->got.size = 0;
-    if (!room && t->fetch) weirp_fetch_pause(t->fetch);
+    if (room || !t->fetch) return;
+    t->held = true;
+    weirp_fetch_pause(t->fetch);
 }
 
 static void on_stream(weirp_try *t, const char *bytes, size_t len) {

@@ -265,13 +265,19 @@ static bool vendor_is_ill(weirp_result r) {
     }
 }
 
+/* Time ran out, but not because of the vendor: most of it was gone before it was asked, or its client didn't read. */
+static bool was_hurried(const weirp_exchange *x, const weirp_try *t, weirp_result result) {
+    bool late = t->started_ns - x->arrived_ns > (x->deadline_ns - x->arrived_ns) / 2;
+    return result == WEIRP_RESULT_TOTAL_TIMEOUT && (t->held || (late && out_of_time(x)));
+}
+
 void weirp_exchange_try_failed(weirp_exchange *x, weirp_try *t, weirp_result result, int64_t retry_after_ms) {
     weirp_breaker *b = x->setup->breaker[t->deployment];
     uint64_t now = now_ms();
     if (retry_after_ms > MAX_REST_MS) retry_after_ms = MAX_REST_MS;
     if (retry_after_ms > 0) weirp_breaker_rest(b, now + (uint64_t)retry_after_ms);
     bool hopeless = result == WEIRP_RESULT_AUTH || result == WEIRP_RESULT_QUOTA || result == WEIRP_RESULT_NOT_FOUND;
-    if (vendor_is_ill(result))
+    if (vendor_is_ill(result) && !was_hurried(x, t, result))
         weirp_breaker_failure(b, &x->setup->breaker_limits, now, hopeless);
     else
         weirp_breaker_leave(b);
@@ -320,7 +326,9 @@ void weirp_exchange_try_done(weirp_exchange *x, weirp_try *t) {
 /* ---- what the server tells ---- */
 
 void weirp_exchange_drained(weirp_exchange *x) {
-    if (x->winner && x->winner->live && x->winner->fetch) weirp_fetch_resume(x->winner->fetch);
+    if (!x->winner || !x->winner->live || !x->winner->fetch) return;
+    x->winner->held = false;
+    weirp_fetch_resume(x->winner->fetch);
 }
 
 void weirp_exchange_gone(weirp_exchange *x) {

@@ -22,6 +22,7 @@ typedef struct weirp_try {
     bool live;         /* has a slot */
     bool hedge;
     bool streaming; /* a good head has come, and events follow */
+    bool held;      /* waits for its client to read */
     int status;     /* HTTP; 0: no head yet */
     weirp_fetch *fetch;
     weirp_answer *answer;

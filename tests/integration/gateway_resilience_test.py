@@ -363,6 +363,31 @@ class Breaker(Case):
         self.assertEqual(self.state(gateway), 0)
 
 
+    def test_who_had_no_time_is_not_blamed(self):
+        """The first model's failure has eaten the request's time; the second is well."""
+        rules = [{**fails(), "latency_ms": 440}, {"match": {"model": "good"}, "latency_ms": 250}]
+        vendor = self.vendor(rules)
+        gateway = self.gateway(self.config(vendor, [model("first", "bad"), model("second", "good")], limits={"request_ms": 500},
+                                           retry={"max": 1, "base_ms": 500, "max_ms": 500}, breaker=self.BREAKER))
+        for _ in range(4):
+            self.assertIn(gateway.chat().status, (200, 504))
+        self.assertEqual(gateway.metrics()["weir_attempts_total", {"deployment": "good", "result": "total_timeout"}], 3)
+        self.assertEqual((self.state(gateway), self.state(gateway, "good")), (2, 0))
+        self.assertEqual(gateway.chat("second").status, 200)
+
+    def test_a_client_that_does_not_read_is_not_the_vendors_fault(self):
+        vendor = self.vendor([{"match": {"stream": "only"}, "events": 100000, "event_bytes": 1000, "event_ms": 0}])
+        gateway = self.gateway(self.config(vendor, [model("only")], limits={"request_ms": 400},
+                                           breaker={"failures": 1, "window_ms": 60000, "open_ms": 60000}))
+        for _ in range(2):
+            with gateway.open_stream(receive_buffer=16384):
+                self.assertTrue(until(lambda: vendor.stats()["running"] == 1))
+                self.assertTrue(until(lambda: vendor.stats()["running"] == 0, 3))
+        self.assertEqual(gateway.metrics()["weir_attempts_total", {"result": "total_timeout"}], 2)
+        self.assertEqual(self.state(gateway, "only"), 0)
+        self.assertEqual(gateway.chat().status, 200)
+
+
 class Hedges(Case):
     HEDGE = {"on": True, "max_share": 1, "least_ms": 100}
 
