@@ -12,6 +12,9 @@
 
 enum { DRAIN_GRACE_MS = 100 /* for requests that had been sent, and not read yet, when draining began */ };
 
+/* A client that reads slowly may have so much waiting before its vendor is held back. */
+enum { WRITE_HIGH_BYTES = 32 << 10 };
+
 double weirp_worker_random(weirp_worker *w) {
     return weirp_random_uniform(w->gateway->started_ns, w->number, w->n_random++);
 }
@@ -265,6 +268,7 @@ weir_status weirp_worker_start(weirp_worker *w, weirp_gateway *gateway, unsigned
                                    .max_body_bytes = c->limits.body_bytes,
                                    .max_connections = c->limits.connections / gateway->n_workers + 1,
                                    .idle_timeout_s = c->limits.client_idle_s,
+                                   .write_high_bytes = WRITE_HIGH_BYTES,
                                    .error_body = error_body};
     weirp_server_handlers handlers = {w, on_head, on_request, on_drained, on_gone, on_end};
     weirp_client_options client = {0};
