@@ -55,6 +55,7 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     if (result != WEIRP_RESULT_OK && x->winner != t && cost > 0)
         weirp_metrics_cost(w->metrics, weirp_worker_model(w, x->setup, d->model), cost, 0, true);
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
+    x->tried[x->served.n_attempts] = t->deployment;
     weirp_attempt *a = &x->served.attempt[x->served.n_attempts++];
     *a = (weirp_attempt){.model = (uint32_t)x->plan.choice[t->choice].router_model,
                          .status = t->status,

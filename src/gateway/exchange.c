@@ -80,7 +80,7 @@ void weirp_exchange_free_spares(weirp_worker *w) {
 static size_t tries_on(const weirp_exchange *x, size_t deployment) {
     size_t n = 0;
     for (size_t i = 0; i < x->served.n_attempts; i++)
-        n += !strcmp(x->served.attempt[i].deployment, x->setup->config->deployments[deployment].name);
+        n += x->tried[i] == deployment;
     for (size_t i = 0; i < 2; i++) n += x->tries[i].live && x->tries[i].deployment == deployment;
     return n;
 }

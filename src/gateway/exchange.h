@@ -62,6 +62,7 @@ struct weirp_exchange {
     weirp_result result;
     int64_t retry_after_ms;
     weirp_served served;
+    size_t tried[WEIRP_MAX_ATTEMPTS]; /* (served.n_attempts) deployments */
     double vendor_ms;            /* of the try that answered */
     weirp_later finish;          /* the log line of a good answer waits until it has gone out */
     struct weirp_exchange *next; /* in the free list */
