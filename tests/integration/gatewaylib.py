@@ -442,7 +442,7 @@ class Case(unittest.TestCase):
     def slower_than(self, seconds):
         start = time.monotonic()
         yield
-        self.assertGreaterEqual(time.monotonic() - start, seconds)
+        self.assertGreaterEqual(time.monotonic() - start, 0.95 * seconds)  # timers go by a coarse clock
 
 
 def main():
