@@ -445,7 +445,6 @@ static void serve(weirp_exchange *x) {
         refuse(x, st, &fault, wait_ms, &err);
         return;
     }
-    x->decided_ns = weirp_monotonic_ns();
     size_t d = pick(x, x->plan.choice[0].model, 1);
     if (d != (size_t)-1 && start(x, 0, d)) return;
     if (d == (size_t)-1) x->result = WEIRP_RESULT_BREAKER;

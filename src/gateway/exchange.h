@@ -55,7 +55,7 @@ struct weirp_exchange {
     bool streaming;    /* its stream has begun */
     bool answered;     /* the client has all it will get */
     bool completed;    /* recorded */
-    uint64_t arrived_ns, deadline_ns, decided_ns, answered_ns;
+    uint64_t arrived_ns, deadline_ns, answered_ns;
     weirp_timer *pause; /* before the next try */
     weirp_timer *hedge;
     weirp_vendor_fault fault; /* of the last try that failed */
