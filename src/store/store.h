@@ -18,6 +18,9 @@ typedef enum weirp_store_mode {
     WEIRP_STORE_READ,   /* must exist; works on read-only files and folders, beside a writer in another process */
     WEIRP_STORE_WRITE,  /* must exist; the one writer: WEIR_BUSY while another process or handle has it */
     WEIRP_STORE_CREATE, /* as WRITE; made where there is none */
+    WEIRP_STORE_JOIN,   /* must exist; changes the table only, beside the one writer and any number of others who have
+                           joined, in this process and in others. WEIR_BUSY while the file is being compacted in place,
+                           which in turn waits for nobody: WEIR_BUSY while anyone has joined */
 } weirp_store_mode;
 
 /* Foreign, truncated, newer and damaged files are told apart (WEIR_FOREIGN, _CORRUPT, _NEWER) and never written to:
@@ -83,6 +86,34 @@ typedef struct weirp_change {
  * WEIR_IO) the store holds what it held before, and the call may be made again. WEIR_IO, too, when the file has lost
  * its name. A commit without changes counts as one. */
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
+
+/* ---- the table: values under keys of bytes, in the keys' order, read and changed in one transaction ---- */
+
+typedef struct weirp_txn weirp_txn;
+enum { WEIRP_TABLE_KEY = 500 /* bytes at most */ };
+
+/* WEIR_NOTFOUND; WEIR_CORRUPT. Borrowed until the transaction's next change, or the snapshot's end; aligned to nothing.
+ */
+weir_status weirp_txn_get(weirp_txn *txn, const void *key, size_t key_size, const uint8_t **data, size_t *size,
+                          weir_error *err);
+weir_status weirp_txn_put(weirp_txn *txn, const void *key, size_t key_size, const uint8_t *data, size_t size,
+                          weir_error *err);
+weir_status weirp_txn_delete(weirp_txn *txn, const void *key, size_t key_size, weir_error *err); /* WEIR_NOTFOUND */
+/* Keys that begin with `prefix`, in order, from `from` on (NULL: the first): a non-OK return of `visit` stops it. The
+ * table may not be changed by `visit`. */
+typedef weir_status (*weirp_table_visit)(void *user, const uint8_t *key, size_t key_size, const uint8_t *data,
+                                         size_t size, weir_error *err);
+weir_status weirp_txn_scan(weirp_txn *txn, const void *prefix, size_t prefix_size, const void *from, size_t from_size,
+                           weirp_table_visit visit, void *user, weir_error *err);
+/* The snapshot's table, for get and scan; borrowed until the snapshot ends. */
+weirp_txn *weirp_snapshot_table(weirp_snapshot *snapshot);
+
+/* `work` within one durable transaction, beside `changes` (0 for a store that was joined): others who write wait
+ * meanwhile, so it should be short. It may be called more than once (when the map has to grow): each time on the table
+ * as it was, so it must be repeatable. What it returns other than WEIR_OK undoes all. Threads may call this at once. */
+typedef weir_status (*weirp_table_work)(void *user, weirp_txn *txn, weir_error *err);
+weir_status weirp_store_transact(weirp_store *store, const weirp_change *changes, size_t n, weirp_table_work work,
+                                 void *user, weir_error *err);
 
 /* Lets go of the file's pages that this process has mapped: they are read again when they are needed. */
 void weirp_store_forget(weirp_store *store);

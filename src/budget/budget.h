@@ -1,0 +1,78 @@
+/* budget.h: what is limited, and for whom.
+ *
+ * Lives in this folder: limits, the ledger that proves what was spent, the leases that make it fast, keys that carry
+ * limits, and pacing. May not know: HTTP, prompts, how a model is chosen. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_BUDGET_H
+#define WEIRP_BUDGET_H
+
+#include "src/budget/period.h"
+
+typedef enum weirp_unit {
+    WEIRP_UNIT_USD /* nano-USD */,
+    WEIRP_UNIT_TOKENS,
+    WEIRP_UNIT_REQUESTS,
+    WEIRP_N_UNITS
+} weirp_unit;
+
+/* What a request is known by. */
+typedef enum weirp_dimension {
+    WEIRP_DIM_KEY,
+    WEIRP_DIM_TEAM,
+    WEIRP_DIM_USER, /* end user */
+    WEIRP_DIM_TAG,
+    WEIRP_DIM_MODEL,    /* of the pool */
+    WEIRP_DIM_PROVIDER, /* where it is had */
+    WEIRP_N_DIMS
+} weirp_dimension;
+
+const char *weirp_unit_name(weirp_unit unit); /* "usd", "tokens", "requests" */
+bool weirp_unit_find(const char *name, weirp_unit *unit);
+const char *weirp_dimension_name(weirp_dimension dim); /* "key", "team", "user", "tag", "model", "provider" */
+bool weirp_dimension_find(const char *name, weirp_dimension *dim);
+
+/* Texts are borrowed; NULL: not known. */
+typedef struct weirp_subject {
+    const char *value[WEIRP_N_DIMS];
+} weirp_subject;
+
+typedef enum weirp_exhausted { WEIRP_EXHAUSTED_CHEAPER, WEIRP_EXHAUSTED_REFUSE, WEIRP_N_EXHAUSTED } weirp_exhausted;
+
+enum { WEIRP_BUDGET_NAME = 64, WEIRP_SCOPE_TEXT = 128, WEIRP_MAX_WARNINGS = 4 };
+
+/* One limit. It covers the requests whose every dimension matches: NULL matches any (all of them share the limit), "*"
+ * any that is known (each value has the limit to itself), a text just that. */
+typedef struct weirp_budget {
+    char name[WEIRP_BUDGET_NAME]; /* unique; letters, digits, "_", "-", "." */
+    uint32_t id;                  /* given by the ledger, never given again; 0: none yet */
+    weirp_unit unit;
+    int64_t limit; /* of a period, in the unit; at least 0 */
+    weirp_period_kind period;
+    char zone[64];
+    bool hard; /* soft: counts and warns, refuses nothing */
+    weirp_exhausted exhausted;
+    double warn[WEIRP_MAX_WARNINGS];            /* shares of the limit, ascending; 0: no more */
+    char match[WEIRP_N_DIMS][WEIRP_SCOPE_TEXT]; /* "": NULL */
+} weirp_budget;
+
+/* Checks what a person or a file has said; the message says what would be right. */
+weir_status weirp_budget_check(const weirp_budget *budget, weir_error *err);
+bool weirp_budget_covers(const weirp_budget *budget, const weirp_subject *subject);
+/* Whether it asks for the model or provider: then it can be told only once these are chosen. */
+bool weirp_budget_needs_model(const weirp_budget *budget);
+
+/* One budget's account for one period and one value of each "*": what the ledger keeps a balance of. Its key is the
+ * budget's id, the period's start, and the values of "*" in the dimensions' order. */
+enum { WEIRP_ACCOUNT_KEY = 12 + WEIRP_N_DIMS * (WEIRP_SCOPE_TEXT + 1) };
+typedef struct weirp_account_key {
+    size_t size;
+    uint8_t bytes[WEIRP_ACCOUNT_KEY];
+} weirp_account_key;
+/* `subject` is covered by the budget. Values longer than WEIRP_SCOPE_TEXT - 1 bytes are replaced by their SHA-256. */
+void weirp_account_key_of(const weirp_budget *budget, int64_t period_start, const weirp_subject *subject,
+                          weirp_account_key *key);
+
+/* Bytes in the store (docs/formats.md, "Ledger"). */
+void weirp_budget_encode(const weirp_budget *budget, weirp_writer *out);
+weir_status weirp_budget_decode(weirp_budget *budget, const uint8_t *data, size_t size, weir_error *err);
+
+#endif
