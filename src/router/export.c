@@ -259,6 +259,12 @@ static json_t *served_line(const export_to *to, uint64_t n, const weirp_log_reco
                   "cost", weirp_json_number(s->cost_usd), "price_version", price_version, "features_version",
                   (json_int_t)r->features_version, "latency_ms", weirp_json_number(s->latency_ms), "first_token_ms",
                   weirp_json_number(s->first_token_ms), "feedback", labels);
+    const struct {
+        const char *name, *text;
+    } account[] = {{"key", s->key}, {"team", s->team}, {"user", s->user}, {"tag", s->tag}, {"budget", s->budget}};
+    for (size_t i = 0; more && i < sizeof account / sizeof *account; i++)
+        if (account[i].text) set(more, account[i].name, name_json(account[i].text));
+    if (more && s->budget_action) set(more, "budget_action", json_string(weirp_budget_action_name(s->budget_action)));
     if (more && s->prompt) set(more, "prompt", text_json(s->prompt, s->prompt_len));
     if (!o || !more || json_object_update(o, more)) {
         json_decref(o);

@@ -27,6 +27,21 @@ typedef struct weirp_attempt {
     double cost_usd;      /* what it cost, also where it failed or was given up; NAN: not known */
 } weirp_attempt;
 
+/* X(name, text): what a budget did to a request. */
+#define WEIRP_BUDGET_ACTION_TABLE(X)                                                                                   \
+    X(NONE, "none")                                                                                                    \
+    X(LOWERED, "lowered")                                                                                              \
+    X(CHEAPER, "cheaper")                                                                                              \
+    X(REFUSED, "refused")
+
+typedef enum weirp_budget_action {
+#define WEIRP_BUDGET_ACTION_ENUM(name, text) WEIRP_BUDGET_##name,
+    WEIRP_BUDGET_ACTION_TABLE(WEIRP_BUDGET_ACTION_ENUM)
+#undef WEIRP_BUDGET_ACTION_ENUM
+        WEIRP_N_BUDGET_ACTIONS
+} weirp_budget_action;
+const char *weirp_budget_action_name(weirp_budget_action action); /* borrowed, static */
+
 /* What came of a decision. Texts are borrowed. */
 typedef struct weirp_served {
     size_t model;           /* whose answer the client got; (size_t)-1: nobody's */
@@ -42,6 +57,10 @@ typedef struct weirp_served {
     uint64_t price_version, features_version; /* digest of the price list; store version of the snapshot */
     size_t n_attempts;
     weirp_attempt attempt[WEIRP_MAX_ATTEMPTS];
+    /* On whose account; NULL: not known. At most 255 bytes each are kept. */
+    const char *key, *team, *user, *tag;
+    weirp_budget_action budget_action;
+    const char *budget; /* that did it; NULL: none */
     const char *prompt; /* NULL unless prompts are to be stored; as redacted */
     size_t prompt_len;
 } weirp_served;

@@ -214,6 +214,10 @@ static void a_served_record_comes_back(void **state) {
     }
     s.prompt = "What is\0 2+2?";
     s.prompt_len = 13;
+    s.key = "build server";
+    s.user = "u-17";
+    s.budget = "daily";
+    s.budget_action = WEIRP_BUDGET_CHEAPER;
     weirp_record_decision(&w, a.session, id);
     weirp_record_served(&w, &s);
     weirp_log_record r = {0};
@@ -251,6 +255,10 @@ static void a_served_record_comes_back(void **state) {
         assert_true(r.served.attempt[i].status == s.attempt[i].status && isnan(r.served.attempt[i].cost_usd));
         assert_true(r.served.attempt[i].started_ms == (float)i && r.served.attempt[i].ms == 2.5f);
     }
+    assert_string_equal(r.served.key, "build server");
+    assert_string_equal(r.served.user, "u-17");
+    assert_string_equal(r.served.budget, "daily");
+    assert_true(!r.served.team && !r.served.tag && r.served.budget_action == WEIRP_BUDGET_CHEAPER);
     assert_int_equal(r.served.prompt_len, 13);
     assert_memory_equal(r.served.prompt, s.prompt, 13);
     /* cut off anywhere, or changed anywhere: an error or other numbers, never a crash */
@@ -306,6 +314,36 @@ static void a_pinned_record_comes_back(void **state) {
     assert_replay_is_live(l);
     close_learner(l);
     weirp_log_record_free(&r);
+    weirp_writer_free(&w);
+    close_asking(&a);
+}
+
+/* ---- version 2, as it was written before there were accounts ---- */
+
+static void version_2_is_read(void **state) {
+    (void)state;
+    asking a = open_asking();
+    weirp_writer w = {0}, old = {0};
+    weirp_log_record r = {0};
+    weirp_served s = usual(1, 3);
+    enum { ACCOUNT = 6, COST = 8 };
+    const float cost = 0.25f;
+    s.n_attempts = 1;
+    s.attempt[0] = (weirp_attempt){1, "d", "ok", 200, 1, 2, 0.125};
+    weirp_record_pinned(&w, a.router, 2, "of another make");
+    weirp_record_served(&w, &s);
+    weirp_put_u32(&old, 2);
+    weirp_put(&old, w.data + 4, w.size - 4 - ACCOUNT - COST);
+    weirp_put(&old, &cost, sizeof cost);
+    weir_error err = {0};
+    OK(weirp_log_decode(&r, old.data, old.size, &err));
+    assert_int_equal(weirp_log_kind(old.data, old.size), WEIRP_RECORD_SERVED);
+    assert_true(r.served.attempt[0].cost_usd == 0.25 && r.served.cost_usd == s.cost_usd && r.served.status == s.status);
+    assert_true(!r.served.key && !r.served.budget && r.served.budget_action == WEIRP_BUDGET_NONE);
+    OK(weirp_log_decode(&r, w.data, w.size, &err));
+    assert_true(r.served.attempt[0].cost_usd == 0.125);
+    weirp_log_record_free(&r);
+    weirp_writer_free(&old);
     weirp_writer_free(&w);
     close_asking(&a);
 }
@@ -915,6 +953,7 @@ int main(void) {
                                        TEST(a_served_record_comes_back),
                                        TEST(records_are_small),
                                        TEST(a_pinned_record_comes_back),
+                                       TEST(version_2_is_read),
                                        TEST(version_1_is_replayed_to_the_bit),
                                        TEST(served_requests_teach_costs_alone),
                                        TEST(what_is_not_learned_from),
