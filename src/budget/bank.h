@@ -73,8 +73,9 @@ typedef struct weirp_settlement {
 /* Gives the rest of the claim back, counts what was spent, and queues the entry for the ledger. Empties the claim. */
 void weirp_bank_settle(weirp_bank *bank, weirp_claim *claim, const weirp_settlement *settlement);
 
-/* One who was told to wait. `ready` is called once, from any thread and with no lock held, when it may be worth asking
- * again; never after weirp_bank_unwait has returned. The struct is the caller's, and must not move meanwhile. */
+/* One who was told to wait. `ready` is called once, from any thread, when it may be worth asking again; never after
+ * weirp_bank_unwait has returned. It is called with the bank's lock held: it may not call the bank. The struct is the
+ * caller's, must not move meanwhile, and is the caller's again once `ready` has been called. */
 typedef struct weirp_waiter {
     void (*ready)(struct weirp_waiter *waiter);
     struct weirp_waiter *next, *previous; /* the bank's */

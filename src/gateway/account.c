@@ -30,7 +30,7 @@ static bool is_billed(weirp_result r, const weirp_try *t) {
 }
 
 /* The vendor's count where it is final; otherwise what went in, as predicted, and what came out, as counted here. */
-double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage) {
+int64_t weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage) {
     const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
     *usage = f->usage;
     bool final = f->usage.known && (f->done || !t->streaming);
@@ -41,13 +41,20 @@ double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *us
         usage->estimated = true;
     }
     size_t model = x->setup->config->deployments[t->deployment].model;
-    return weirp_price_usage(&x->setup->config->pool->models[model], usage);
+    return weirp_bill(&x->setup->rates[model], usage);
+}
+
+double weirp_account_usd(int64_t nano) {
+    return nano == WEIRP_UNKNOWN_COST ? NAN : (double)nano / (double)WEIRP_NANO_PER_USD;
 }
 
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     const weirp_deployment *d = &x->setup->config->deployments[t->deployment];
     weirp_usage usage;
-    double cost = is_billed(result, t) ? weirp_account_cost(x, t, &usage) : 0;
+    bool billed = is_billed(result, t);
+    int64_t nano = billed ? weirp_account_cost(x, t, &usage) : 0;
+    double cost = weirp_account_usd(nano);
+    weirp_spend_settle(x, t, billed, nano, &usage);
     double ms = ms_since(t->started_ns);
     weirp_worker *w = x->worker;
     weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);
@@ -69,7 +76,7 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
 void weirp_account_served(weirp_exchange *x, weirp_try *t) {
     weirp_served *s = &x->served;
     const weirp_choice *choice = &x->plan.choice[t->choice];
-    double cost = weirp_account_cost(x, t, &s->usage);
+    double cost = weirp_account_usd(weirp_account_cost(x, t, &s->usage));
     s->model = choice->router_model;
     s->predicted_cost_usd = choice->cost_usd;
     s->usage_estimated = s->usage.estimated;
@@ -136,6 +143,8 @@ static void record(weirp_exchange *x) {
     s->pinned = x->plan.pinned;
     s->streamed = x->request.stream;
     s->client_gone = x->gone;
+    s->budget_action = weirp_spend_action(x);
+    if (s->budget_action) s->budget = x->spend.shortage.budget;
     weirp_record_served(&x->record, s);
     weirp_journal_record(x->worker->gateway->journal, &x->record);
     weirp_writer_free(&text);

@@ -247,9 +247,10 @@ static bool write_request(weirp_exchange *x, weirp_try *t, char *url) {
     const weirp_deployment *d = &c->deployments[t->deployment];
     const weirp_provider *p = &c->providers[d->provider];
     double most = c->pool->models[d->model].max_output_tokens;
+    most = isfinite(most) && x->request.max_output_tokens > most ? most : NAN;
     weirp_target target = {.protocol = p->protocol,
                            .model = d->vendor_model,
-                           .max_output_tokens = isfinite(most) && x->request.max_output_tokens > most ? most : NAN,
+                           .max_output_tokens = fmin(most, x->spend.most_output), /* passes over a NAN */
                            .default_max_output_tokens = d->default_max_output_tokens,
                            .legacy_completions = d->legacy_completions,
                            .no_stream_options = d->no_stream_options,
@@ -360,6 +361,8 @@ bool weirp_try_start(weirp_exchange *x, size_t choice, size_t deployment, bool h
         blame(x, "the request couldn't be started");
         return false;
     }
+    t->claim = x->spend.offer;
+    x->spend.offer = (weirp_claim){0};
     t->live = true;
     x->n_tries++;
     return true;

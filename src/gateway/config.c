@@ -125,6 +125,8 @@ static void set_limits(weirp_config *c, const weirp_file *f) {
     c->traffic.commit_ms = (unsigned)f->traffic.commit_ms;
     c->traffic.refresh_ms = (unsigned)f->traffic.refresh_ms;
     c->traffic.queue_bytes = (size_t)f->traffic.queue_bytes;
+    c->budgets.wait_ms = (unsigned)f->budgets.wait_ms;
+    c->budgets.refuse_status = f->budgets.refuse_status ? 402 : 429;
     c->shutdown.drain_ms = (unsigned)f->shutdown.drain_ms;
 }
 
@@ -175,6 +177,11 @@ static weir_status check_whole(weirp_maker *m) {
                                   "provider \"%s\" is where weir itself is to listen (%s)", c->providers[i].name,
                                   c->listen);
     }
+    const char *hook = f->budgets.webhook;
+    if (hook && strncmp(hook, "http://", 7) != 0 && strncmp(hook, "https://", 8) != 0)
+        return weirp_maker_wrong(m, f->budgets.webhook_line, "key \"webhook\" must be an http:// or https:// URL");
+    c->budgets.webhook = m->file.budgets.webhook;
+    m->file.budgets.webhook = NULL; /* the configuration's now */
     bool local =
         !strncmp(c->listen, "127.", 4) || !strncmp(c->listen, "[::1]", 5) || !strncmp(c->listen, "localhost:", 10);
     if (!st && !local && !c->n_client_keys)
@@ -259,6 +266,7 @@ void weirp_config_free(weirp_config *c) {
     free_texts(c->traffic.redact, c->traffic.n_redact);
     free_texts(c->warnings, c->n_warnings);
     free(c->embeddings);
+    weirp_forget(c->budgets.webhook); /* may hold a key */
     free(c->path);
     free(c->listen);
     free(c->store);

@@ -96,6 +96,11 @@ typedef struct weirp_config {
                                 counted */
     } traffic;
     struct {
+        unsigned wait_ms;  /* how long a request may wait for what calls under way leave of a budget */
+        int refuse_status; /* 429 or 402 */
+        char *webhook;     /* where warnings are sent; NULL: nowhere */
+    } budgets;
+    struct {
         unsigned drain_ms; /* after SIGTERM */
     } shutdown;
     uint64_t price_version; /* digest of every model's name and prices */

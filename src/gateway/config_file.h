@@ -82,6 +82,12 @@ typedef struct weirp_file {
         size_t redact_line;
     } traffic;
     struct {
+        int64_t wait_ms;
+        int refuse_status;
+        char *webhook;
+        size_t webhook_line;
+    } budgets;
+    struct {
         int64_t drain_ms;
     } shutdown;
 } weirp_file;

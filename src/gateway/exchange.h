@@ -9,6 +9,7 @@
 #define WEIRP_EXCHANGE_H
 
 #include "src/gateway/endpoints.h"
+#include "src/gateway/spend.h"
 #include "src/gateway/worker.h"
 #include "src/net/sse.h"
 
@@ -31,6 +32,7 @@ typedef struct weirp_try {
     weirp_writer got;  /* whole answers and error bodies: the vendor's bytes; streams: the client's, until commit */
     weirp_timer *first_token;
     uint64_t started_ns, first_ns;
+    weirp_claim claim; /* on the budgets */
 } weirp_try;
 
 struct weirp_exchange {
@@ -46,6 +48,7 @@ struct weirp_exchange {
     char traceparent[64]; /* "" where the client sent none that is well-formed */
     weirp_knobs knobs;
     weirp_plan plan;
+    weirp_spend spend;
     weirp_writer record; /* the decision, for the log */
     size_t at;           /* choice that is being tried */
     size_t n_tries;
@@ -63,9 +66,9 @@ struct weirp_exchange {
     int64_t retry_after_ms;
     weirp_served served;
     size_t tried[WEIRP_MAX_ATTEMPTS]; /* (served.n_attempts) deployments */
-    double vendor_ms;            /* of the try that answered */
-    weirp_later finish;          /* the log line of a good answer waits until it has gone out */
-    struct weirp_exchange *next; /* in the free list */
+    double vendor_ms;                 /* of the try that answered */
+    weirp_later finish;               /* the log line of a good answer waits until it has gone out */
+    struct weirp_exchange *next;      /* in the free list */
 };
 
 /* A request has come: `call` belongs to the exchange from here on. */
@@ -104,6 +107,8 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result); /*
 void weirp_account_served(weirp_exchange *x, weirp_try *t);                   /* who answered: usage and cost */
 void weirp_account_record(weirp_exchange *x, int status);                     /* into metrics and traffic log: once */
 void weirp_account_complete(weirp_exchange *x, int status);                   /* that, and the log line: once */
-double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage);
+/* Nano-USD; WEIRP_UNKNOWN_COST. */
+int64_t weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage);
+double weirp_account_usd(int64_t nano); /* NAN: unknown */
 
 #endif

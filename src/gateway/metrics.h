@@ -36,6 +36,7 @@
     X(HEDGED, "hedge_lost")                                                                                            \
     X(GONE, "client_gone")                                                                                             \
     X(BREAKER, "breaker_open")                                                                                         \
+    X(BUDGET, "budget")                                                                                                \
     X(OTHER, "other")
 
 typedef enum weirp_result {

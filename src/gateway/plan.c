@@ -197,6 +197,7 @@ static weirp_choice choice_of(const weirp_planner *p, size_t router_model) {
     return (weirp_choice){.model = p->to_setup[router_model],
                           .router_model = router_model,
                           .cost_usd = e->cost_usd[router_model],
+                          .cost_hi_usd = e->cost_hi[router_model],
                           .latency_p95_ms = e->latency_p95[router_model],
                           .output_tokens = e->output_tokens[router_model]};
 }

@@ -65,13 +65,16 @@ void weirp_request_free(weirp_request *r);
  * into `buffer` (emptied first) or borrowed from the request. */
 weir_status weirp_request_prompt(const weirp_request *r, weirp_writer *buffer, const char **text, size_t *len);
 
+/* Asked for where a number is needed, and neither the client nor the configuration has one. */
+enum { WEIRP_DEFAULT_MAX_TOKENS = 4096 };
+
 /* How the vendor is to be asked. */
 typedef struct weirp_target {
     weirp_protocol protocol;
     const char *model;        /* its name at the vendor */
     double max_output_tokens; /* to ask for at most; NAN: as the client said. Anthropic needs a number: where there is
                                  none, default_max_output_tokens */
-    double default_max_output_tokens; /* 0: 4096 */
+    double default_max_output_tokens; /* 0: WEIRP_DEFAULT_MAX_TOKENS */
     bool legacy_completions;          /* OpenAI: the vendor has /completions for this model */
     bool no_stream_options;           /* OpenAI: the vendor refuses stream_options */
     bool

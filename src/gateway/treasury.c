@@ -1,0 +1,130 @@
+/* treasury.c: one thread that posts. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "src/gateway/treasury.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { AFTER_FAILURE_MS = 100 };
+
+struct weirp_treasury {
+    weirp_bank *bank;
+    weirp_treasury_options options;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool woken, stopping; /* guarded by mutex */
+    _Atomic uint64_t posts, errors, warnings;
+};
+
+static void wake(void *user) {
+    weirp_treasury *t = user;
+    pthread_mutex_lock(&t->mutex);
+    bool first = !t->woken;
+    t->woken = true;
+    pthread_mutex_unlock(&t->mutex);
+    if (first) pthread_cond_signal(&t->wake);
+}
+
+/* Money as people read it; other units are whole numbers. */
+static double shown(weirp_unit unit, int64_t amount) {
+    return unit == WEIRP_UNIT_USD ? (double)amount * 1e-9 : (double)amount;
+}
+
+static void warn(void *user, const weirp_budget *b, const char *scope, double share, int64_t spent, int64_t limit,
+                 int64_t period_end) {
+    weirp_treasury *t = user;
+    weirp_warning w = {.unit = b->unit, .share = share, .spent = spent, .limit = limit, .period_end = period_end};
+    snprintf(w.budget, sizeof w.budget, "%s", b->name);
+    snprintf(w.scope, sizeof w.scope, "%s", scope ? scope : "");
+    t->warnings++;
+    WEIRP_LOG(t->options.log, WEIRP_LOG_WARN, "a budget is used up to this share", WEIRP_S("budget", w.budget),
+              WEIRP_S("scope", w.scope[0] ? w.scope : NULL), WEIRP_F("share", share),
+              WEIRP_S("unit", weirp_unit_name(w.unit)), WEIRP_F("spent", shown(w.unit, spent)),
+              WEIRP_F("limit", shown(w.unit, limit)), WEIRP_B("hard", b->hard));
+    if (t->options.warned) t->options.warned(t->options.user, &w);
+}
+
+/* Until woken, or `ms` have passed. Gives whether to go on. */
+static bool rest(weirp_treasury *t, unsigned ms) {
+    uint64_t until = weirp_monotonic_ns() + ms * UINT64_C(1000000);
+    struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    pthread_mutex_lock(&t->mutex);
+    while (!t->woken && !t->stopping && pthread_cond_timedwait(&t->wake, &t->mutex, &at) != ETIMEDOUT) {
+    }
+    t->woken = false;
+    bool go_on = !t->stopping;
+    pthread_mutex_unlock(&t->mutex);
+    return go_on;
+}
+
+static void *run(void *user) {
+    weirp_treasury *t = user;
+    unsigned wait_ms = 0;
+    while (rest(t, wait_ms)) {
+        weir_error err = {0};
+        t->posts++;
+        if (weirp_bank_post(t->bank, &wait_ms, &err) == WEIR_OK) continue;
+        t->errors++;
+        wait_ms = AFTER_FAILURE_MS;
+        WEIRP_LOG(t->options.log, WEIRP_LOG_ERROR, "the ledger can't be written", WEIRP_S("error", err.text),
+                  WEIRP_S("status", weir_status_name(err.status)));
+    }
+    return NULL;
+}
+
+static weir_status start(weirp_treasury *t, weir_error *err) {
+    int rc = pthread_create(&t->thread, NULL, run, t);
+    return rc ? weirp_fail_errno(err, rc, "starting a thread for the budgets of", t->options.store) : WEIR_OK;
+}
+
+static void let_go(weirp_treasury *t) {
+    pthread_mutex_destroy(&t->mutex);
+    pthread_cond_destroy(&t->wake);
+    free(t);
+}
+
+weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_options *options, weir_error *err) {
+    weirp_treasury *t = weirp_array(1, sizeof *t);
+    if (!t) return weirp_nomem(err);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    t->options = *options;
+    weirp_bank_options bank = {.wake = wake, .warn = warn, .user = t};
+    weir_status st = weirp_bank_open(&t->bank, options->store, &bank, err);
+    if (st == WEIR_OK && (st = start(t, err)) == WEIR_OK) {
+        *out = t;
+        return WEIR_OK;
+    }
+    if (weirp_bank_close(t->bank, NULL) != WEIR_OK) t->errors++;
+    let_go(t);
+    return st;
+}
+
+weir_status weirp_treasury_close(weirp_treasury *t, weir_error *err) {
+    if (!t) return WEIR_OK;
+    pthread_mutex_lock(&t->mutex);
+    t->stopping = true;
+    pthread_mutex_unlock(&t->mutex);
+    pthread_cond_signal(&t->wake);
+    pthread_join(t->thread, NULL);
+    weir_status st = weirp_bank_close(t->bank, err);
+    let_go(t);
+    return st;
+}
+
+weirp_bank *weirp_treasury_bank(weirp_treasury *t) {
+    return t->bank;
+}
+
+void weirp_treasury_counts_of(weirp_treasury *t, weirp_treasury_counts *out) {
+    *out = (weirp_treasury_counts){t->posts, t->errors, t->warnings};
+}
