@@ -64,7 +64,7 @@ void weirp_reply_whole(weirp_exchange *x, weirp_try *t, const char *body, size_t
     head h = {0};
     add(&h, "content-type", "application/json");
     add_answer(&h, x, t);
-    add_number(&h, "x-weir-cost-usd", "%.9g", x->served.cost_usd);
+    add_number(&h, "x-weir-cost-usd", "%.15g", x->served.cost_usd);
     if (x->served.usage_estimated) add(&h, "x-weir-usage-estimated", "true");
     x->served.status = 200;
     x->answered = true;
@@ -84,7 +84,7 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
     if (isfinite(choice->cost_usd) && n > 0 && (size_t)n < sizeof text)
         n += snprintf(text + n, sizeof text - (size_t)n, " predicted_cost_usd=%.9g", choice->cost_usd);
     if (isfinite(cost) && n > 0 && (size_t)n < sizeof text)
-        n += snprintf(text + n, sizeof text - (size_t)n, " cost_usd=%.9g%s", x->served.cost_usd + cost,
+        n += snprintf(text + n, sizeof text - (size_t)n, " cost_usd=%.15g%s", x->served.cost_usd + cost,
                       usage.estimated ? " usage_estimated=true" : "");
     if (n > 0) weirp_put(out, text, strlen(text));
 }
