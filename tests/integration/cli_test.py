@@ -4,7 +4,7 @@ SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, signal, subprocess, tempfile, unittest
 
 WEIR = os.environ.get("WEIR", "build/weir")
-COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "bench", "completion"]
+COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "bench", "completion"]
 MODELS = {"large": (0.9, 0.8, 0.02), "medium": (0.9, 0.5, 0.004), "small": (0.7, 0.2, 0.0005)}  # easy, hard, USD
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1", COLUMNS="80")
 
@@ -100,6 +100,17 @@ class Words(unittest.TestCase):
             (["store"], "what to do"),
             (["store", "info"], "--store"),
             (["store", "set-pool", "--store", "s"], "--pool"),
+            (["key"], "what to do"),
+            (["key", "ls"], "--store FILE is missing"),
+            (["key", "create", "--store", "s"], "needs the key's NAME"),
+            (["key", "ls", "a", "--store", "s"], "one word too many"),
+            (["key", "rotte", "a", "--store", "s"], "did you mean 'rotate'"),
+            (["key", "create", "a b", "--store", "s"], "1 to 63 letters"),
+            (["key", "create", "a", "--store", "s", "--expires", "soon"], "2027-01-31"),
+            (["key", "create", "a", "--store", "s", "--models", "a,,b"], "empty"),
+            (["key", "create", "a", "--store", "s", "--rpm", "0"], "between 1 and"),
+            (["key", "expire", "a", "--store", "s"], "needs a NAME and when"),
+            (["key", "rotate", "a", "--store", "s", "--grace", "1"], "30d"),
             (["bench", "decide"], "--store"),
             (["bench", "train", "--models", "1"], "between 2 and"),
             (["completion", "fish"], "bash"),
@@ -113,6 +124,8 @@ class Words(unittest.TestCase):
         for args in (["train", "--store", "/tmp/none/s.mdb", "--data", "/nonexistent.jsonl"],
                      ["route", "--store", "/nonexistent.mdb", "hello"],
                      ["store", "check", "/nonexistent.mdb"],
+                     ["key", "create", "a", "--store", "/nonexistent.mdb"],
+                     ["key", "ls", "--store", "/nonexistent.mdb"],
                      ["calibrate", "--store", "/nonexistent.mdb", "--data", "d"]):
             _, err = weir(*args, status=1)
             self.assertTrue(err.startswith(f"weir {args[0]}: "), err)
