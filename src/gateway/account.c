@@ -59,6 +59,7 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     weirp_worker *w = x->worker;
     weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);
     x->served.cost_usd += cost;
+    if (billed) x->billed_tokens += usage.input_tokens + usage.output_tokens;
     if (result != WEIRP_RESULT_OK && x->winner != t && cost > 0)
         weirp_metrics_cost(w->metrics, weirp_worker_model(w, x->setup, d->model), cost, 0, true);
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
@@ -178,6 +179,7 @@ void weirp_account_record(weirp_exchange *x, int status) {
     if (x->answered_ns) return;
     x->answered_ns = weirp_monotonic_ns();
     double ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
+    weirp_admit_leave(x, x->billed_tokens);
     s->status = status;
     if (s->model != (size_t)-1) s->latency_ms = ms;
     weirp_metrics_request(x->worker->metrics, x->endpoint, status, ms * 1e-3);

@@ -125,6 +125,7 @@ static void set_limits(weirp_config *c, const weirp_file *f) {
     c->traffic.commit_ms = (unsigned)f->traffic.commit_ms;
     c->traffic.refresh_ms = (unsigned)f->traffic.refresh_ms;
     c->traffic.queue_bytes = (size_t)f->traffic.queue_bytes;
+    c->virtual_keys = f->auth.virtual_keys;
     c->budgets.wait_ms = (unsigned)f->budgets.wait_ms;
     c->budgets.refuse_status = f->budgets.refuse_status ? 402 : 429;
     c->shutdown.drain_ms = (unsigned)f->shutdown.drain_ms;
@@ -184,7 +185,7 @@ static weir_status check_whole(weirp_maker *m) {
     m->file.budgets.webhook = NULL; /* the configuration's now */
     bool local =
         !strncmp(c->listen, "127.", 4) || !strncmp(c->listen, "[::1]", 5) || !strncmp(c->listen, "localhost:", 10);
-    if (!st && !local && !c->n_client_keys)
+    if (!st && !local && !c->n_client_keys && !c->virtual_keys)
         st = weirp_maker_warn(m, f->listen_line, "anyone who can reach %s may spend: \"auth\" has no keys", c->listen);
 done:
     return st;

@@ -52,6 +52,8 @@ typedef struct weirp_config {
     size_t n_client_keys;
     char **client_keys; /* (n_client_keys) that clients must show; none: anyone may ask */
 
+    bool virtual_keys; /* clients must show one of the store's, or one of client_keys */
+
     weir_policy_options policy; /* of requests that say nothing else; its models are indices into pool */
     size_t n_providers;
     weirp_provider *providers;

@@ -50,6 +50,7 @@ typedef struct weirp_file {
     size_t listen_line, store_line, embeddings_line;
     struct {
         weirp_yaml_list key_files, key_envs; /* of char * */
+        bool virtual_keys;
         size_t key_files_line, key_envs_line;
     } auth;
     weirp_file_policy policy;

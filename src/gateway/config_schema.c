@@ -142,6 +142,7 @@ typedef __typeof__(((weirp_file *)0)->shutdown) file_shutdown;
 static const weirp_yaml_key auth_keys[] = {
     {"key_files", WEIRP_YAML_TEXTS, offsetof(file_auth, key_files), LINE(file_auth, key_files_line)},
     {"key_envs", WEIRP_YAML_TEXTS, offsetof(file_auth, key_envs), LINE(file_auth, key_envs_line)},
+    FLAG(file_auth, virtual_keys, 0),
 };
 static const weirp_yaml_map auth_map = {"where clients' keys are", sizeof(file_auth), COUNT_OF(auth_keys), auth_keys};
 

@@ -49,6 +49,7 @@ static void release(weirp_exchange *x) {
     weirp_timer_free(x->pause);
     weirp_timer_free(x->hedge);
     weirp_spend_free(x);
+    weirp_admit_free(x);
     weirp_writer_free(&x->record);
     weirp_setup_drop(x->setup);
     w->n_active--;
@@ -440,6 +441,11 @@ static weir_status plan_embeddings(weirp_exchange *x, weirp_fault *fault) {
         snprintf(fault->code, sizeof fault->code, "model_not_found");
         return WEIR_NOTFOUND;
     }
+    if (x->knobs.key && !weirp_key_allows(x->knobs.key, c->pool->models[m].name)) {
+        snprintf(fault->text, sizeof fault->text, "The API key isn't allowed this model.");
+        snprintf(fault->code, sizeof fault->code, "model_not_allowed");
+        return WEIR_NOTFOUND;
+    }
     weir_router *router = weirp_planner_router_of(x->worker->planner);
     size_t r = weir_router_find_model(router, c->pool->models[m].name);
     x->plan = (weirp_plan){.pinned = true, .n = 1, .rule = WEIR_RULE_FIXED, .reason = WEIR_REASON_ASKED};
@@ -453,6 +459,7 @@ static weir_status plan_embeddings(weirp_exchange *x, weirp_fault *fault) {
 static weir_status plan(weirp_exchange *x, uint64_t *wait_ms, weirp_fault *fault, weir_error *err) {
     weir_status st = weirp_knobs_read(&x->knobs, x->setup, x->request.model, header_of, x, fault);
     if (st != WEIR_OK) return st;
+    x->knobs.key = x->admission.key;
     if (x->api == WEIRP_API_EMBEDDINGS) return plan_embeddings(x, fault);
     uint64_t began = weirp_monotonic_ns();
     st = weirp_plan_make(x->worker->planner, &x->request, &x->knobs, began / 1000000u, &x->plan,
@@ -482,12 +489,14 @@ static void serve(weirp_exchange *x) {
     x->body_len = len;
     weir_status st = weirp_request_parse(&x->request, x->api, body, len, &fault);
     x->parsed = st == WEIR_OK;
+    weirp_admit_begin(x);
     if (st == WEIR_OK) st = plan(x, &wait_ms, &fault, &err);
     if (st != WEIR_OK) {
         refuse(x, st, &fault, wait_ms, &err);
         return;
     }
     weirp_spend_begin(x);
+    if (!weirp_admit_enter(x)) return;
     x->result = WEIRP_RESULT_BREAKER;
     if (start_any(x, 0, 1) != (size_t)-1) return;
     /* what can't be said in this vendor's protocol, another's may have words for */

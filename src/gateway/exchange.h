@@ -8,6 +8,7 @@
 #ifndef WEIRP_EXCHANGE_H
 #define WEIRP_EXCHANGE_H
 
+#include "src/gateway/admit.h"
 #include "src/gateway/endpoints.h"
 #include "src/gateway/spend.h"
 #include "src/gateway/worker.h"
@@ -48,6 +49,7 @@ struct weirp_exchange {
     char traceparent[64]; /* "" where the client sent none that is well-formed */
     weirp_knobs knobs;
     weirp_plan plan;
+    weirp_admission admission;
     weirp_spend spend;
     weirp_writer record; /* the decision, for the log */
     size_t at;           /* choice that is being tried */
@@ -66,6 +68,7 @@ struct weirp_exchange {
     int64_t retry_after_ms;
     weirp_served served;
     size_t tried[WEIRP_MAX_ATTEMPTS]; /* (served.n_attempts) deployments */
+    int64_t billed_tokens;            /* of all tries */
     double vendor_ms;                 /* of the try that answered */
     weirp_later finish;               /* the log line of a good answer waits until it has gone out */
     struct weirp_exchange *next;      /* in the free list */
@@ -81,7 +84,7 @@ void weirp_exchange_free_spares(weirp_worker *worker);
 
 /* ---- between exchange.c, attempt.c and reply.c ---- */
 
-enum { WEIRP_MAX_FIELDS = 20 };
+enum { WEIRP_MAX_FIELDS = 32 };
 
 /* attempt.c: starts a try; false: it couldn't be started, and x->result and x->fault say why. */
 bool weirp_try_start(weirp_exchange *x, size_t choice, size_t deployment, bool hedge);

@@ -14,6 +14,7 @@ typedef struct head {
     weirp_field field[WEIRP_MAX_FIELDS];
     char text[512];
     size_t used;
+    char quota[WEIRP_QUOTA_FIELDS][WEIRP_QUOTA_TEXT];
 } head;
 
 static void add(head *h, const char *name, const char *value) {
@@ -35,6 +36,7 @@ static void add_ids(head *h, const weirp_exchange *x) {
     add(h, "x-request-id", id);
     if (x->api == WEIRP_API_MESSAGES) add(h, "request-id", id); /* where Anthropic's clients look for it */
     add(h, "x-weir-decision-id", decision);
+    if (h->n + WEIRP_QUOTA_FIELDS <= WEIRP_MAX_FIELDS) h->n += weirp_admit_fields(x, h->field + h->n, h->quota);
 }
 
 static void add_answer(head *h, const weirp_exchange *x, const weirp_try *t) {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { AFTER_FAILURE_MS = 100 };
+enum { AFTER_FAILURE_MS = 100, LOOK_MS = 500 /* at keys that may have changed */ };
 
 struct weirp_treasury {
     weirp_bank *bank;
@@ -18,6 +18,10 @@ struct weirp_treasury {
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     bool woken, stopping; /* guarded by mutex */
+    weirp_keys *keys;     /* guarded by mutex; NULL: none */
+    weirp_limiter *limiter;
+    weirp_store *store; /* for reading */
+    uint64_t looked_ns;
     _Atomic uint64_t posts, errors, warnings;
 };
 
@@ -62,17 +66,63 @@ static bool rest(weirp_treasury *t, unsigned ms) {
     return go_on;
 }
 
+/* ---- keys ---- */
+
+weirp_keys *weirp_treasury_keys(weirp_treasury *t) {
+    pthread_mutex_lock(&t->mutex);
+    weirp_keys *keys = t->keys ? weirp_keys_keep(t->keys) : NULL;
+    pthread_mutex_unlock(&t->mutex);
+    return keys;
+}
+
+static weir_status load_keys(weirp_treasury *t, weirp_snapshot *snapshot, weir_error *err) {
+    weirp_keys *made = NULL;
+    weir_status st = weirp_keys_load(&made, snapshot, t->keys, err);
+    if (st != WEIR_OK) return st;
+    if (weirp_keys_n_unreadable(made))
+        WEIRP_LOG(t->options.log, WEIRP_LOG_ERROR, "keys of the store can't be read: they are unknown",
+                  WEIRP_I("keys", weirp_keys_n_unreadable(made)));
+    pthread_mutex_lock(&t->mutex);
+    weirp_keys *old = t->keys;
+    t->keys = made;
+    pthread_mutex_unlock(&t->mutex);
+    weirp_keys_drop(old);
+    return WEIR_OK;
+}
+
+static weir_status look_at_keys(weirp_treasury *t, weir_error *err) {
+    weirp_snapshot *snapshot = NULL;
+    uint64_t version = 0;
+    t->looked_ns = weirp_monotonic_ns();
+    weir_status st = weirp_snapshot_begin(&snapshot, t->store, err);
+    if (st == WEIR_OK) st = weirp_keys_version(snapshot, &version, err);
+    if (st == WEIR_OK && version != (t->keys ? weirp_keys_loaded_version(t->keys) : 0))
+        st = load_keys(t, snapshot, err);
+    weirp_snapshot_end(snapshot);
+    return st;
+}
+
+/* ---- the thread ---- */
+
+static void complain(weirp_treasury *t, const char *what, const weir_error *err) {
+    t->errors++;
+    WEIRP_LOG(t->options.log, WEIRP_LOG_ERROR, what, WEIRP_S("error", err->text),
+              WEIRP_S("status", weir_status_name(err->status)));
+}
+
 static void *run(void *user) {
     weirp_treasury *t = user;
     unsigned wait_ms = 0;
     while (rest(t, wait_ms)) {
-        weir_error err = {0};
+        weir_error err = {0}, unread = {0};
         t->posts++;
-        if (weirp_bank_post(t->bank, &wait_ms, &err) == WEIR_OK) continue;
-        t->errors++;
-        wait_ms = AFTER_FAILURE_MS;
-        WEIRP_LOG(t->options.log, WEIRP_LOG_ERROR, "the ledger can't be written", WEIRP_S("error", err.text),
-                  WEIRP_S("status", weir_status_name(err.status)));
+        if (weirp_bank_post(t->bank, &wait_ms, &err) != WEIR_OK) {
+            wait_ms = AFTER_FAILURE_MS;
+            complain(t, "the ledger can't be written", &err);
+        }
+        bool due = weirp_monotonic_ns() - t->looked_ns >= LOOK_MS * UINT64_C(1000000);
+        if (due && look_at_keys(t, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
+        if (wait_ms > LOOK_MS) wait_ms = LOOK_MS;
     }
     return NULL;
 }
@@ -83,6 +133,9 @@ static weir_status start(weirp_treasury *t, weir_error *err) {
 }
 
 static void let_go(weirp_treasury *t) {
+    weirp_keys_drop(t->keys);
+    weirp_limiter_free(t->limiter);
+    weirp_store_close(t->store);
     pthread_mutex_destroy(&t->mutex);
     pthread_cond_destroy(&t->wake);
     free(t);
@@ -99,11 +152,15 @@ weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_optio
     pthread_condattr_destroy(&attributes);
     t->options = *options;
     weirp_bank_options bank = {.wake = wake, .warn = warn, .user = t};
-    weir_status st = weirp_bank_open(&t->bank, options->store, &bank, err);
-    if (st == WEIR_OK && (st = start(t, err)) == WEIR_OK) {
-        *out = t;
-        return WEIR_OK;
-    }
+    weir_status st;
+    WEIRP_TRY(weirp_limiter_new(&t->limiter, err));
+    WEIRP_TRY(weirp_store_open(&t->store, options->store, WEIRP_STORE_READ, err));
+    WEIRP_TRY(look_at_keys(t, err));
+    WEIRP_TRY(weirp_bank_open(&t->bank, options->store, &bank, err));
+    WEIRP_TRY(start(t, err));
+    *out = t;
+    return WEIR_OK;
+done:
     if (weirp_bank_close(t->bank, NULL) != WEIR_OK) t->errors++;
     let_go(t);
     return st;
@@ -119,6 +176,10 @@ weir_status weirp_treasury_close(weirp_treasury *t, weir_error *err) {
     weir_status st = weirp_bank_close(t->bank, err);
     let_go(t);
     return st;
+}
+
+weirp_limiter *weirp_treasury_limiter(weirp_treasury *t) {
+    return t->limiter;
 }
 
 weirp_bank *weirp_treasury_bank(weirp_treasury *t) {

@@ -4,6 +4,7 @@
 #define WEIRP_TREASURY_H
 
 #include "src/budget/bank.h"
+#include "src/budget/keys.h"
 #include "src/gateway/logging.h"
 
 typedef struct weirp_treasury weirp_treasury;
@@ -27,6 +28,10 @@ weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_optio
 /* Once nobody claims any more: posts all that is queued, gives the leases back. NULL is fine. */
 weir_status weirp_treasury_close(weirp_treasury *treasury, weir_error *err);
 weirp_bank *weirp_treasury_bank(weirp_treasury *treasury);
+weirp_limiter *weirp_treasury_limiter(weirp_treasury *treasury);
+/* The store's keys as they are now (changes are seen within a second), counted for the caller; NULL: there are none.
+ * Any thread. */
+weirp_keys *weirp_treasury_keys(weirp_treasury *treasury);
 
 typedef struct weirp_treasury_counts {
     uint64_t posts, errors, warnings;

@@ -38,15 +38,6 @@ static bool is_exchange(weirp_endpoint e) {
            e == WEIRP_ENDPOINT_MESSAGES;
 }
 
-static const char *shown_key(const weirp_call *call) {
-    const char *bearer = weirp_call_header(call, "authorization");
-    if (bearer && !strncasecmp(bearer, "bearer ", 7)) {
-        bearer += 7;
-        return bearer + strspn(bearer, " ");
-    }
-    return weirp_call_header(call, "x-api-key");
-}
-
 /* In whose shape errors are told: Anthropic's clients show themselves at other paths than /v1/messages, too. */
 static weirp_endpoint shape(const weirp_call *call, weirp_endpoint e) {
     bool shared = e == WEIRP_ENDPOINT_OTHER || e == WEIRP_ENDPOINT_MODELS;
@@ -68,10 +59,9 @@ static int on_head(void *user, weirp_call *call) {
         status = 405;
         code = "method_not_allowed";
         text = !strcmp(right, "POST") ? "This path takes POST." : "This path takes GET.";
-    } else if (weirp_endpoint_needs_key(e) && !weirp_setup_admits(w->setup, shown_key(call))) {
+    } else if (weirp_endpoint_needs_key(e) && (text = weirp_admit_refusal(w, weirp_admit_shown(call)))) {
         status = 401;
         code = "invalid_api_key";
-        text = "The API key is missing or isn't one of this gateway's.";
     } else if (w->draining && is_exchange(e)) {
         status = 503;
         code = "shutting_down";
