@@ -1,11 +1,25 @@
 /* memory.c: checked allocation. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "src/base/base.h"
 
 void *weirp_array(size_t n, size_t size) {
     return calloc(n ? n : 1, size ? size : 1);
+}
+
+/* Only whole huge pages are asked for, so that none holds what isn't ours; the rest of a table has small ones. */
+void *weirp_large(size_t n, size_t size) {
+    enum { LINE = 64, HUGE_PAGE = 2 << 20, MAY_BE_LOST = HUGE_PAGE / 8 };
+    if (size && n > (SIZE_MAX - HUGE_PAGE) / size) return NULL;
+    size_t bytes = (n * size / LINE + 1) * LINE, whole = (n * size + MAY_BE_LOST) / HUGE_PAGE * HUGE_PAGE;
+    if (!whole) return aligned_alloc(LINE, bytes);
+    void *p = aligned_alloc(HUGE_PAGE, bytes > whole ? bytes : whole);
+#ifdef MADV_HUGEPAGE
+    if (p) (void)madvise(p, whole, MADV_HUGEPAGE); /* small pages do, too */
+#endif
+    return p;
 }
 
 bool weirp_reserve(void **array, size_t *capacity, size_t need, size_t size) {
