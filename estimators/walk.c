@@ -215,7 +215,7 @@ __attribute__((always_inline)) static inline void walk(leave_fn leave, const wei
     uint16_t tree[WEIRP_N_TREES];
     size_t n = WEIRP_N_TREES, last = size ? size - 1 : 0;
     for (uint32_t t = 0; t < WEIRP_N_TREES; t++) {
-        __builtin_prefetch(block + t);
+        __builtin_prefetch(block + t, 0, 2);
         at[t] = t;
         tree[t] = (uint16_t)t;
     }
@@ -227,8 +227,8 @@ __attribute__((always_inline)) static inline void walk(leave_fn leave, const wei
             uint32_t next = b->block + to;
             uint16_t t = tree[i];
             uintptr_t begin = (uintptr_t)value + row * size, line = (uintptr_t)block + (size_t)next * LINE;
-            __builtin_prefetch((const void *)(done ? begin : line));
-            __builtin_prefetch((const void *)(done ? begin + last : line));
+            __builtin_prefetch((const void *)(done ? begin : line), 0, 2);
+            __builtin_prefetch((const void *)(done ? begin + last : line), 0, 2);
             leaf[t] = row; /* for good, the last time */
             at[on] = next;
             tree[on] = t;
