@@ -17,7 +17,6 @@ static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, c
     uint64_t all = 0, known = 0;
     for (size_t i = 0; i < n_listed; i++) {
         uint32_t at = list[i];
-        __builtin_prefetch(table + list[i + AHEAD < n_listed ? i + AHEAD : i], 0, 2);
         uint8_t times = count[at];
         weirp_bucket b = table[at];
         float weight = f->tf[times] * b.idf;
