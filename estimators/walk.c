@@ -228,7 +228,8 @@ __attribute__((always_inline)) static inline void walk(leave_fn leave, const wei
             uint16_t t = tree[i];
             uintptr_t begin = (uintptr_t)value + row * size, line = (uintptr_t)block + (size_t)next * LINE;
             __builtin_prefetch((const void *)(done ? begin : line), 0, 2);
-            __builtin_prefetch((const void *)(done ? begin + last : line), 0, 2);
+            /* a row may end in the next line; asking for a line twice would take up a place among those under way */
+            __builtin_prefetch((const void *)(done ? begin + last : (uintptr_t)b), 0, 2);
             leaf[t] = row; /* for good, the last time */
             at[on] = next;
             tree[on] = t;
