@@ -9,15 +9,16 @@ void *weirp_array(size_t n, size_t size) {
     return calloc(n ? n : 1, size ? size : 1);
 }
 
-/* Only whole huge pages are asked for, so that none holds what isn't ours; the rest of a table has small ones. */
+/* Huge pages are asked for up to where the table fills them; what is left of it has small ones, and what is left of the
+ * last huge page's room is never touched, so that it costs addresses alone. */
 void *weirp_large(size_t n, size_t size) {
     enum { LINE = 64, HUGE_PAGE = 2 << 20, MAY_BE_LOST = HUGE_PAGE / 8 };
-    if (size && n > (SIZE_MAX - HUGE_PAGE) / size) return NULL;
-    size_t bytes = (n * size / LINE + 1) * LINE, whole = (n * size + MAY_BE_LOST) / HUGE_PAGE * HUGE_PAGE;
-    if (!whole) return aligned_alloc(LINE, bytes);
-    void *p = aligned_alloc(HUGE_PAGE, bytes > whole ? bytes : whole);
+    if (size && n > (SIZE_MAX - 2 * HUGE_PAGE) / size) return NULL;
+    size_t bytes = n * size, filled = (bytes + MAY_BE_LOST) / HUGE_PAGE * HUGE_PAGE;
+    if (!filled) return aligned_alloc(LINE, (bytes / LINE + 1) * LINE);
+    void *p = aligned_alloc(HUGE_PAGE, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
 #ifdef MADV_HUGEPAGE
-    if (p) (void)madvise(p, whole, MADV_HUGEPAGE); /* small pages do, too */
+    if (p) (void)madvise(p, filled, MADV_HUGEPAGE); /* small pages do, too */
 #endif
     return p;
 }
