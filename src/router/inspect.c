@@ -103,24 +103,36 @@ weir_status weir_store_info(const char *path, char **json, weir_error *err) {
 
 /* What a log holds, and what the index over it should. */
 typedef struct log_check {
+    weirp_snapshot *snapshot;
     weirp_log_record record;
     uint64_t n, n_indexed, sum;
 } log_check;
+
+static weir_status is_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
+    (void)data, (void)size, (void)err;
+    return number == *(const uint64_t *)user ? WEIR_OK : WEIR_NOTFOUND;
+}
+
+/* Feedback from before schema 3 isn't in the index. */
+static bool feedback_is_indexed(weirp_snapshot *snapshot, uint64_t index, uint64_t number) {
+    return weirp_snapshot_find(snapshot, index, is_record, &number, NULL) == WEIR_OK;
+}
 
 static weir_status check_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
     log_check *c = user;
     weir_status st = weirp_log_decode(&c->record, data, size, err);
     if (st != WEIR_OK) return st;
     c->n++;
-    uint64_t index = c->record.kind == WEIRP_RECORD_SERVED ? weirp_id_number(c->record.id) : 0;
+    uint64_t index = c->record.kind != WEIRP_RECORD_LEARNED ? weirp_id_number(c->record.id) : 0;
     if (!index) return WEIR_OK;
+    if (c->record.kind == WEIRP_RECORD_FEEDBACK && !feedback_is_indexed(c->snapshot, index, number)) return WEIR_OK;
     c->n_indexed++;
     c->sum += weirp_index_sum(index, number);
     return WEIR_OK;
 }
 
 static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_error *err) {
-    log_check c = {0};
+    log_check c = {.snapshot = snapshot};
     uint64_t sum = 0;
     weir_status st = weirp_snapshot_log(snapshot, 0, check_record, &c, err);
     uint64_t kept = weirp_snapshot_n_log(snapshot) - weirp_snapshot_first_log(snapshot);
@@ -130,8 +142,8 @@ static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_er
     if (st == WEIR_OK) st = weirp_index_verify(snapshot, &sum, err);
     if (st == WEIR_OK && (c.n_indexed != weirp_snapshot_n_entries(snapshot) || c.sum != sum))
         st = weirp_fail(err, WEIR_CORRUPT, 0,
-                        "%s: the index's %llu entries aren't those of the log's %llu served requests", path,
-                        (unsigned long long)weirp_snapshot_n_entries(snapshot), (unsigned long long)c.n_indexed);
+                        "%s: the index's %llu entries aren't those of the log's %llu served requests and feedbacks",
+                        path, (unsigned long long)weirp_snapshot_n_entries(snapshot), (unsigned long long)c.n_indexed);
     weirp_log_record_free(&c.record);
     return st;
 }

@@ -69,7 +69,7 @@ typedef struct weirp_feedback {
 
 /* Looks the decision up, among what waits for its commit and then in the store, teaches the estimators, and logs the
  * feedback with the features it was learned from. WEIR_NOTFOUND: no such decision. A second feedback from the same
- * source on the same decision: WEIR_INVALID as long as the first is remembered (the last 65,536). */
+ * source on the same decision: WEIR_INVALID, also after a restart; a decision takes some thousand feedbacks. */
 weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *feedback, weir_error *err);
 
 /* The learner's present state as a router for sessions, without going through the disk. *out is new and shares nothing

@@ -403,7 +403,7 @@ static int put_schema(weirp_env *env, MDB_txn *txn, weir_error *err) {
     char key_text[] = WEIRP_META_KEY;
     if (weirp_read_meta(env, txn, &meta, err) != WEIR_OK) return MDB_CORRUPTED;
     if (meta.schema != WEIRP_SCHEMA_PLAIN) return 0;
-    meta.schema = WEIRP_SCHEMA;
+    meta.schema = WEIRP_SCHEMA_INDEX;
     MDB_val key = {strlen(key_text), key_text}, value = {0, bytes};
     value.mv_size = weirp_meta_encode(&meta, bytes);
     return mdb_put(txn, env->meta, &key, &value, 0);

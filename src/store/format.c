@@ -73,7 +73,8 @@ weir_status weirp_meta_decode(weirp_meta *meta, const void *stored, size_t size,
     meta->first_log = plain ? 0 : weirp_get_le64(bytes + 48);
     meta->n_indexed = plain ? 0 : weirp_get_le64(bytes + 56);
     meta->n_entries = plain ? 0 : weirp_get_le64(bytes + 64);
-    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log || meta->n_entries > meta->n_indexed)
+    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log ||
+        meta->n_entries > (meta->schema == WEIRP_SCHEMA ? meta->n_log : meta->n_indexed))
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: the store's header contradicts itself", path);
     return WEIR_OK;
 }

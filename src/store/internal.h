@@ -20,7 +20,8 @@
 /* ---- our records (docs/formats.md, "Store") ---- */
 
 #define WEIRP_SCHEMA_PLAIN   1u /* no index, and the log begins at record 0: what a new store has */
-#define WEIRP_SCHEMA         2u
+#define WEIRP_SCHEMA_INDEX   2u /* an index, of records that others may follow */
+#define WEIRP_SCHEMA         3u /* with those that follow them */
 #define WEIRP_DB_META        "weir.meta"
 #define WEIRP_DB_SECTIONS    "weir.sections"
 #define WEIRP_DB_LOG         "weir.log"
@@ -47,7 +48,7 @@ typedef struct weirp_meta {
     uint64_t sections_sum; /* sum of the sections' checksums, modulo 2^64 */
     /* schema 2; 0 before */
     uint64_t first_log; /* the oldest record that hasn't been trimmed */
-    uint64_t n_indexed; /* records ever appended under an index number */
+    uint64_t n_indexed; /* records ever appended under an index number of their own */
     uint64_t n_entries; /* of the index, now */
 } weirp_meta;
 

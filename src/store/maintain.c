@@ -102,7 +102,7 @@ static int copy_database(copier *c, MDB_txn *from_txn, MDB_dbi from, const MDB_d
 static int copy_values(copier *c, weirp_snapshot *from, const char *path, uint64_t txnid) {
     int rc;
     size_t map = from->env->map_size;
-    c->has_index = from->meta.schema >= WEIRP_SCHEMA;
+    c->has_index = from->meta.schema >= WEIRP_SCHEMA_INDEX;
     if ((rc = mdb_env_set_maxdbs(c->env, WEIRP_MAX_DBS)) || (rc = mdb_env_set_mapsize(c->env, map)) ||
         (rc = mdb_env_open(c->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0666)) || (rc = copy_begin(c)) ||
         (rc = copy_database(c, from->txn, from->env->sections, &c->sections)) ||

@@ -91,7 +91,7 @@ weir_status weirp_snapshot_of(weirp_snapshot **out, weirp_env *env, weir_error *
     weirp_env_retain(env);
     WEIRP_TRY(weirp_env_begin(env, false, &snapshot->txn, err));
     WEIRP_TRY(weirp_read_meta(env, snapshot->txn, &snapshot->meta, err));
-    if (snapshot->meta.schema >= WEIRP_SCHEMA && !weirp_env_has_index(env)) {
+    if (snapshot->meta.schema >= WEIRP_SCHEMA_INDEX && !weirp_env_has_index(env)) {
         /* another process has made it since this one opened the file; a transaction sees only handles older than it */
         bool full;
         weirp_env_end(env, snapshot->txn, false);

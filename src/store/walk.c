@@ -415,7 +415,7 @@ static weir_status walk_trees(walk *w, const header *h) {
     if (!w->has_meta) return weirp_fail(w->err, WEIR_FOREIGN, 0, "%s: not a weir store: other LMDB data", w->path);
     WEIRP_TRY(walk_tree(w, IN_META, &w->meta));
     if (!w->has_record || !w->has_sections || !w->has_log || w->has_other ||
-        w->has_index != (w->record.schema >= WEIRP_SCHEMA))
+        w->has_index != (w->record.schema >= WEIRP_SCHEMA_INDEX))
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: not the databases of a store", w->path);
     WEIRP_TRY(walk_tree(w, IN_SECTIONS, &w->sections));
     WEIRP_TRY(walk_tree(w, IN_LOG, &w->log));
