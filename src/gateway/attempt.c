@@ -153,7 +153,8 @@ static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t le
         return;
     }
     bool good = t->status >= 200 && t->status < 300;
-    if (!good && t->got.size + len > MAX_ERROR_BODY) return;
+    /* an error is told in its first words: no piece after the first that doesn't fit, or there would be a hole */
+    if (!good && len > MAX_ERROR_BODY - t->got.size) len = MAX_ERROR_BODY - t->got.size;
     if (t->got.size + len > t->exchange->setup->config->limits.answer_bytes) {
         blame(t->exchange, "the answer is too large");
         fail(t, WEIRP_RESULT_TOO_LARGE);

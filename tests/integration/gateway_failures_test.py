@@ -3,7 +3,7 @@
 and with a second model; streams and whole answers.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, socket
+import json, socket, threading, time
 
 import gatewaylib
 from gatewaylib import Answer, Case, model
@@ -140,6 +140,31 @@ class Failures(Case):
                 self.assertEqual(answer.headers["x-weir-fallback-from"], "first")
                 self.assertEqual(answer.headers["x-weir-model"], "second")
             self.assertGreater(gateway.metrics()["weir_attempts_total", {"deployment": "away-1", "result": "connect"}], 2)
+
+
+    def test_a_long_error_has_no_hole(self):
+        """Of a long error's body the first 64 KiB count; nothing that comes after a piece that was left out."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.addCleanup(listener.close)
+            pieces = [b'{"error":{"message":"first ' + b"x" * (60 << 10), b'","code":"left_out","y":"' + b"y" * (12 << 10),
+                      b'last"}}']
+
+            def answer():
+                s, _ = listener.accept()
+                with s:
+                    s.recv(65536)
+                    s.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+                    for piece in pieces:
+                        s.sendall(piece)
+                        time.sleep(0.1)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            gateway = self.gateway(self.config(f"127.0.0.1:{listener.getsockname()[1]}", [model("only")]))
+            found = gateway.chat("only")
+            thread.join()
+        self.assertEqual(found.status, 400)
+        self.assertTrue(found.error["message"].startswith('{"error":{"message":"first xxx'), found)
 
 
 class Late(Case):
