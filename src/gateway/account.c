@@ -46,12 +46,13 @@ double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *us
 
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     const weirp_deployment *d = &x->setup->config->deployments[t->deployment];
-    weirp_usage usage;
+    weirp_usage usage = {0};
     double cost = is_billed(result, t) ? weirp_account_cost(x, t, &usage) : 0;
     double ms = ms_since(t->started_ns);
     weirp_worker *w = x->worker;
     weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);
     x->served.cost_usd += cost;
+    x->served.usage_estimated |= usage.estimated;
     if (result != WEIRP_RESULT_OK && x->winner != t && cost > 0)
         weirp_metrics_cost(w->metrics, weirp_worker_model(w, x->setup, d->model), cost, 0, true);
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
@@ -72,7 +73,7 @@ void weirp_account_served(weirp_exchange *x, weirp_try *t) {
     double cost = weirp_account_cost(x, t, &s->usage);
     s->model = choice->router_model;
     s->predicted_cost_usd = choice->cost_usd;
-    s->usage_estimated = s->usage.estimated;
+    s->usage_estimated |= s->usage.estimated;
     s->first_token_ms = t->first_ns ? (double)(t->first_ns - x->arrived_ns) * 1e-6 : NAN;
     x->vendor_ms = ms_since(t->started_ns);
     const weirp_usage *u = &s->usage;

@@ -85,7 +85,7 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
         n += snprintf(text + n, sizeof text - (size_t)n, " predicted_cost_usd=%.9g", choice->cost_usd);
     if (isfinite(cost) && n > 0 && (size_t)n < sizeof text)
         n += snprintf(text + n, sizeof text - (size_t)n, " cost_usd=%.9g%s", x->served.cost_usd + cost,
-                      usage.estimated ? " usage_estimated=true" : "");
+                      usage.estimated || x->served.usage_estimated ? " usage_estimated=true" : "");
     if (n > 0) weirp_put(out, text, strlen(text));
 }
 

@@ -33,7 +33,8 @@ typedef struct weirp_served {
     const char *api;        /* "chat", "messages", ... */
     const char *request_id; /* of the client or ours */
     int status;             /* HTTP, to the client */
-    bool streamed, client_gone, pinned, usage_estimated;
+    bool streamed, client_gone, pinned;
+    bool usage_estimated;                     /* of some try, so that cost_usd is */
     weirp_usage usage;                        /* of the answer */
     double predicted_cost_usd;                /* of the model that answered; NAN */
     double cost_usd;                          /* all attempts together; NAN: not known */

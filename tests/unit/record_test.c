@@ -423,7 +423,7 @@ static void what_is_not_learned_from(void **state) {
         weirp_served s = usual(k == 0 ? (size_t)-1 : d->model, 3);
         if (k == 1) s.usage.known = false;
         if (k == 2) s.usage.estimated = true;
-        if (k == 3) s.usage_estimated = true;
+        if (k == 3) s.usage.estimated = s.usage_estimated = true;
         if (k == 4) s.status = 500;
         if (k == 5) s.client_gone = true;
         weirp_id_new(id, 1, (uint32_t)k);
