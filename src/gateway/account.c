@@ -24,7 +24,8 @@ static bool is_billed(weirp_result r, const weirp_try *t) {
     case WEIRP_RESULT_MALFORMED:
     case WEIRP_RESULT_TOO_LARGE:
     case WEIRP_RESULT_HEDGED:
-    case WEIRP_RESULT_GONE: return true;
+    case WEIRP_RESULT_GONE:
+    case WEIRP_RESULT_SHUTDOWN: return true;
     default: return weirp_answer_facts_of(t->answer)->has_content; /* an error in the middle of a stream */
     }
 }

@@ -331,20 +331,27 @@ void weirp_exchange_drained(weirp_exchange *x) {
     weirp_fetch_resume(x->winner->fetch);
 }
 
+static void give_up(weirp_exchange *x, weirp_result result) {
+    for (size_t i = 0; i < 2; i++)
+        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], result);
+}
+
+/* The client has left, or the gateway ends before it has answered. */
 void weirp_exchange_gone(weirp_exchange *x) {
-    x->gone = true;
-    weirp_metrics_client_gone(x->worker->metrics);
+    bool left = !x->worker->ended;
+    x->gone = left;
+    if (left) weirp_metrics_client_gone(x->worker->metrics);
     if (x->pause) weirp_timer_stop(x->pause);
     if (x->hedge) weirp_timer_stop(x->hedge);
-    for (size_t i = 0; i < 2; i++)
-        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], WEIRP_RESULT_GONE);
-    weirp_account_complete(x, 499);
+    give_up(x, left ? WEIRP_RESULT_GONE : WEIRP_RESULT_SHUTDOWN);
+    if (!left)
+        snprintf(x->fault.text, sizeof x->fault.text, "The gateway was shut down before the answer was complete.");
+    weirp_account_complete(x, left ? 499 : x->streaming ? 200 : 503);
 }
 
 void weirp_exchange_end(weirp_exchange *x) {
     x->call = NULL;
-    for (size_t i = 0; i < 2; i++)
-        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], WEIRP_RESULT_GONE);
+    give_up(x, x->worker->ended ? WEIRP_RESULT_SHUTDOWN : WEIRP_RESULT_GONE);
     release(x);
 }
 

@@ -35,6 +35,7 @@
     X(INVALID, "invalid_request")                                                                                      \
     X(HEDGED, "hedge_lost")                                                                                            \
     X(GONE, "client_gone")                                                                                             \
+    X(SHUTDOWN, "shutdown")                                                                                            \
     X(BREAKER, "breaker_open")                                                                                         \
     X(OTHER, "other")
 
