@@ -233,6 +233,7 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
             x->setup->config->providers[x->setup->config->deployments[t->deployment].provider].protocol;
         weirp_vendor_fault_read(&x->fault, protocol, status, (const char *)t->got.data, t->got.size);
         clean(x);
+        if (retry_after < 0 && x->fault.retry_after_ms) retry_after = x->fault.retry_after_ms;
         weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), retry_after);
     } else if (t->streaming) {
         stream_ended(t);

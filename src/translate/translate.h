@@ -148,8 +148,9 @@ typedef enum weirp_vendor_fault_kind {
 
 typedef struct weirp_vendor_fault {
     weirp_vendor_fault_kind kind;
-    char text[512]; /* the vendor's sentence, cut; "" */
-    char code[64];  /* the vendor's code or type; "" */
+    char text[512];         /* the vendor's sentence, cut; "" */
+    char code[64];          /* the vendor's code or type; "" */
+    int64_t retry_after_ms; /* as its body says; 0: it doesn't */
 } weirp_vendor_fault;
 
 /* One event of the vendor's stream: appends what the client is to get now (may be nothing) to `out`. WEIR_PARSE: the
