@@ -42,6 +42,7 @@ static weirp_result result_of_fault(weirp_vendor_fault_kind kind) {
     case WEIRP_VENDOR_TOO_LONG: return WEIRP_RESULT_TOO_LONG;
     case WEIRP_VENDOR_FILTERED: return WEIRP_RESULT_FILTERED;
     case WEIRP_VENDOR_INVALID: return WEIRP_RESULT_INVALID;
+    case WEIRP_VENDOR_UNSUPPORTED: return WEIRP_RESULT_UNSUPPORTED;
     case WEIRP_VENDOR_TIMEOUT: return WEIRP_RESULT_TOTAL_TIMEOUT;
     default: return WEIRP_RESULT_SERVER;
     }

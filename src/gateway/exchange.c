@@ -168,6 +168,11 @@ static bool final(weirp_result r) {
     return r == WEIRP_RESULT_INVALID || r == WEIRP_RESULT_FILTERED;
 }
 
+/* What no other deployment of the model would do better, and another model may. */
+static bool of_model(weirp_result r) {
+    return r == WEIRP_RESULT_TOO_LONG || r == WEIRP_RESULT_UNSUPPORTED;
+}
+
 /* Exponential, with full jitter in its upper half (both ends bounded). */
 static uint64_t backoff_ms(weirp_exchange *x) {
     const weirp_config *c = x->setup->config;
@@ -221,7 +226,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
     bool more =
         !final(after) && x->n_tries <= c->retry.max && !out_of_time(x) && x->served.n_attempts < WEIRP_MAX_ATTEMPTS;
     size_t model = x->plan.choice[x->at].model;
-    if (more && after != WEIRP_RESULT_TOO_LONG) {
+    if (more && !of_model(after)) {
         size_t d = pick(x, model, 1);
         if (d != (size_t)-1 && start(x, x->at, d)) {
             weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, d));

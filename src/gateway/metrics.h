@@ -33,6 +33,7 @@
     X(TOO_LONG, "too_long")                                                                                            \
     X(FILTERED, "filtered")                                                                                            \
     X(INVALID, "invalid_request")                                                                                      \
+    X(UNSUPPORTED, "unsupported")                                                                                      \
     X(HEDGED, "hedge_lost")                                                                                            \
     X(GONE, "client_gone")                                                                                             \
     X(SHUTDOWN, "shutdown")                                                                                            \

@@ -119,6 +119,7 @@ static const struct {
     bool vendor_text;
 } told[] = {
     {WEIRP_RESULT_INVALID, 400, NULL, "The model's vendor refused the request.", true},
+    {WEIRP_RESULT_UNSUPPORTED, 400, NULL, "The model doesn't support what the request asks.", true},
     {WEIRP_RESULT_FILTERED, 400, "content_filter", "The model's vendor refused the request for its content.", true},
     {WEIRP_RESULT_TOO_LONG, 400, "context_length_exceeded", "The prompt is longer than the model takes.", true},
     {WEIRP_RESULT_RATE_LIMIT, 429, "rate_limit_exceeded", "Every model that could answer is rate limited.", false},

@@ -104,7 +104,7 @@ static weirp_vendor_fault_kind invalid(const json_t *error, const char *text) {
         return WEIRP_VENDOR_AUTH;
     if ((mentions(text, "token") && mentions(text, "exceeds the maximum")) || mentions(text, "payload size exceeds"))
         return WEIRP_VENDOR_TOO_LONG;
-    return WEIRP_VENDOR_INVALID;
+    return weirp_fault_unsupported("", text ? text : "") ? WEIRP_VENDOR_UNSUPPORTED : WEIRP_VENDOR_INVALID;
 }
 
 static weirp_vendor_fault_kind by_status(int64_t status) {
@@ -130,7 +130,7 @@ static weirp_vendor_fault_kind sort(const json_t *error, int64_t status, const c
                  {"INTERNAL", WEIRP_VENDOR_SERVER},       {"UNKNOWN", WEIRP_VENDOR_SERVER},
                  {"ABORTED", WEIRP_VENDOR_SERVER},        {"CANCELLED", WEIRP_VENDOR_SERVER},
                  {"DATA_LOSS", WEIRP_VENDOR_SERVER},      {"DEADLINE_EXCEEDED", WEIRP_VENDOR_TIMEOUT},
-                 {"OUT_OF_RANGE", WEIRP_VENDOR_INVALID},  {"UNIMPLEMENTED", WEIRP_VENDOR_INVALID},
+                 {"OUT_OF_RANGE", WEIRP_VENDOR_INVALID},  {"UNIMPLEMENTED", WEIRP_VENDOR_UNSUPPORTED},
                  {"ALREADY_EXISTS", WEIRP_VENDOR_INVALID}};
     const json_t *name = json_object_get(error, "status");
     if (weirp_gemini_is(name, "RESOURCE_EXHAUSTED")) return exhausted(error, text);

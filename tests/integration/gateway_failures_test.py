@@ -41,6 +41,7 @@ FAILURES = {
     "filter": Failure(error("content_filter"), (400, "content_filter"), "filtered", seen=True, elsewhere=False,
                       other=False),
     "invalid": Failure(error("bad_request"), (400, "invalid_request_error"), "invalid_request", seen=True, elsewhere=False, other=False),
+    "unsupported": Failure(error("unsupported"), (400, "unsupported_parameter"), "unsupported", seen=True, elsewhere=False),
     "silent": Failure({"silent": True}, TIMEOUT, "total_timeout"),
     "reset": Failure({"reset": True}, CUT, "cut"),
     "cut in the head": Failure({"cut": {"head": 30}}, CUT, "cut"),
@@ -371,7 +372,7 @@ class Protocols(Case):
     def test_fallback(self):
         def error(kind):  # these two tell some kinds by the vendor's own words alone
             return {"error": {"kind": kind}}
-        rules = {"rate limit": error("rate_limit"), "500": error("server"), "401": error("auth"),
+        rules = {"unsupported": {"error": {"kind": "unsupported"}}, "rate limit": error("rate_limit"), "500": error("server"), "401": error("auth"),
                  "quota": error("quota"), "context": error("context_length"), "cut": {"cut": {"events": 1, "head": 30}},
                  "html": {"html": True}}
         for protocol in "anthropic", "gemini":
@@ -433,6 +434,28 @@ class Protocols(Case):
         self.assertEqual(answer.status, 400)
         self.assertIn("n", answer.error["message"])
         self.assertEqual(gateway.chat().headers["x-weir-model"], "first")
+
+    def test_what_one_model_refuses_goes_to_another(self):
+        """n=2 isn't for every Gemini model: it says so, and the next one is asked. Who writes nonsense isn't passed on."""
+        vendor = self.vendor([{"match": {"prompt": "nonsense"}, "error": {"kind": "bad_request"}}])
+        gemini = {"name": "gemini", "protocol": "gemini", "base_url": f"http://{vendor.address}/v1beta"}
+        config = self.config(vendor, [model("first", {"provider": "gemini", "model": "g1"}),
+                                      model("second", {"provider": "gemini", "model": "g2"}, input=2), model("third", input=3)],
+                             retry={"max": 3})
+        config["providers"].append(gemini)
+        gateway = self.gateway(config)
+        answer = gateway.chat(n=2)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual((answer.headers["x-weir-model"], answer.headers["x-weir-fallback-from"]), ("third", "first"))
+        self.assertEqual(len(answer.json["choices"]), 2)
+        self.assertEqual(gateway.metrics()["weir_attempts_total", {"result": "unsupported"}], 2)
+        self.assertEqual(gateway.metrics()["weir_breaker_state"], 0)
+        answer = gateway.chat("first", n=2)  # pinned: told as it is
+        self.assertEqual(answer.status, 400)
+        self.assertIn("Multiple candidates", answer.error["message"])
+        before = vendor.stats()["requests"]
+        self.assertEqual(gateway.chat(text="nonsense").status, 400)
+        self.assertEqual(vendor.stats()["requests"], before + 1)
 
     def test_errors_in_the_shape_of_the_messages_api(self):
         vendor, gateway = self.start("anthropic", error("rate_limit"))

@@ -218,8 +218,8 @@ static json_t *facts_json(const weirp_answer_facts *f) {
 }
 
 static json_t *vendor_fault_json(const weirp_vendor_fault *f) {
-    static const char *const kinds[] = {"rate_limit", "quota",    "overloaded", "server",  "auth",
-                                        "not_found",  "too_long", "filtered",   "invalid", "timeout"};
+    static const char *const kinds[] = {"rate_limit", "quota",    "overloaded", "server",      "auth",   "not_found",
+                                        "too_long",   "filtered", "invalid",    "unsupported", "timeout"};
     return json_pack("{ss, ss, ss, sI}", "kind", kinds[f->kind], "text", f->text, "code", f->code, "retry_after_ms",
                      (json_int_t)f->retry_after_ms);
 }
