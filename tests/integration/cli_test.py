@@ -3,6 +3,8 @@
 SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, signal, subprocess, tempfile, unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
 COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "bench", "completion"]
 MODELS = {"large": (0.9, 0.8, 0.02), "medium": (0.9, 0.5, 0.004), "small": (0.7, 0.2, 0.0005)}  # easy, hard, USD
@@ -443,4 +445,4 @@ class Bench(Setup):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()

@@ -3,6 +3,8 @@
 it. SPDX-License-Identifier: GPL-3.0-or-later"""
 import base64, gzip, http.client, json, os, pathlib, signal, socket, struct, subprocess, tempfile, time, unittest
 
+import skipping
+
 VENDOR = pathlib.Path(os.environ.get("WEIR", "build/weir")).resolve().parent / "weir-vendor"
 SCENARIOS = pathlib.Path(__file__).resolve().parents[1] / "cases/scenarios"
 CHAT, COMPLETIONS, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/messages"
@@ -550,4 +552,4 @@ class Command(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()
