@@ -22,18 +22,36 @@ static weir_status dump(json_t *o, int failed, char **json, weir_error *err) {
 
 /* ---- pieces ---- */
 
+static json_t *model_json(const weirp_state *s, size_t m) {
+    const weir_model *p = &s->pool->models[m];
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"input_usd_per_mtok", p->input_usd_per_mtok},
+                   {"output_usd_per_mtok", p->output_usd_per_mtok},
+                   {"cached_input_usd_per_mtok", p->cached_input_usd_per_mtok},
+                   {"cache_write_usd_per_mtok", p->cache_write_usd_per_mtok},
+                   {"audio_input_usd_per_mtok", p->audio_input_usd_per_mtok},
+                   {"reasoning_usd_per_mtok", p->reasoning_usd_per_mtok},
+                   {"audio_output_usd_per_mtok", p->audio_output_usd_per_mtok},
+                   {"request_usd", p->request_usd},
+                   {"mean_quality", s->quality.mean[m]}};
+    json_t *o = json_pack("{s:s, s:b}", "name", p->name, "enabled", !s->disabled[m]);
+    int failed = !o;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        failed |= json_object_set_new(o, numbers[i].name, weirp_json_number(numbers[i].value));
+    if (!failed) return o;
+    json_decref(o);
+    return NULL;
+}
+
 json_t *weirp_pool_json(const weirp_state *s) {
     json_t *models = json_array();
-    for (size_t m = 0; m < weirp_state_n_models(s); m++) {
-        const weir_model *p = &s->pool->models[m];
-        json_array_append_new(models,
-                              json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "enabled", !s->disabled[m],
-                                        "input_usd_per_mtok", weirp_json_number(p->input_usd_per_mtok),
-                                        "output_usd_per_mtok", weirp_json_number(p->output_usd_per_mtok), "request_usd",
-                                        weirp_json_number(p->request_usd), "mean_quality",
-                                        weirp_json_number(s->quality.mean[m])));
-    }
-    return models;
+    int failed = !models;
+    for (size_t m = 0; m < weirp_state_n_models(s); m++) failed |= json_array_append_new(models, model_json(s, m));
+    if (!failed) return models;
+    json_decref(models);
+    return NULL;
 }
 
 json_t *weirp_members_json(const weirp_state *s) {
