@@ -18,6 +18,8 @@
 #define CHECKPOINT_EVERY 1024
 #define LIGHT_EVERY      1024
 #define PASS_OVER_MOST   65536
+/* Bytes of memory for waiting records that are kept between commits. */
+#define PENDING_KEPT (1u << 20)
 
 /* ---- opening ---- */
 
@@ -265,6 +267,7 @@ static weir_status commit(weir_learner *l, extent what, weir_error *err) {
     l->n_durable += p->n;
     p->n = 0;
     p->bytes.size = 0;
+    if (p->bytes.capacity > PENDING_KEPT) weirp_writer_free(&p->bytes);
     return WEIR_OK;
 }
 
