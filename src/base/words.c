@@ -22,6 +22,7 @@ static size_t ascii_run(const char *text, size_t len) {
 
 size_t weirp_utf8_valid(const char *text, size_t len) {
     size_t at = 0;
+    if (!len) return 0; /* NULL is an empty text, and isn't added to */
     for (;;) {
         at += ascii_run(text + at, len - at);
         if (at == len) return at;

@@ -24,7 +24,8 @@ static bool is_billed(weirp_result r, const weirp_try *t) {
     case WEIRP_RESULT_MALFORMED:
     case WEIRP_RESULT_TOO_LARGE:
     case WEIRP_RESULT_HEDGED:
-    case WEIRP_RESULT_GONE: return true;
+    case WEIRP_RESULT_GONE:
+    case WEIRP_RESULT_SHUTDOWN: return true;
     default: return weirp_answer_facts_of(t->answer)->has_content; /* an error in the middle of a stream */
     }
 }
@@ -50,7 +51,7 @@ double weirp_account_usd(int64_t nano) {
 
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     const weirp_deployment *d = &x->setup->config->deployments[t->deployment];
-    weirp_usage usage;
+    weirp_usage usage = {0};
     bool billed = is_billed(result, t);
     int64_t nano = billed ? weirp_account_cost(x, t, &usage) : 0;
     double cost = weirp_account_usd(nano);
@@ -59,7 +60,8 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     weirp_worker *w = x->worker;
     weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);
     x->served.cost_usd += cost;
-    if (billed) x->billed_tokens += usage.input_tokens + usage.output_tokens;
+    x->billed_tokens += usage.input_tokens + usage.output_tokens;
+    x->served.usage_estimated |= usage.estimated;
     if (result != WEIRP_RESULT_OK && x->winner != t && cost > 0)
         weirp_metrics_cost(w->metrics, weirp_worker_model(w, x->setup, d->model), cost, 0, true);
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
@@ -80,7 +82,7 @@ void weirp_account_served(weirp_exchange *x, weirp_try *t) {
     double cost = weirp_account_usd(weirp_account_cost(x, t, &s->usage));
     s->model = choice->router_model;
     s->predicted_cost_usd = choice->cost_usd;
-    s->usage_estimated = s->usage.estimated;
+    s->usage_estimated |= s->usage.estimated;
     s->first_token_ms = t->first_ns ? (double)(t->first_ns - x->arrived_ns) * 1e-6 : NAN;
     x->vendor_ms = ms_since(t->started_ns);
     const weirp_usage *u = &s->usage;

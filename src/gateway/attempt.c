@@ -42,6 +42,7 @@ static weirp_result result_of_fault(weirp_vendor_fault_kind kind) {
     case WEIRP_VENDOR_TOO_LONG: return WEIRP_RESULT_TOO_LONG;
     case WEIRP_VENDOR_FILTERED: return WEIRP_RESULT_FILTERED;
     case WEIRP_VENDOR_INVALID: return WEIRP_RESULT_INVALID;
+    case WEIRP_VENDOR_UNSUPPORTED: return WEIRP_RESULT_UNSUPPORTED;
     case WEIRP_VENDOR_TIMEOUT: return WEIRP_RESULT_TOTAL_TIMEOUT;
     default: return WEIRP_RESULT_SERVER;
     }
@@ -153,7 +154,8 @@ static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t le
         return;
     }
     bool good = t->status >= 200 && t->status < 300;
-    if (!good && t->got.size + len > MAX_ERROR_BODY) return;
+    /* an error is told in its first words: no piece after the first that doesn't fit, or there would be a hole */
+    if (!good && len > MAX_ERROR_BODY - t->got.size) len = MAX_ERROR_BODY - t->got.size;
     if (t->got.size + len > t->exchange->setup->config->limits.answer_bytes) {
         blame(t->exchange, "the answer is too large");
         fail(t, WEIRP_RESULT_TOO_LARGE);
@@ -232,6 +234,7 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
             x->setup->config->providers[x->setup->config->deployments[t->deployment].provider].protocol;
         weirp_vendor_fault_read(&x->fault, protocol, status, (const char *)t->got.data, t->got.size);
         clean(x);
+        if (retry_after < 0 && x->fault.retry_after_ms) retry_after = x->fault.retry_after_ms;
         weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), retry_after);
     } else if (t->streaming) {
         stream_ended(t);

@@ -212,6 +212,11 @@ static bool final(weirp_result r) {
     return r == WEIRP_RESULT_INVALID || r == WEIRP_RESULT_FILTERED;
 }
 
+/* What no other deployment of the model would do better, and another model may. */
+static bool of_model(weirp_result r) {
+    return r == WEIRP_RESULT_TOO_LONG || r == WEIRP_RESULT_UNSUPPORTED;
+}
+
 /* Exponential, with full jitter in its upper half (both ends bounded). */
 static uint64_t backoff_ms(weirp_exchange *x) {
     const weirp_config *c = x->setup->config;
@@ -263,7 +268,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
     bool more = !x->spend.refused && !final(after) && x->n_tries <= c->retry.max && !out_of_time(x) &&
                 x->served.n_attempts < WEIRP_MAX_ATTEMPTS;
     size_t model = x->plan.choice[x->at].model;
-    if (more && after != WEIRP_RESULT_TOO_LONG) {
+    if (more && !of_model(after)) {
         size_t d = start_any(x, x->at, 1);
         if (d != (size_t)-1) {
             weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, d));
@@ -373,21 +378,28 @@ void weirp_exchange_drained(weirp_exchange *x) {
     weirp_fetch_resume(x->winner->fetch);
 }
 
+static void give_up(weirp_exchange *x, weirp_result result) {
+    for (size_t i = 0; i < 2; i++)
+        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], result);
+}
+
+/* The client has left, or the gateway ends before it has answered. */
 void weirp_exchange_gone(weirp_exchange *x) {
-    x->gone = true;
-    weirp_metrics_client_gone(x->worker->metrics);
+    bool left = !x->worker->ended;
+    x->gone = left;
+    if (left) weirp_metrics_client_gone(x->worker->metrics);
     if (x->pause) weirp_timer_stop(x->pause);
     if (x->hedge) weirp_timer_stop(x->hedge);
     weirp_spend_end(x);
-    for (size_t i = 0; i < 2; i++)
-        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], WEIRP_RESULT_GONE);
-    weirp_account_complete(x, 499);
+    give_up(x, left ? WEIRP_RESULT_GONE : WEIRP_RESULT_SHUTDOWN);
+    if (!left)
+        snprintf(x->fault.text, sizeof x->fault.text, "The gateway was shut down before the answer was complete.");
+    weirp_account_complete(x, left ? 499 : x->streaming ? 200 : 503);
 }
 
 void weirp_exchange_end(weirp_exchange *x) {
     x->call = NULL;
-    for (size_t i = 0; i < 2; i++)
-        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], WEIRP_RESULT_GONE);
+    give_up(x, x->worker->ended ? WEIRP_RESULT_SHUTDOWN : WEIRP_RESULT_GONE);
     release(x);
 }
 

@@ -94,7 +94,7 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
         n += snprintf(text + n, sizeof text - (size_t)n, " predicted_cost_usd=%.9g", choice->cost_usd);
     if (isfinite(cost) && n > 0 && (size_t)n < sizeof text)
         n += snprintf(text + n, sizeof text - (size_t)n, " cost_usd=%.15g%s", x->served.cost_usd + cost,
-                      usage.estimated ? " usage_estimated=true" : "");
+                      usage.estimated || x->served.usage_estimated ? " usage_estimated=true" : "");
     if (n > 0) weirp_put(out, text, strlen(text));
 }
 
@@ -129,6 +129,7 @@ static const struct {
     bool vendor_text;
 } told[] = {
     {WEIRP_RESULT_INVALID, 400, NULL, "The model's vendor refused the request.", true},
+    {WEIRP_RESULT_UNSUPPORTED, 400, NULL, "The model doesn't support what the request asks.", true},
     {WEIRP_RESULT_FILTERED, 400, "content_filter", "The model's vendor refused the request for its content.", true},
     {WEIRP_RESULT_TOO_LONG, 400, "context_length_exceeded", "The prompt is longer than the model takes.", true},
     {WEIRP_RESULT_RATE_LIMIT, 429, "rate_limit_exceeded", "Every model that could answer is rate limited.", false},

@@ -227,6 +227,7 @@ static void *run(void *user) {
     weir_error err = {0};
     if (weirp_loop_run(w->loop, &err) != WEIR_OK)
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread's loop has failed", WEIRP_S("error", err.text));
+    w->ended = true;
     weirp_server_free(w->server);
     weirp_client_free(w->client);
     w->server = NULL;

@@ -31,6 +31,7 @@ typedef struct weirp_worker {
     uint64_t n_requests; /* ever */
     uint64_t n_hedges;
     uint64_t n_random;
+    bool ended;                   /* its loop has: what is under way is broken off, by nobody else */
     struct weirp_exchange *spare; /* free list */
     size_t n_spare;
     struct weirp_ticket *tickets; /* feedback that waits for the journal */

@@ -48,7 +48,8 @@ typedef struct weirp_served {
     const char *api;        /* "chat", "messages", ... */
     const char *request_id; /* of the client or ours */
     int status;             /* HTTP, to the client */
-    bool streamed, client_gone, pinned, usage_estimated;
+    bool streamed, client_gone, pinned;
+    bool usage_estimated;                     /* of some try, so that cost_usd is */
     weirp_usage usage;                        /* of the answer */
     double predicted_cost_usd;                /* of the model that answered; NAN */
     double cost_usd;                          /* all attempts together; NAN: not known */
@@ -88,7 +89,7 @@ typedef struct weirp_feedback {
 
 /* Looks the decision up, among what waits for its commit and then in the store, teaches the estimators, and logs the
  * feedback with the features it was learned from. WEIR_NOTFOUND: no such decision. A second feedback from the same
- * source on the same decision: WEIR_INVALID as long as the first is remembered (the last 65,536). */
+ * source on the same decision: WEIR_INVALID, also after a restart; a decision takes some thousand feedbacks. */
 weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *feedback, weir_error *err);
 
 /* The learner's present state as a router for sessions, without going through the disk. *out is new and shares nothing

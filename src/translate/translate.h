@@ -137,22 +137,24 @@ const weirp_answer_facts *weirp_answer_facts_of(const weirp_answer *answer);
 
 /* A vendor's error, as told in a body or in the middle of a stream. */
 typedef enum weirp_vendor_fault_kind {
-    WEIRP_VENDOR_RATE_LIMIT, /* 429, and quotas that refill */
-    WEIRP_VENDOR_QUOTA,      /* money is out: insufficient_quota, credit balance: trying again is useless */
-    WEIRP_VENDOR_OVERLOADED, /* 503, 529, overloaded_error */
-    WEIRP_VENDOR_SERVER,     /* 500, 502, 504, api_error, malformed answers */
-    WEIRP_VENDOR_AUTH,       /* 401, 403: our key is wrong: the client can't help it */
-    WEIRP_VENDOR_NOT_FOUND,  /* no such model or path at the vendor */
-    WEIRP_VENDOR_TOO_LONG,   /* context length: a model with more room may take it */
-    WEIRP_VENDOR_FILTERED,   /* content policy */
-    WEIRP_VENDOR_INVALID,    /* the request is wrong: 400, 422 */
-    WEIRP_VENDOR_TIMEOUT,    /* 408 */
+    WEIRP_VENDOR_RATE_LIMIT,  /* 429, and quotas that refill */
+    WEIRP_VENDOR_QUOTA,       /* money is out: insufficient_quota, credit balance: trying again is useless */
+    WEIRP_VENDOR_OVERLOADED,  /* 503, 529, overloaded_error */
+    WEIRP_VENDOR_SERVER,      /* 500, 502, 504, api_error, malformed answers */
+    WEIRP_VENDOR_AUTH,        /* 401, 403: our key is wrong: the client can't help it */
+    WEIRP_VENDOR_NOT_FOUND,   /* no such model or path at the vendor */
+    WEIRP_VENDOR_TOO_LONG,    /* context length: a model with more room may take it */
+    WEIRP_VENDOR_FILTERED,    /* content policy */
+    WEIRP_VENDOR_INVALID,     /* the request is wrong: 400, 422 */
+    WEIRP_VENDOR_UNSUPPORTED, /* so, for this model or vendor alone, in its own words: another one may take it */
+    WEIRP_VENDOR_TIMEOUT,     /* 408 */
 } weirp_vendor_fault_kind;
 
 typedef struct weirp_vendor_fault {
     weirp_vendor_fault_kind kind;
-    char text[512]; /* the vendor's sentence, cut; "" */
-    char code[64];  /* the vendor's code or type; "" */
+    char text[512];         /* the vendor's sentence, cut; "" */
+    char code[64];          /* the vendor's code or type; "" */
+    int64_t retry_after_ms; /* as its body says; 0: it doesn't */
 } weirp_vendor_fault;
 
 /* One event of the vendor's stream: appends what the client is to get now (may be nothing) to `out`. WEIR_PARSE: the

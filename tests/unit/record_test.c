@@ -461,7 +461,7 @@ static void what_is_not_learned_from(void **state) {
         weirp_served s = usual(k == 0 ? (size_t)-1 : d->model, 3);
         if (k == 1) s.usage.known = false;
         if (k == 2) s.usage.estimated = true;
-        if (k == 3) s.usage_estimated = true;
+        if (k == 3) s.usage.estimated = s.usage_estimated = true;
         if (k == 4) s.status = 500;
         if (k == 5) s.client_gone = true;
         weirp_id_new(id, 1, (uint32_t)k);
@@ -587,12 +587,12 @@ static void light_checkpoints_are_light(void **state) {
 
 static void the_same_feedback_twice(void **state) {
     (void)state;
+    weir_error err = {0};
     asking a = open_asking();
     weir_learner *l = open_learner(100000, false);
     char first[WEIRP_ID_SIZE], id[WEIRP_ID_SIZE];
     append_served(l, &a, 0, first);
     assert_int_equal(feedback(l, first, 1, "user", NULL), WEIR_OK);
-    weirp_memory *m = &l->memory;
     char source[32];
     append_served(l, &a, 1, id);
     for (uint32_t i = 0; i + 1 < 200; i++) {
@@ -600,9 +600,65 @@ static void the_same_feedback_twice(void **state) {
         assert_int_equal(feedback(l, id, 1, source, NULL), WEIR_OK);
         assert_int_equal(feedback(l, id, 1, source, NULL), WEIR_INVALID);
         assert_int_equal(feedback(l, first, 1, "user", NULL), WEIR_INVALID);
+        if (i == 100) OK(weir_learner_commit(l, &err));
     }
-    assert_int_equal(m->n, 200);
     close_learner(l);
+    OK(weir_store_check(path, NULL, &err));
+    close_asking(&a);
+}
+
+/* What was said before a restart counts; sources are told apart by the 63 bytes that are kept of them. */
+static void the_same_feedback_after_a_restart(void **state) {
+    (void)state;
+    weir_error err = {0};
+    asking a = open_asking();
+    weir_learner *l = open_learner(100000, false);
+    enum { N = 300 };
+    static char id[N][WEIRP_ID_SIZE];
+    char longer[80], other[80];
+    memset(longer, 'l', sizeof longer);
+    memset(other, 'l', sizeof other);
+    longer[70] = other[75] = 0;
+    for (size_t i = 0; i < N; i++) append_served(l, &a, i, id[i]);
+    for (size_t i = 0; i < N; i++) assert_int_equal(feedback(l, id[i], 1, i ? "user" : longer, NULL), WEIR_OK);
+    close_learner(l);
+    OK(weir_store_check(path, NULL, &err));
+    l = open_learner(100000, false);
+    uint64_t before = l->state->n_feedbacks;
+    for (size_t i = 0; i < N; i++) assert_int_equal(feedback(l, id[i], 0, i ? "user" : other, NULL), WEIR_INVALID);
+    assert_int_equal(l->state->n_feedbacks, before);
+    for (size_t i = 0; i < N; i++) assert_int_equal(feedback(l, id[i], 0, "judge", NULL), WEIR_OK);
+    assert_int_equal(l->state->n_feedbacks, before + N);
+    assert_replay_is_live(l);
+    close_learner(l);
+    OK(weir_store_compact(path, NULL, &err));
+    OK(weir_store_check(path, NULL, &err));
+    l = open_learner(100000, false);
+    assert_int_equal(feedback(l, id[7], 0, "judge", NULL), WEIR_INVALID);
+    assert_int_equal(feedback(l, id[7], 0, "user", NULL), WEIR_INVALID);
+    close_learner(l);
+    uint64_t gone;
+    OK(weir_store_trim(path, 10, -1, &gone, &err));
+    OK(weir_store_check(path, NULL, &err));
+    close_asking(&a);
+}
+
+/* A decision takes feedback from many, and not from as many as like. */
+static void feedback_of_too_many(void **state) {
+    (void)state;
+    weir_error err = {0};
+    asking a = open_asking();
+    weir_learner *l = open_learner(100000, false);
+    char id[WEIRP_ID_SIZE], source[32];
+    append_served(l, &a, 0, id);
+    for (unsigned i = 0; i < WEIRP_FIND_MOST + 10; i++) {
+        snprintf(source, sizeof source, "s%u", i);
+        weir_status st = feedback(l, id, 1, source, NULL);
+        assert_int_equal(st, i < WEIRP_FIND_MOST - 1 ? WEIR_OK : WEIR_INVALID);
+        if (i % 100 == 99) OK(weir_learner_commit(l, &err));
+    }
+    close_learner(l);
+    OK(weir_store_check(path, NULL, &err));
     close_asking(&a);
 }
 
@@ -961,6 +1017,8 @@ int main(void) {
                                        TEST(replay_is_live_whatever_the_mixture),
                                        TEST(light_checkpoints_are_light),
                                        TEST(the_same_feedback_twice),
+                                       TEST(the_same_feedback_after_a_restart),
+                                       TEST(feedback_of_too_many),
                                        TEST(indices_survive_growth),
                                        TEST(after_a_training_old_decisions_keep_their_names),
                                        TEST(export_names_every_field),
