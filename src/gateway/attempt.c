@@ -215,7 +215,6 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
     weirp_try *t = user;
     weirp_exchange *x = t->exchange;
     int status = t->status;
-    int64_t retry_after = weirp_fetch_retry_after_ms(fetch);
     t->fetch = NULL;
     if (t->first_token) weirp_timer_stop(t->first_token);
     if (result != WEIRP_FETCH_DONE) {
@@ -232,7 +231,7 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
             x->setup->config->providers[x->setup->config->deployments[t->deployment].provider].protocol;
         weirp_vendor_fault_read(&x->fault, protocol, status, (const char *)t->got.data, t->got.size);
         clean(x);
-        weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), retry_after);
+        weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), weirp_fetch_retry_after_ms(fetch));
     } else if (t->streaming) {
         stream_ended(t);
     } else {
