@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
+
 enum {
     MAX_SPARE = 256,
     LARGE_BODY = 1 << 20,
@@ -79,8 +81,7 @@ void weirp_exchange_free_spares(weirp_worker *w) {
 
 static size_t tries_on(const weirp_exchange *x, size_t deployment) {
     size_t n = 0;
-    for (size_t i = 0; i < x->served.n_attempts; i++)
-        n += x->tried[i] == deployment;
+    for (size_t i = 0; i < x->served.n_attempts; i++) n += x->tried[i] == deployment;
     for (size_t i = 0; i < 2; i++) n += x->tries[i].live && x->tries[i].deployment == deployment;
     return n;
 }
@@ -382,7 +383,9 @@ static void read_ids(weirp_exchange *x) {
     x->request_id[n] = 0;
     if (!n) { /* the decision's id comes later, or never */
         uint64_t drawn = weirp_random_u64(x->worker->gateway->started_ns, x->worker->number, x->worker->n_requests);
-        snprintf(x->request_id, sizeof x->request_id, "req-%016llx", (unsigned long long)drawn);
+        char *at = x->request_id + weirp_copy_text(x->request_id, sizeof x->request_id, "req-");
+        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[drawn >> shift & 15];
+        *at = '\0';
     }
     if (trace && traceparent_good(trace)) snprintf(x->traceparent, sizeof x->traceparent, "%s", trace);
 }
