@@ -62,6 +62,14 @@ const char *weirp_excerpt(char *out, size_t size, const char *text, size_t len) 
     return out;
 }
 
+size_t weirp_copy_text(char *out, size_t size, const char *text) {
+    size_t len = strlen(text), n = len < size ? len : size - 1;
+    if (!size) return len;
+    memcpy(out, text, n);
+    out[n] = '\0';
+    return len;
+}
+
 bool weirp_number_parse(const char *text, size_t len, double *out) {
     char buffer[128];
     if (!len || len >= sizeof buffer) return false;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
 #include "src/gateway/exchange.h"
 
 static double ms_since(uint64_t from_ns) {
@@ -72,8 +73,8 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
                          .started_ms = (float)((double)(t->started_ns - x->arrived_ns) * 1e-6),
                          .ms = (float)ms,
                          .cost_usd = cost};
-    snprintf(a->deployment, sizeof a->deployment, "%s", d->name);
-    snprintf(a->result, sizeof a->result, "%s", weirp_result_label(result));
+    weirp_copy_text(a->deployment, sizeof a->deployment, d->name);
+    weirp_copy_text(a->result, sizeof a->result, weirp_result_label(result));
 }
 
 void weirp_account_served(weirp_exchange *x, weirp_try *t) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "src/base/words.h"
 #include "src/gateway/exchange.h"
 
 enum {
@@ -217,7 +218,6 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
     weirp_try *t = user;
     weirp_exchange *x = t->exchange;
     int status = t->status;
-    int64_t retry_after = weirp_fetch_retry_after_ms(fetch);
     t->fetch = NULL;
     if (t->first_token) weirp_timer_stop(t->first_token);
     if (result != WEIRP_FETCH_DONE) {
@@ -234,6 +234,7 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
             x->setup->config->providers[x->setup->config->deployments[t->deployment].provider].protocol;
         weirp_vendor_fault_read(&x->fault, protocol, status, (const char *)t->got.data, t->got.size);
         clean(x);
+        int64_t retry_after = weirp_fetch_retry_after_ms(fetch);
         if (retry_after < 0 && x->fault.retry_after_ms) retry_after = x->fault.retry_after_ms;
         weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), retry_after);
     } else if (t->streaming) {
@@ -261,7 +262,10 @@ static bool write_request(weirp_exchange *x, weirp_try *t, char *url) {
     weirp_fault fault = {{0}, {0}, {0}};
     char path[512];
     weir_status st = weirp_request_write(&x->request, &target, &t->body, path, sizeof path, &fault);
-    if (st == WEIR_OK && !t->body.failed && snprintf(url, URL_SIZE, "%s%s", p->base_url, path) < URL_SIZE) return true;
+    if (st == WEIR_OK && !t->body.failed) {
+        size_t n = weirp_copy_text(url, URL_SIZE, p->base_url);
+        if (n < URL_SIZE && n + weirp_copy_text(url + n, URL_SIZE - n, path) < URL_SIZE) return true;
+    }
     x->fault = (weirp_vendor_fault){.kind = WEIRP_VENDOR_INVALID};
     snprintf(x->fault.text, sizeof x->fault.text, "%s", fault.text[0] ? fault.text : weir_status_text(st));
     snprintf(x->fault.code, sizeof x->fault.code, "%s", fault.code);
@@ -281,7 +285,8 @@ static size_t lines(weirp_exchange *x, const weirp_provider *p, size_t provider,
         line[n++] = extra[e++];
     }
     if (x->request_id[0]) {
-        snprintf(extra[e], sizeof extra[e], "x-request-id: %s", x->request_id);
+        size_t at = weirp_copy_text(extra[e], sizeof extra[e], "x-request-id: ");
+        weirp_copy_text(extra[e] + at, sizeof extra[e] - at, x->request_id);
         line[n++] = extra[e++];
     }
     const char *beta = p->protocol == WEIRP_PROTOCOL_ANTHROPIC && x->api == WEIRP_API_MESSAGES

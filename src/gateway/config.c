@@ -96,6 +96,7 @@ static weir_status set_basics(weirp_maker *m) {
     c->listen = f->listen;
     f->listen = NULL; /* the configuration's now */
     c->threads = f->threads ? (unsigned)f->threads : cores();
+    c->busy_poll_us = (unsigned)f->busy_poll_us;
     return c->path && c->store ? WEIR_OK : weirp_nomem(m->err);
 }
 

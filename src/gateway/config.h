@@ -47,7 +47,8 @@ typedef struct weirp_config {
     char *path;
     char *listen;     /* "127.0.0.1:8080" */
     unsigned threads; /* at least 1 */
-    char *store;      /* path; relative ones are relative to the configuration file */
+    unsigned busy_poll_us;
+    char *store; /* path; relative ones are relative to the configuration file */
 
     size_t n_client_keys;
     char **client_keys; /* (n_client_keys) that clients must show; none: anyone may ask */

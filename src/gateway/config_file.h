@@ -46,7 +46,7 @@ typedef struct weirp_file_policy {
 
 typedef struct weirp_file {
     char *listen, *store, *embeddings;
-    int64_t threads;
+    int64_t threads, busy_poll_us;
     size_t listen_line, store_line, embeddings_line;
     struct {
         weirp_yaml_list key_files, key_envs; /* of char * */

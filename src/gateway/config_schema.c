@@ -219,6 +219,7 @@ static const weirp_yaml_map shutdown_map = {"the end", sizeof(file_shutdown), CO
 static const weirp_yaml_key file_keys[] = {
     {TEXT(weirp_file, listen), .text = "127.0.0.1:8080", LINE(weirp_file, listen_line)},
     WHOLE(weirp_file, threads, "threads", 0, 64, 0),
+    WHOLE(weirp_file, busy_poll_us, "microseconds", 0, 10000, 0),
     {TEXT(weirp_file, store), .required = true, LINE(weirp_file, store_line)},
     SECTION(auth, auth_map),
     {"policy", WEIRP_YAML_MAP, offsetof(weirp_file, policy), .map = &policy_map},

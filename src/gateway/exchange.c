@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
+
 enum {
     MAX_SPARE = 256,
     LARGE_BODY = 1 << 20,
@@ -437,7 +439,9 @@ static void read_ids(weirp_exchange *x) {
     x->request_id[n] = 0;
     if (!n) { /* the decision's id comes later, or never */
         uint64_t drawn = weirp_random_u64(x->worker->gateway->started_ns, x->worker->number, x->worker->n_requests);
-        snprintf(x->request_id, sizeof x->request_id, "req-%016llx", (unsigned long long)drawn);
+        char *at = x->request_id + weirp_copy_text(x->request_id, sizeof x->request_id, "req-");
+        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[drawn >> shift & 15];
+        *at = '\0';
     }
     if (trace && traceparent_good(trace)) snprintf(x->traceparent, sizeof x->traceparent, "%s", trace);
 }

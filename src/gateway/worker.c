@@ -155,7 +155,9 @@ static void take_setup(void *user) {
     weir_error err = {0};
     weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
     if (st == WEIR_OK) st = take_metrics(w, &p->setup, &err);
-    if (st != WEIR_OK)
+    if (st == WEIR_OK)
+        weirp_loop_busy_poll(w->loop, w->setup->config->busy_poll_us);
+    else
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new configuration",
                   WEIRP_S("error", err.text));
     weirp_setup_drop(p->setup);
@@ -265,6 +267,7 @@ weir_status weirp_worker_start(weirp_worker *w, weirp_gateway *gateway, unsigned
     weirp_client_options client = {0};
     weir_status st;
     WEIRP_TRY(weirp_loop_new(&w->loop, err));
+    weirp_loop_busy_poll(w->loop, c->busy_poll_us);
     WEIRP_TRY(weirp_metrics_new(&w->metrics, &setup->names, err));
     WEIRP_TRY(weirp_planner_new(&w->planner, router, setup, number, err));
     WEIRP_TRY(weirp_client_new(&w->client, w->loop, &client, err));
