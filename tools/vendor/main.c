@@ -15,7 +15,7 @@ static void ready(void *user, const char *address) {
 }
 
 int main(int argc, char **argv) {
-    const char *listen = "127.0.0.1:0", *scenario = NULL, *outcomes = NULL;
+    const char *listen = "127.0.0.1:0", *scenario = NULL, *outcomes = NULL, *books = NULL;
     size_t threads = 1;
     uint64_t seed = 0;
     double speed = 1;
@@ -25,6 +25,7 @@ int main(int argc, char **argv) {
         {"scenario", 's', CLI_TEXT, &scenario, "FILE", "YAML: what to do with which requests"},
         {"outcomes", 'o', CLI_TEXT, &outcomes, "FILE",
          "outcome file: its prompts are answered with its tokens and latencies"},
+        {"books", 'b', CLI_TEXT, &books, "FILE", "appends what each call is billed, a line of JSON a call"},
         {"speed", 0, CLI_REAL, &speed, "X", "divides the outcome file's latencies"},
         {"threads", 't', CLI_SIZE, &threads, "N", "each with its own loop and socket", .lo = 1, .hi = 64},
         {"seed", 0, CLI_SEED, &seed, "N", "of answers, ids and shares (default 0)"},
@@ -52,6 +53,7 @@ int main(int argc, char **argv) {
     weir_vendor_options serve = {.listen = listen,
                                  .scenario_path = scenario,
                                  .outcomes_path = outcomes,
+                                 .books_path = books,
                                  .speed = speed,
                                  .threads = (unsigned)threads,
                                  .seed = seed,
