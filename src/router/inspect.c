@@ -94,6 +94,7 @@ weir_status weir_store_info(const char *path, char **json, weir_error *err) {
     failed |= json_object_set_new(o, "n_feedbacks", json_integer((json_int_t)n_feedbacks(v.snapshot)));
     failed |= json_object_set_new(o, "n_records", json_integer((json_int_t)weirp_snapshot_n_log(v.snapshot)));
     failed |= json_object_set_new(o, "n_trimmed", json_integer((json_int_t)weirp_snapshot_first_log(v.snapshot)));
+    failed |= json_object_set_new(o, "n_table", json_integer((json_int_t)weirp_snapshot_n_table(v.snapshot)));
     failed |= json_object_set_new(o, "members", weirp_members_json(v.state));
     failed |= json_object_set_new(o, "models", weirp_pool_json(v.state));
     failed |= json_object_set_new(o, "sections", weirp_sections_json(v.snapshot));
@@ -136,6 +137,19 @@ static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_er
     return st;
 }
 
+static weir_status count_table(const char *path, uint64_t *n, weir_error *err) {
+    weirp_store *store = NULL;
+    weirp_snapshot *snapshot = NULL;
+    weir_status st;
+    WEIRP_TRY(weirp_store_open(&store, path, WEIRP_STORE_READ, err));
+    WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
+    *n = weirp_snapshot_n_table(snapshot);
+done:
+    weirp_snapshot_end(snapshot);
+    weirp_store_close(store);
+    return st;
+}
+
 weir_status weir_store_check(const char *path, char **json, weir_error *err) {
     size_t n_sections = 0;
     uint64_t n_log = 0;
@@ -143,19 +157,23 @@ weir_status weir_store_check(const char *path, char **json, weir_error *err) {
     json_t *o = NULL;
     weir_status st = weirp_store_verify(path, &n_sections, &n_log, err);
     if (st != WEIR_OK) return st;
-    if (!n_sections && !n_log) { /* made, and nothing put in yet */
-        o = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i}", "sound", 1, "n_sections", 0, "n_models", 0, "n_feedbacks", 0,
-                      "n_records", 0, "n_trimmed", 0);
+    if (!n_sections && !n_log) { /* never trained */
+        uint64_t n_table = 0;
+        st = count_table(path, &n_table, err);
+        if (st != WEIR_OK) return st;
+        o = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:I}", "sound", 1, "n_sections", 0, "n_models", 0, "n_feedbacks",
+                      0, "n_records", 0, "n_trimmed", 0, "n_table", (json_int_t)n_table);
         return json ? dump(o, !o, json, err) : (json_decref(o), WEIR_OK);
     }
     st = weirp_view_open(&v, path, err);
     if (st != WEIR_OK) return st;
     st = check_log(v.snapshot, path, err);
     if (st == WEIR_OK && json)
-        o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "sound", 1, "n_sections", (json_int_t)n_sections, "n_models",
-                      (json_int_t)weirp_state_n_models(v.state), "n_feedbacks", (json_int_t)n_feedbacks(v.snapshot),
-                      "n_records", (json_int_t)weirp_snapshot_n_log(v.snapshot), "n_trimmed",
-                      (json_int_t)weirp_snapshot_first_log(v.snapshot));
+        o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "sound", 1, "n_sections", (json_int_t)n_sections,
+                      "n_models", (json_int_t)weirp_state_n_models(v.state), "n_feedbacks",
+                      (json_int_t)n_feedbacks(v.snapshot), "n_records", (json_int_t)weirp_snapshot_n_log(v.snapshot),
+                      "n_trimmed", (json_int_t)weirp_snapshot_first_log(v.snapshot), "n_table",
+                      (json_int_t)weirp_snapshot_n_table(v.snapshot));
     weirp_view_close(&v);
     return st == WEIR_OK && json ? dump(o, !o, json, err) : st;
 }

@@ -200,7 +200,7 @@ weir_status weirp_snapshot_find(weirp_snapshot *s, uint64_t index, weirp_log_vis
     MDB_cursor *cursor;
     uint8_t bytes[WEIRP_INDEX_KEY];
     part p;
-    if (s->meta.schema < WEIRP_SCHEMA) return WEIR_NOTFOUND;
+    if (s->meta.schema < WEIRP_SCHEMA_INDEX) return WEIR_NOTFOUND;
     int rc = mdb_cursor_open(s->txn, s->env->index, &cursor);
     if (rc) return weirp_store_fail(err, rc, "can't read its index", s->env->path);
     put_key(bytes, (uint32_t)(index >> 32), 0);
@@ -242,7 +242,7 @@ weir_status weirp_index_verify(weirp_snapshot *s, uint64_t *sum, weir_error *err
     MDB_val key, value;
     uint64_t n = 0;
     *sum = 0;
-    if (s->meta.schema < WEIRP_SCHEMA) return WEIR_OK;
+    if (s->meta.schema < WEIRP_SCHEMA_INDEX) return WEIR_OK;
     int rc = mdb_cursor_open(s->txn, s->env->index, &cursor);
     if (rc) return weirp_store_fail(err, rc, "can't read its index", s->env->path);
     bool sound = true;

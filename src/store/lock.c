@@ -3,7 +3,11 @@
  * LMDB serialises transactions, not writers: two processes could take turns and each overwrite what the other has
  * learned. So a writer holds flock() on the data file for as long as its handle lives; the kernel drops it with the
  * process, whatever ends it. LMDB itself locks only its lock file, so that a descriptor of our own on the data file
- * disturbs nothing. SPDX-License-Identifier: GPL-3.0-or-later */
+ * disturbs nothing.
+ *
+ * Those who have joined share a lock of the other kind on the data file, an open file description lock (fcntl(2)),
+ * which Linux keeps apart from flock(). Compaction in place takes it for itself alone. SPDX-License-Identifier:
+ * GPL-3.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -45,6 +49,39 @@ weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err)
     return weirp_fail(err, WEIR_BUSY, 0, "%s: in use by another process", path);
 }
 
+static int range_lock(int fd, short kind) {
+    struct flock all = {.l_type = kind, .l_whence = SEEK_SET};
+    return fcntl(fd, F_OFD_SETLK, &all) == 0 ? 0 : errno;
+}
+
+weir_status weirp_lock_alone(int fd, const char *path, weir_error *err) {
+    int e = range_lock(fd, F_WRLCK);
+    if (e == EAGAIN || e == EACCES)
+        return weirp_fail(err, WEIR_BUSY, 0, "%s: others have joined those who change its table", path);
+    return e ? weirp_fail_errno(err, e, "can't lock", path) : WEIR_OK;
+}
+
+weir_status weirp_lock_join(int *out, struct stat *held, const char *path, weir_error *err) {
+    for (int round = 0; round < 8; round++) { /* as below */
+        struct stat named;
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0 && errno == EISDIR) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a file", path);
+        if (fd < 0) return weirp_fail_errno(err, errno, "can't open for writing", path);
+        int e = fstat(fd, held) == 0 ? range_lock(fd, F_RDLCK) : errno;
+        if (e) {
+            close(fd);
+            if (e == EAGAIN || e == EACCES) return weirp_fail(err, WEIR_BUSY, 0, "%s: is being compacted", path);
+            return weirp_fail_errno(err, e, "can't lock", path);
+        }
+        if (stat(path, &named) == 0 && named.st_ino == held->st_ino && named.st_dev == held->st_dev) {
+            *out = fd;
+            return WEIR_OK;
+        }
+        weirp_unlock(fd);
+    }
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: is being replaced again and again", path);
+}
+
 weir_status weirp_lock_writer(int *out, const char *path, weir_error *err) {
     /* The file may be swapped for a compacted one between open() and flock(): then the lock is on a file that has lost
      * its name, and the next round takes the new one. */
@@ -77,6 +114,7 @@ void weirp_unlock(int fd) {
     if (fd < 0) return;
     /* by name: a descriptor that a fork's child still holds would keep the lock alive after close() */
     flock(fd, LOCK_UN);
+    range_lock(fd, F_UNLCK);
     close(fd);
 }
 

@@ -20,7 +20,7 @@ typedef enum weirp_store_mode {
     WEIRP_STORE_CREATE, /* as WRITE; made where there is none */
     WEIRP_STORE_JOIN,   /* must exist; changes the table only, beside the one writer and any number of others who have
                            joined, in this process and in others. WEIR_BUSY while the file is being compacted in place,
-                           which in turn waits for nobody: WEIR_BUSY while anyone has joined */
+                           which in turn is WEIR_BUSY while anyone has joined */
 } weirp_store_mode;
 
 /* Foreign, truncated, newer and damaged files are told apart (WEIR_FOREIGN, _CORRUPT, _NEWER) and never written to:
@@ -46,12 +46,15 @@ weir_status weirp_snapshot_get(weirp_snapshot *snapshot, const char *section, co
 /* Names of the sections in order; WEIR_END past the last. Borrowed until the snapshot ends. */
 weir_status weirp_snapshot_section(weirp_snapshot *snapshot, size_t index, const char **name, size_t *size,
                                    weir_error *err);
-/* Counters that every commit moves. */
-uint64_t weirp_snapshot_version(weirp_snapshot *snapshot);   /* commits so far */
-uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot);     /* log records ever appended */
-uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot); /* number of the oldest that is still there */
-uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot); /* records ever appended under an index number */
-uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot); /* of them, those that are still there */
+/* Counters. */
+uint64_t
+weirp_snapshot_version(weirp_snapshot *snapshot);        /* commits so far; of those that changed the table only: not */
+uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot); /* log records ever appended */
+uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot);     /* number of the oldest that is still there */
+uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot);     /* records ever appended under an index number */
+uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot);     /* of them, those that are still there */
+uint64_t weirp_snapshot_n_table(weirp_snapshot *snapshot);       /* entries of the table */
+uint64_t weirp_snapshot_table_version(weirp_snapshot *snapshot); /* transactions that have changed the table */
 /* The log in order, from record number `from` (0 is the first ever appended), or from the oldest that is still there: a
  * non-OK return of `visit` stops it. */
 typedef weir_status (*weirp_log_visit)(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err);
@@ -82,25 +85,27 @@ typedef struct weirp_change {
     uint64_t number;
 } weirp_change;
 
-/* All or nothing, in order; deleting what isn't there is fine. Grows the map as needed. After a failure (WEIR_FULL,
- * WEIR_IO) the store holds what it held before, and the call may be made again. WEIR_IO, too, when the file has lost
- * its name. A commit without changes counts as one. */
+/* All or nothing, in order; threads may call this at once. Deleting what isn't there is fine. Grows the map as needed.
+ * After a failure (WEIR_FULL, WEIR_IO) the store holds what it held before, and the call may be made again. WEIR_IO,
+ * too, when the file has lost its name. A commit without changes counts as one. */
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
 
 /* ---- the table: values under keys of bytes, in the keys' order, read and changed in one transaction ---- */
 
 typedef struct weirp_txn weirp_txn;
-enum { WEIRP_TABLE_KEY = 500 /* bytes at most */ };
+enum { WEIRP_TABLE_KEY = 500, WEIRP_TABLE_VALUE = 1 << 20 /* bytes at most; a key has one at least */ };
 
-/* WEIR_NOTFOUND; WEIR_CORRUPT. Borrowed until the transaction's next change, or the snapshot's end; aligned to nothing.
- */
+/* WEIR_NOTFOUND (says nothing in `err`); WEIR_CORRUPT. Borrowed until the transaction's next change, or the snapshot's
+ * end; aligned to nothing. */
 weir_status weirp_txn_get(weirp_txn *txn, const void *key, size_t key_size, const uint8_t **data, size_t *size,
                           weir_error *err);
+/* `data` may be NULL where there is none, and not borrowed from the table. A failure spoils the transaction: it won't
+ * be committed, but may be repeated. */
 weir_status weirp_txn_put(weirp_txn *txn, const void *key, size_t key_size, const uint8_t *data, size_t size,
                           weir_error *err);
 weir_status weirp_txn_delete(weirp_txn *txn, const void *key, size_t key_size, weir_error *err); /* WEIR_NOTFOUND */
 /* Keys that begin with `prefix`, in order, from `from` on (NULL: the first): a non-OK return of `visit` stops it. The
- * table may not be changed by `visit`. */
+ * table may not be changed by `visit` (WEIR_INVALID). */
 typedef weir_status (*weirp_table_visit)(void *user, const uint8_t *key, size_t key_size, const uint8_t *data,
                                          size_t size, weir_error *err);
 weir_status weirp_txn_scan(weirp_txn *txn, const void *prefix, size_t prefix_size, const void *from, size_t from_size,
@@ -109,8 +114,10 @@ weir_status weirp_txn_scan(weirp_txn *txn, const void *prefix, size_t prefix_siz
 weirp_txn *weirp_snapshot_table(weirp_snapshot *snapshot);
 
 /* `work` within one durable transaction, beside `changes` (0 for a store that was joined): others who write wait
- * meanwhile, so it should be short. It may be called more than once (when the map has to grow): each time on the table
- * as it was, so it must be repeatable. What it returns other than WEIR_OK undoes all. Threads may call this at once. */
+ * meanwhile, so it should be short, and may not write to the store any other way (WEIR_INVALID). It may be called more
+ * than once (when the map has to grow, or the table be made): each time on the table as it then is, so it must be
+ * repeatable. What it returns other than WEIR_OK undoes all; `err` is its own until then. Threads may call this at
+ * once. Counts as a commit if there are changes. Nothing changed: nothing is written. */
 typedef weir_status (*weirp_table_work)(void *user, weirp_txn *txn, weir_error *err);
 weir_status weirp_store_transact(weirp_store *store, const weirp_change *changes, size_t n, weirp_table_work work,
                                  void *user, weir_error *err);

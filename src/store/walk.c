@@ -71,12 +71,12 @@ typedef struct walk {
     uint8_t *used, *free; /* a bit a page */
     weirp_pages *pages;
     /* the tree at hand */
-    enum { IN_FREE, IN_MAIN, IN_META, IN_SECTIONS, IN_LOG, IN_INDEX } in;
+    enum { IN_FREE, IN_MAIN, IN_META, IN_SECTIONS, IN_LOG, IN_INDEX, IN_TABLE } in;
     tree expected, seen;
     key_ref last, floor; /* the key before this one; the separator that keys must reach */
     /* what the trees hold */
-    tree meta, sections, log, index;
-    bool has_meta, has_sections, has_log, has_index, has_other, has_record;
+    tree meta, sections, log, index, table;
+    bool has_meta, has_sections, has_log, has_index, has_table, has_other, has_record;
     weirp_meta record;
     uint64_t log_end; /* number after the last batch */
 } walk;
@@ -249,6 +249,9 @@ static weir_status take_database(walk *w, uint64_t page, key_ref key, unsigned f
     } else if (key_is(key, WEIRP_DB_INDEX)) {
         w->index = t;
         w->has_index = true;
+    } else if (key_is(key, WEIRP_DB_TABLE)) {
+        w->table = t;
+        w->has_table = true;
     } else {
         w->has_other = true;
     }
@@ -277,6 +280,10 @@ static weir_status take_value(walk *w, uint64_t page, key_ref key, unsigned flag
         if (key.size != WEIRP_INDEX_KEY || size < WEIRP_INDEX_HEADER + WEIRP_INDEX_ENTRY ||
             (size - WEIRP_INDEX_HEADER) % WEIRP_INDEX_ENTRY)
             return damaged(w, page, "not a part of the index");
+        return WEIR_OK;
+    case IN_TABLE:
+        if (key.size > WEIRP_TABLE_KEY || size < WEIRP_TABLE_HEADER) return damaged(w, page, "not of the table");
+        w->pages->n_table++;
         return WEIR_OK;
     }
     return WEIR_OK;
@@ -415,14 +422,16 @@ static weir_status walk_trees(walk *w, const header *h) {
     if (!w->has_meta) return weirp_fail(w->err, WEIR_FOREIGN, 0, "%s: not a weir store: other LMDB data", w->path);
     WEIRP_TRY(walk_tree(w, IN_META, &w->meta));
     if (!w->has_record || !w->has_sections || !w->has_log || w->has_other ||
-        w->has_index != (w->record.schema >= WEIRP_SCHEMA))
+        w->has_index != (w->record.schema >= WEIRP_SCHEMA_INDEX) ||
+        w->has_table != (w->record.schema >= WEIRP_SCHEMA_TABLE))
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: not the databases of a store", w->path);
     WEIRP_TRY(walk_tree(w, IN_SECTIONS, &w->sections));
     WEIRP_TRY(walk_tree(w, IN_LOG, &w->log));
     if (w->has_index) WEIRP_TRY(walk_tree(w, IN_INDEX, &w->index));
+    if (w->has_table) WEIRP_TRY(walk_tree(w, IN_TABLE, &w->table));
     WEIRP_TRY(walk_tree(w, IN_FREE, &h->free_list));
-    if (w->pages->n_sections != w->record.n_sections || w->log_end > w->record.n_log ||
-        (w->log_end == 0) != (w->record.n_log == 0))
+    if (w->pages->n_sections != w->record.n_sections || w->pages->n_table != w->record.n_table ||
+        w->log_end > w->record.n_log || (w->log_end == 0) != (w->record.n_log == 0))
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: its header's counts don't agree with its contents",
                           w->path);
     for (uint64_t p = 2; p < w->n_pages; p++) {

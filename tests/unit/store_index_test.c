@@ -123,7 +123,7 @@ static void index_made_later(void **state) {
     OK(weirp_store_commit(store, &indexed, 1, &err));
     assert_int_equal(find(old, 5, &f), 0);
     OK(weirp_snapshot_begin(&now, reader, &err));
-    assert_int_equal(now->meta.schema, WEIRP_SCHEMA);
+    assert_int_equal(now->meta.schema, WEIRP_SCHEMA_INDEX);
     assert_int_equal(find(now, 5, &f), 1);
     assert_int_equal(f.number, 1);
     assert_int_equal(weirp_snapshot_n_indexed(now), 1);
