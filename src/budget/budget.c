@@ -184,7 +184,6 @@ void weirp_account_key_of(const weirp_budget *budget, int64_t period_start, cons
     key->size = (size_t)(at - key->bytes);
 }
 
-
 static void show_value(char *text, size_t size, const uint8_t *value, size_t len, bool digest) {
     if (!digest) {
         weirp_excerpt(text, size, (const char *)value, len);
