@@ -567,7 +567,8 @@ static void check_legacy(const legacy *l, const told *t) {
             assert_true(l->first[i] == marked + 1 || l->first[i] == about + 1);
             assert_true(l->last[i] == appended || l->last[i] == appended + 1);
         } else {
-            assert_true(appended == marked || appended == about);
+            /* all are durable; the last may have been so before its thread could say that it was appended */
+            assert_true(marked - appended <= 1 || about - appended <= 1);
         }
         for (int k = 0; k < HELD; k++) {
             uint64_t held = of->held[k], found = l->held[i][k];
