@@ -108,9 +108,13 @@ void weirp_unlock(int fd); /* -1 is fine */
 /* The process that holds a flock() on the file, from /proc/locks; 0: not to be found. */
 pid_t weirp_lock_holder(const struct stat *st);
 /* Joins those who change the table: a shared lock on the data file that disturbs no flock() and dies with its holder;
- * *st: of the file that is locked. WEIR_BUSY while it is being compacted. weirp_unlock() ends it. */
+ * *st: of the file that is locked. WEIR_BUSY while it is being compacted, or read by a stranger. weirp_unlock() ends
+ * it. */
 weir_status weirp_lock_join(int *fd, struct stat *st, const char *path, weir_error *err);
-/* Keeps them out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
+/* Keeps writers and those who join out, for readers that they can't see; false: there is one. Ended by the other. */
+bool weirp_lock_stranger(int fd);
+void weirp_unlock_stranger(int fd);
+/* Keeps those who join out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
 weir_status weirp_lock_alone(int fd, const char *path, weir_error *err);
 weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err);
 /* The gate: opening shares it, swapping the file for a compacted one excludes openers, so that nobody pairs the new

@@ -26,7 +26,7 @@ typedef enum weirp_store_mode {
 /* Foreign, truncated, newer and damaged files are told apart (WEIR_FOREIGN, _CORRUPT, _NEWER) and never written to:
  * every page that LMDB would follow is checked first. Any number of handles on a file may be open in a process. A
  * handle belongs to the process that opened it (after a fork: WEIR_INVALID); threads may share a reader's. A reader
- * that can't write the lock file gets WEIR_BUSY while a writer is at work, and keeps writers out while it has
+ * that can't write the lock file gets WEIR_BUSY while somebody writes or has joined, and keeps them out while it has
  * snapshots. */
 weir_status weirp_store_open(weirp_store **out, const char *path, weirp_store_mode mode, weir_error *err);
 void weirp_store_close(weirp_store *store); /* NULL is fine */
@@ -47,14 +47,14 @@ weir_status weirp_snapshot_get(weirp_snapshot *snapshot, const char *section, co
 weir_status weirp_snapshot_section(weirp_snapshot *snapshot, size_t index, const char **name, size_t *size,
                                    weir_error *err);
 /* Counters. */
-uint64_t
-weirp_snapshot_version(weirp_snapshot *snapshot);        /* commits so far; of those that changed the table only: not */
-uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot); /* log records ever appended */
-uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot);     /* number of the oldest that is still there */
-uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot);     /* records ever appended under an index number */
-uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot);     /* of them, those that are still there */
-uint64_t weirp_snapshot_n_table(weirp_snapshot *snapshot);       /* entries of the table */
-uint64_t weirp_snapshot_table_version(weirp_snapshot *snapshot); /* transactions that have changed the table */
+uint64_t weirp_snapshot_version(weirp_snapshot *snapshot);   /* the one writer's commits so far */
+uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot);     /* log records ever appended */
+uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot); /* number of the oldest that is still there */
+uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot); /* records ever appended under an index number */
+uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot); /* of them, those that are still there */
+uint64_t weirp_snapshot_n_table(weirp_snapshot *snapshot);   /* entries of the table */
+/* Transactions that have changed the table; these alone don't count as commits. */
+uint64_t weirp_snapshot_table_version(weirp_snapshot *snapshot);
 /* The log in order, from record number `from` (0 is the first ever appended), or from the oldest that is still there: a
  * non-OK return of `visit` stops it. */
 typedef weir_status (*weirp_log_visit)(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err);
@@ -110,7 +110,8 @@ typedef weir_status (*weirp_table_visit)(void *user, const uint8_t *key, size_t 
                                          size_t size, weir_error *err);
 weir_status weirp_txn_scan(weirp_txn *txn, const void *prefix, size_t prefix_size, const void *from, size_t from_size,
                            weirp_table_visit visit, void *user, weir_error *err);
-/* The snapshot's table, for get and scan; borrowed until the snapshot ends. */
+/* The snapshot's table, for get and scan. Many small values make opening slow (70 ms a million, measured; their pages
+ * are checked): what is kept for long is better packed into values of some KiB. Borrowed until the snapshot ends. */
 weirp_txn *weirp_snapshot_table(weirp_snapshot *snapshot);
 
 /* `work` within one durable transaction, beside `changes` (0 for a store that was joined): others who write wait
