@@ -90,7 +90,10 @@ typedef struct weirp_change {
  * too, when the file has lost its name. A commit without changes counts as one. */
 weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err);
 
-/* ---- the table: values under keys of bytes, in the keys' order, read and changed in one transaction ---- */
+/* ---- the table: values under keys of bytes, in the keys' order, read and changed in one transaction ----
+ *
+ * Opening checks the pages that keys and short values lie on, all of them: what is kept for long and in great number
+ * had better be packed into values of 2 KiB and more, which have pages of their own. */
 
 typedef struct weirp_txn weirp_txn;
 enum { WEIRP_TABLE_KEY = 500, WEIRP_TABLE_VALUE = 1 << 20 /* bytes at most; a key has one at least */ };
@@ -110,8 +113,7 @@ typedef weir_status (*weirp_table_visit)(void *user, const uint8_t *key, size_t 
                                          size_t size, weir_error *err);
 weir_status weirp_txn_scan(weirp_txn *txn, const void *prefix, size_t prefix_size, const void *from, size_t from_size,
                            weirp_table_visit visit, void *user, weir_error *err);
-/* The snapshot's table, for get and scan. Many small values make opening slow (70 ms a million, measured; their pages
- * are checked): what is kept for long is better packed into values of some KiB. Borrowed until the snapshot ends. */
+/* The snapshot's table, for get and scan; borrowed until the snapshot ends. */
 weirp_txn *weirp_snapshot_table(weirp_snapshot *snapshot);
 
 /* `work` within one durable transaction, beside `changes` (0 for a store that was joined): others who write wait
