@@ -22,7 +22,7 @@ struct weirp_patience {
     weirp_exchange *x; /* NULL: it has ended meanwhile; the loop's thread alone looks here */
     void (*resume)(weirp_exchange *x);
     weirp_timer *timer;
-    atomic_bool posted; /* set by whoever has the bank's lock */
+    atomic_bool posted; /* set in any thread, before `ready` is over */
 };
 
 static weirp_bank *bank_of(const weirp_exchange *x) {
@@ -235,7 +235,7 @@ bool weirp_spend_wait(weirp_exchange *x, void (*resume)(weirp_exchange *x)) {
     s->patience = p;
     s->had_to_wait = true;
     weirp_timer_start(p->timer, (s->until_ns - now) / 1000000u + 1);
-    weirp_bank_wait(bank_of(x), &p->waiter);
+    weirp_bank_wait(bank_of(x), &p->waiter, &s->offer);
     return true;
 }
 
