@@ -698,6 +698,11 @@ class Books(unittest.TestCase):
                 for path, body in bodies(5000):  # long enough: nothing is cut
                     self.assertEqual(finish[path](v.json(path, body, VERSION))[0], word[path][1])
                     n += 1
+        v.json("/scenario", json.dumps({"rules": [{"reasoning": "one two three four", "text": "a b c d e f g h"}]}))
+        message = v.json(CHAT, chat(max_tokens=7))["choices"][0]["message"]  # four were thought, three are said
+        self.assertEqual((message["reasoning_content"], message["content"]), ("one two three four", "a b c"))
+        message = v.json(CHAT, chat(max_tokens=3))["choices"][0]["message"]
+        self.assertEqual((message["reasoning_content"], message["content"]), ("one two three", ""))
         v.json("/scenario", (SCENARIOS / "ignores_max_tokens.yaml").read_text())
         self.assertEqual(v.json(CHAT, chat(max_tokens=5))["usage"]["completion_tokens"], 400)
         tools = [{"type": "function", "function": {"name": "f", "parameters": TOOL}}]
