@@ -55,7 +55,8 @@ static void plan_one(weirp_bank *bank, weirp_account *a, weirp_till_op *op, uint
     op->settled = a->settled;
     op->unposted = a->unposted;
     memcpy(op->lost, a->lost, sizeof op->lost);
-    op->look = a->look || a->touch || a->first || (a->lease > 0 && now_ns - a->looked_ns > WEIRP_TILL_FRESH_NS) ||
+    op->look = a->look || a->touch || a->first || a->asked || a->marked ||
+               (a->lease > 0 && now_ns - a->looked_ns > WEIRP_TILL_FRESH_NS) ||
                (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0);
     a->asked = 0;
     a->top_up = a->look = false;
