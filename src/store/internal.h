@@ -7,6 +7,7 @@
  * snapshot.c  reading; commit.c  writing; create.c  a new file; maintain.c  verify and compact
  * index.c     from an index number to the log records that were appended under it
  * table.c     keys and values that several processes change
+ * spool.c, spool_adopt.c: what survives the process, but not the machine (spool.h); not LMDB
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_STORE_INTERNAL_H
 #define WEIRP_STORE_INTERNAL_H

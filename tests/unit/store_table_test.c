@@ -474,11 +474,37 @@ static void wrong_counts_are_found(void **state) {
     }
 }
 
+static weir_status ignore_failure(void *user, weirp_txn *txn, weir_error *err) {
+    (void)user, (void)err;
+    assert_int_equal(weirp_txn_put(txn, "first", 5, (const uint8_t *)"1", 1, NULL), WEIR_OK);
+    assert_int_equal(weirp_txn_put(txn, "bad", 3, (const uint8_t *)"1", 1, NULL), WEIR_CORRUPT);
+    assert_int_equal(weirp_txn_put(txn, "second", 6, (const uint8_t *)"1", 1, NULL), WEIR_CORRUPT);
+    return WEIR_OK;
+}
+
+/* Nothing is committed once a write has failed, whatever the work makes of it. */
+static void a_failed_write_spoils_all(void **state) {
+    (void)state;
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    put_value(store, "a", "1");
+    MDB_txn *txn;
+    MDB_val key = {3, (void *)(uintptr_t) "bad"}, value = {3, (void *)(uintptr_t) "abc"};
+    OK(weirp_env_begin(store->env, true, &txn, &err));
+    assert_int_equal(mdb_put(txn, store->env->table, &key, &value, 0), 0);
+    assert_int_equal(weirp_env_end(store->env, txn, true), 0);
+    assert_int_equal(weirp_store_transact(store, NULL, 0, ignore_failure, NULL, NULL), WEIR_CORRUPT);
+    assert_null(value_of(store, "first"));
+    assert_string_equal(value_of(store, "a"), "1");
+    weirp_store_close(store);
+    assert_int_equal(open_status(path, WEIRP_STORE_READ, NULL), WEIR_CORRUPT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(puts_gets_and_deletes),   TEST(agrees_with_a_model),    TEST(limits),
         TEST(failing_work_undoes_all), TEST(repeated_on_growth),     TEST(made_when_first_written),
-        TEST(flipped_bytes_are_found), TEST(wrong_counts_are_found),
+        TEST(flipped_bytes_are_found), TEST(wrong_counts_are_found), TEST(a_failed_write_spoils_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
