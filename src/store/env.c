@@ -430,20 +430,25 @@ void weirp_env_unlock_writing(weirp_env *env) {
     pthread_mutex_unlock(&env->writing);
 }
 
-/* Where the map begins, LMDB tells only of fixed maps; but a page knows its number. */
+/* LMDB tells only of fixed maps; but a page knows its number. */
+const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn) {
+    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
+    if (mdb_get(txn, env->meta, &key, &value) != 0) return NULL;
+    uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
+    uint64_t number = weirp_get_le64((const uint8_t *)page);
+    return number < env->map_size / env->page_size ? (const uint8_t *)(page - number * env->page_size) : NULL;
+}
+
 void weirp_env_forget(weirp_env *env) {
     MDB_txn *txn;
-    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
     struct stat file;
     mdb_filehandle_t fd;
     if (weirp_env_begin(env, false, &txn, NULL) != WEIR_OK) return;
-    if (mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0 && mdb_get(txn, env->meta, &key, &value) == 0) {
-        uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
-        uint64_t number = weirp_get_le64((const uint8_t *)page);
-        void *map = (void *)(page - number * env->page_size);
+    const uint8_t *map = weirp_env_map(env, txn);
+    if (map && mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0) {
         size_t bytes = (size_t)file.st_size < env->map_size ? (size_t)file.st_size : env->map_size;
         /* a shared map of a file: nothing is lost, and a reader that comes by finds the page in the cache */
-        if (number < bytes / env->page_size) (void)madvise(map, bytes, MADV_DONTNEED);
+        (void)madvise((void *)(uintptr_t)map, bytes, MADV_DONTNEED);
     }
     weirp_env_end(env, txn, false);
 }

@@ -7,6 +7,7 @@
  * snapshot.c  reading; commit.c  writing; create.c  a new file; maintain.c  verify and compact
  * index.c     from an index number to the log records that were appended under it
  * table.c     keys and values that several processes change
+ * spool.c, spool_adopt.c: what survives the process, but not the machine (spool.h); not LMDB
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_STORE_INTERNAL_H
 #define WEIRP_STORE_INTERNAL_H
@@ -17,6 +18,18 @@
 #include <sys/types.h>
 
 #include "src/store/store.h"
+
+/* ---- LMDB's pages (mdb.c, data version 1: MDB_page, MDB_node) ---- */
+
+enum {
+    WEIRP_PAGE_HEADER = 16, /* number, pad, flags, lower, upper */
+    WEIRP_NODE_HEADER = 8,  /* size or page, flags, key size */
+    WEIRP_PAGE_BRANCH = 0x01,
+    WEIRP_PAGE_LEAF = 0x02,
+    WEIRP_PAGE_OVERFLOW = 0x04,
+    WEIRP_PAGE_META = 0x08,
+    WEIRP_PAGE_DIRTY = 0x10, /* in memory only */
+};
 
 /* ---- our records (docs/formats.md, "Store") ---- */
 
@@ -151,6 +164,8 @@ uint32_t weirp_env_schema(weirp_env *env); /* whose handles are open */
 /* Whose the path is now: the environment's file's, another file's, or nobody's. */
 typedef enum weirp_name { WEIRP_NAME_OURS, WEIRP_NAME_OTHERS, WEIRP_NAME_GONE } weirp_name;
 weirp_name weirp_env_name(const weirp_env *env);
+/* Where the map begins. `txn` has changed nothing yet. */
+const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn);
 /* Lets go of the map's pages: they count as this process's memory for as long as it has them mapped. */
 void weirp_env_forget(weirp_env *env);
 /* Readers that died keep pages from being used again: their slots are cleared. */
@@ -206,6 +221,7 @@ struct weirp_txn {
     weir_status failed;
     bool full, no_table; /* it would, once the map has grown, or the table been made */
     size_t n_bytes;      /* that were to be put */
+    const uint8_t *map;  /* where the file's pages begin */
 };
 
 struct weirp_snapshot {
