@@ -11,7 +11,7 @@ enum { MAX_MODELS = 64 };
 
 typedef struct arguments {
     const char *store, *name, *when; /* operands, as the action has them */
-    const char *models, *grace, *budget, *json;
+    const char *models, *grace, *json;
     weir_key_options key;
     size_t rpm, tpm, concurrent;
 } arguments;
@@ -196,6 +196,7 @@ int weir_cmd_key(int argc, char **argv) {
         {"rpm", 0, CLI_SIZE, &a.rpm, "N", "create: requests a minute", .lo = 1, .hi = 1e9},
         {"tpm", 0, CLI_SIZE, &a.tpm, "N", "create: tokens a minute", .lo = 1, .hi = 1e12},
         {"concurrent", 0, CLI_SIZE, &a.concurrent, "N", "create: requests at once", .lo = 1, .hi = 1e6},
+        {"budget", 0, CLI_TEXT, &a.key.budget, "5USD/day", "create: a budget of its own, named key-NAME"},
         {"note", 0, CLI_TEXT, &a.key.note, "TEXT", "create: whatever helps people"},
         {"grace", 0, CLI_TEXT, &a.grace, "TIME", "rotate: how long the old text goes on, such as 1h; else it ends"},
         {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "ls, show: write the report as JSON"},
@@ -211,6 +212,7 @@ int weir_cmd_key(int argc, char **argv) {
                 "reach a running gateway on the same store by themselves. Rates are limited in each gateway's "
                 "memory; what may be spent is limited by weir budget.",
         .examples = "weir key create alice --store router.mdb --team search --expires 30d --rpm 60\n"
+                    "weir key create bob --store router.mdb --budget 5USD/day\n"
                     "weir key create ci --store router.mdb --models gpt-4o-mini,claude-haiku --tpm 200k\n"
                     "weir key ls --store router.mdb\n"
                     "weir key rotate alice --store router.mdb --grace 1h\n"

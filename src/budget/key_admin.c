@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "src/base/words.h"
+#include "src/budget/admin.h"
 #include "src/budget/keys.h"
+#include "src/budget/ledger.h"
 #include "src/budget/when.h"
 
 /* ---- changing ---- */
@@ -64,14 +66,16 @@ static weir_status get(weirp_txn *txn, const char *name, weirp_key *key, weirp_a
     return st == WEIR_NOTFOUND ? no_such_key(txn, name, err) : st;
 }
 
+static weir_status name_is_taken(const char *name, weir_error *err) {
+    return weirp_fail(err, WEIR_INVALID, 0, "there is a key '%s' already; 'weir key rotate' gives it a new text", name);
+}
+
 /* Fails where there is one, readable or not. */
 static weir_status create(const change *c, weirp_txn *txn, weirp_arena *arena, weir_error *err) {
     weirp_key there;
     weir_status st = weirp_key_get(txn, c->name, &there, arena, err);
     if (st == WEIR_NOTFOUND) return weirp_key_put(txn, c->made, err);
-    if (st != WEIR_OK) return st;
-    return weirp_fail(err, WEIR_INVALID, 0, "there is a key '%s' already; 'weir key rotate' gives it a new text",
-                      c->name);
+    return st == WEIR_OK ? name_is_taken(c->name, err) : st;
 }
 
 /* Doesn't read it: a damaged record can go, too. */
@@ -126,6 +130,74 @@ static weir_status done(weir_status st, char secret[WEIR_KEY_TEXT]) {
     return st;
 }
 
+/* ---- a key's own budget ---- */
+
+/* "5USD/day" as a budget "key-NAME" that matches this key alone. */
+typedef struct own_budget {
+    char name[WEIRP_BUDGET_NAME + 8], limit[64];
+    weir_budget_options options;
+} own_budget;
+
+static weir_status own_budget_of(own_budget *own, const char *key, const char *text, weir_error *err) {
+    const char *slash = strchr(text, '/');
+    size_t n = slash ? (size_t)(slash - text) : 0;
+    if (!n || n >= sizeof own->limit)
+        return weirp_fail(err, WEIR_INVALID, 0,
+                          "a key's budget is a limit and its period, such as 5USD/day, not '%.60s'", text);
+    *own = (own_budget){0};
+    memcpy(own->limit, text, n);
+    snprintf(own->name, sizeof own->name, "key-%s", key);
+    if (strlen(own->name) >= WEIRP_BUDGET_NAME)
+        return weirp_fail(err, WEIR_INVALID, 0,
+                          "'%s' is too long for a budget's name; 'weir budget set' gives it another", own->name);
+    own->options = (weir_budget_options){.limit = own->limit, .per = slash + 1, .key = key};
+    return WEIR_OK;
+}
+
+/* Neither the key nor the budget may be there yet. */
+static weir_status both_free(const char *store, const char *key, const char *budget, weir_error *err) {
+    weirp_admin_view v = {0};
+    weirp_arena arena = {0};
+    weirp_key there;
+    weirp_budget taken;
+    weir_error quiet = {0};
+    weir_status st;
+    WEIRP_TRY(weirp_admin_open(&v, store, err));
+    weirp_txn *table = weirp_snapshot_table(v.snapshot);
+    st = weirp_key_get(table, key, &there, &arena, err);
+    if (st == WEIR_OK) st = name_is_taken(key, err);
+    if (st != WEIR_NOTFOUND) goto done;
+    st = weirp_ledger_find(table, budget, &taken, &quiet);
+    if (st == WEIR_OK)
+        st = weirp_fail(err, WEIR_INVALID, 0, "there is a budget '%s' already; 'weir budget set' changes it", budget);
+    else if (st == WEIR_NOTFOUND)
+        st = WEIR_OK;
+    else
+        weirp_fail(err, st, 0, "%s", quiet.text);
+done:
+    weirp_arena_free(&arena);
+    weirp_admin_close(&v);
+    return st;
+}
+
+/* The budget first: a key that is there is limited. If the key then fails, the budget goes again. */
+static weir_status apply_with_budget(const char *store, change *c, const char *text, weir_error *err) {
+    own_budget own;
+    weir_status st;
+    WEIRP_TRY(own_budget_of(&own, c->name, text, err));
+    WEIRP_TRY(both_free(store, c->name, own.name, err));
+    WEIRP_TRY(weir_budget_set(store, own.name, &own.options, NULL, err));
+    st = apply(store, c, err);
+    if (st != WEIR_OK) {
+        weir_status undone = weir_budget_remove(store, own.name, NULL);
+        (void)undone; /* at worst it limits a key that isn't there */
+    }
+done:
+    return st;
+}
+
+/* ---- what may be asked for ---- */
+
 weir_status weir_key_create(const char *store, const char *name, const weir_key_options *options,
                             char secret[WEIR_KEY_TEXT], weir_error *err) {
     static const weir_key_options none;
@@ -147,7 +219,7 @@ weir_status weir_key_create(const char *store, const char *name, const weir_key_
         goto done;
     }
     WEIRP_TRY(make(secret, key.digest, key.last, err));
-    st = apply(store, &c, err);
+    st = o->budget ? apply_with_budget(store, &c, o->budget, err) : apply(store, &c, err);
 done:
     return done(st, secret);
 }
@@ -240,30 +312,6 @@ static json_t *key_json(const weirp_key *key, int64_t now_ms) {
                      models, "note", text_or_null(key->note));
 }
 
-static weir_status dump(json_t *value, char **json, weir_error *err) {
-    *json = value ? json_dumps(value, JSON_INDENT(2)) : NULL;
-    json_decref(value);
-    return *json ? WEIR_OK : weirp_nomem(err);
-}
-
-typedef struct view {
-    weirp_store *store;
-    weirp_snapshot *snapshot;
-} view;
-
-static void view_close(view *v) {
-    weirp_snapshot_end(v->snapshot);
-    weirp_store_close(v->store);
-}
-
-static weir_status view_open(view *v, const char *path, weir_error *err) {
-    weir_status st;
-    WEIRP_TRY(weirp_store_open(&v->store, path, WEIRP_STORE_READ, err));
-    WEIRP_TRY(weirp_snapshot_begin(&v->snapshot, v->store, err));
-done:
-    return st;
-}
-
 typedef struct listing {
     json_t *keys, *unreadable;
     int64_t now_ms;
@@ -287,34 +335,34 @@ static weir_status list_one(void *user, const uint8_t *at, size_t at_size, const
 }
 
 weir_status weir_key_list(const char *store, char **json, weir_error *err) {
-    view v = {0};
+    weirp_admin_view v = {0};
     listing l = {json_array(), json_array(), weirp_unix_ms()};
     weir_status st;
     *json = NULL;
-    WEIRP_TRY(view_open(&v, store, err));
+    WEIRP_TRY(weirp_admin_open(&v, store, err));
     WEIRP_TRY(weirp_txn_scan(weirp_snapshot_table(v.snapshot), WEIRP_KEYS_PREFIX, sizeof WEIRP_KEYS_PREFIX - 1, NULL, 0,
                              list_one, &l, err));
     json_t *root = json_pack("{s:O}", "keys", l.keys);
     if (root && json_array_size(l.unreadable)) json_object_set(root, "unreadable", l.unreadable);
-    st = dump(root, json, err);
+    st = weirp_admin_dump(root, json, err);
 done:
     json_decref(l.keys);
     json_decref(l.unreadable);
-    view_close(&v);
+    weirp_admin_close(&v);
     return st;
 }
 
 weir_status weir_key_show(const char *store, const char *name, char **json, weir_error *err) {
-    view v = {0};
+    weirp_admin_view v = {0};
     weirp_arena arena = {0};
     weirp_key key;
     weir_status st;
     *json = NULL;
-    WEIRP_TRY(view_open(&v, store, err));
+    WEIRP_TRY(weirp_admin_open(&v, store, err));
     WEIRP_TRY(get(weirp_snapshot_table(v.snapshot), name, &key, &arena, err));
-    st = dump(key_json(&key, weirp_unix_ms()), json, err);
+    st = weirp_admin_dump(key_json(&key, weirp_unix_ms()), json, err);
 done:
     weirp_arena_free(&arena);
-    view_close(&v);
+    weirp_admin_close(&v);
     return st;
 }

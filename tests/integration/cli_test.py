@@ -6,7 +6,7 @@ import json, os, pathlib, random, signal, subprocess, tempfile, unittest
 import skipping
 
 WEIR = os.environ.get("WEIR", "build/weir")
-COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "bench", "completion"]
+COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "budget", "bench", "completion"]
 MODELS = {"large": (0.9, 0.8, 0.02), "medium": (0.9, 0.5, 0.004), "small": (0.7, 0.2, 0.0005)}  # easy, hard, USD
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1", COLUMNS="80")
 
@@ -113,6 +113,21 @@ class Words(unittest.TestCase):
             (["key", "create", "a", "--store", "s", "--rpm", "0"], "between 1 and"),
             (["key", "expire", "a", "--store", "s"], "needs a NAME and when"),
             (["key", "rotate", "a", "--store", "s", "--grace", "1"], "30d"),
+            (["key", "create", "a", "--store", "s", "--budget", "5USD"], "5USD/day"),
+            (["budget"], "what to do"),
+            (["budget", "ls"], "--store FILE is missing"),
+            (["budget", "st", "b", "--store", "s"], "did you mean 'set'"),
+            (["budget", "set", "--store", "s"], "needs the budget's NAME"),
+            (["budget", "set", "b", "--store", "s", "--per", "day"], "50USD"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD"], "hour, day, week"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5", "--per", "day"], "50USD"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD", "--per", "year"], "hour, day, week"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD", "--per", "day", "--zone", "X"], "Europe/Berlin"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD", "--per", "day", "--warn", "half"], "0.5,0.8"),
+            (["budget", "set", "b c", "--store", "s", "--limit", "5USD", "--per", "day"], "1 to 63"),
+            (["budget", "reconcile", "x", "--store", "s"], "an account is a number"),
+            (["budget", "reconcile", "1", "--store", "s"], "needs --spent"),
+            (["budget", "ls", "b", "--store", "s"], "one word too many"),
             (["bench", "decide"], "--store"),
             (["bench", "train", "--models", "1"], "between 2 and"),
             (["completion", "fish"], "bash"),
@@ -128,6 +143,8 @@ class Words(unittest.TestCase):
                      ["store", "check", "/nonexistent.mdb"],
                      ["key", "create", "a", "--store", "/nonexistent.mdb"],
                      ["key", "ls", "--store", "/nonexistent.mdb"],
+                     ["budget", "ls", "--store", "/nonexistent.mdb"],
+                     ["budget", "audit", "--store", "/nonexistent.mdb"],
                      ["calibrate", "--store", "/nonexistent.mdb", "--data", "d"]):
             _, err = weir(*args, status=1)
             self.assertTrue(err.startswith(f"weir {args[0]}: "), err)
