@@ -83,8 +83,9 @@ weir_status weirp_till_plan(weirp_bank *bank, uint64_t now_ns, weir_error *err) 
         bank->queue = empty;
         bank->n_posting = bank->n_queued;
     }
+    bank->n_ring += bank->n_ringed;
     bank->queue.size = 0;
-    bank->n_queued = 0;
+    bank->n_queued = bank->n_ringed = 0;
     bank->woken = false;
     for (weirp_account *a = bank->active; a; a = a->next_active) {
         weirp_till_op *op = &bank->ops[bank->n_ops];

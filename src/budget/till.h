@@ -73,23 +73,6 @@ typedef struct weirp_till_subject {
     bool too_many;
 } weirp_till_subject;
 
-/* A call's settlement on its way to the ledger: this, then texts (id and the subject's values, each with its NUL;
- * missing ones are empty). */
-typedef struct weirp_till_entry {
-    size_t size; /* bytes with the texts, a multiple of 8 */
-    int64_t at_ms;
-    unsigned attempt;
-    uint64_t price_version;
-    weirp_usage usage;
-    int64_t amount[WEIRP_N_UNITS];
-    uint32_t n;
-    struct weirp_till_part {
-        weirp_account *account;
-        int64_t leased, free; /* what of it the lease covers, and what not */
-        bool overrun;
-    } part[WEIRP_MAX_CLAIMED]; /* written up to n */
-} weirp_till_entry;
-
 /* What one post does with one account. The posting thread's. */
 typedef struct weirp_till_op {
     weirp_account *account;
@@ -123,8 +106,10 @@ struct weirp_bank {
     uint64_t next_serial, next_ticket;
     weirp_till_subject *subjects; /* (SUBJECTS,) */
     uint64_t epoch;
-    weirp_writer queue; /* weirp_till_entry, one behind the other */
-    size_t n_queued;
+    weirp_writer queue;        /* weirp_spooled, one behind the other */
+    size_t n_queued, n_ringed; /* of them, those that are in the spool's ring, too */
+    uint64_t next_call;
+    weirp_spool *spool;
     bool woken; /* and not yet posted */
     weirp_waiter *due, *due_last;
     weirp_till_call *calls;
@@ -132,11 +117,12 @@ struct weirp_bank {
     /* the posting thread's */
     weirp_store *store;
     char *path;
-    weirp_life life;
-    uint32_t process;
+    weirp_process_row self;
+    uint32_t process; /* self.id */
     weirp_books books;
     weirp_writer posting;
-    size_t n_posting;
+    size_t n_posting, n_ring; /* n_ring: records of the ring that its next reader has to pass */
+    uint64_t ring_next;       /* past the last that is being posted */
     weirp_till_op *ops;
     size_t n_ops, ops_capacity;
     uint64_t version, table_version; /* of budgets; of the table */
