@@ -144,7 +144,7 @@ static weir_status lease(weirp_bank *bank, weirp_till_op *op, int64_t now_ms, we
     int64_t left = others_turn ? 0 : weirp_account_free(row);
     int64_t take = left < op->need ? left : op->need;
     if (take < 0) take = 0;
-    op->starved = take < op->need && row->leased > op->row->holding;
+    op->starved = take < op->need && (others_turn || row->leased > op->row->holding);
     mark(bank, op, now_ms);
     if (take == op->need && left > take) take += ahead(bank, op, left, take);
     op->leased = take;
@@ -238,14 +238,14 @@ static weir_status look_only(weirp_bank *bank, weir_error *err) {
 
 /* ---- before and after ---- */
 
-static bool must_write(const weirp_bank *bank) {
+static bool must_write(const weirp_bank *bank, uint64_t now_ns) {
     bool must = bank->n_posting > 0;
     for (size_t i = 0; !must && i < bank->n_ops; i++) {
         const weirp_till_op *op = &bank->ops[i];
         const weirp_account *a = op->account;
         bool ask = op->need || op->target;
-        must = op->give || (a->marked && !op->need && !a->first) || op->lost[0] || op->lost[1] || a->touch ||
-               (ask && !a->looked_ns) || (op->look && !a->number);
+        must = op->give || (a->marked && !op->need && !a->first && now_ns - a->claimed_ns > WEIRP_TILL_GIVEN_UP_NS) ||
+               op->lost[0] || op->lost[1] || a->touch || (ask && !a->looked_ns) || (op->look && !a->number);
         must = must || (op->need && !weirp_till_is_stuck(a)) || (op->target && weirp_till_global(a) > 0);
     }
     return must;
@@ -265,34 +265,44 @@ static void undo(weirp_bank *bank) {
     weirp_till_loaded_free(bank);
 }
 
+static void keep_asking(weirp_account *a, const weirp_till_op *op) {
+    a->asked = a->asked > WEIRP_MOST_MONEY - op->asked ? WEIRP_MOST_MONEY : a->asked + op->asked;
+}
+
+static void apply_written(weirp_account *a, const weirp_till_op *op) {
+    a->lease += op->leased - op->settled;
+    a->settled -= op->settled;
+    a->unposted -= op->unposted;
+    a->touch = false;
+    if (op->starved)
+        keep_asking(a, op);
+    else
+        a->round++;
+}
+
 static void apply_one(weirp_bank *bank, weirp_till_op *op, bool written, uint64_t now_ns) {
     weirp_account *a = op->account;
-    int64_t was = a->looked_ns ? weirp_till_potential(a) : -1, global = weirp_till_global(a);
+    bool first = !a->looked_ns, was_starved = a->starved;
+    int64_t potential = weirp_till_potential(a), global = weirp_till_global(a);
     if (written) {
-        a->lease += op->leased - op->settled;
-        a->settled -= op->settled;
-        a->unposted -= op->unposted;
+        apply_written(a, op);
         a->starved = op->starved;
-        a->touch = false;
-        a->round++;
     } else {
-        a->asked = a->asked > WEIRP_MOST_MONEY - op->asked ? WEIRP_MOST_MONEY : a->asked + op->asked;
-    }
-    if (op->found) {
-        bool first = !a->looked_ns;
-        a->number = op->number;
-        a->limit = op->limit;
-        a->spent = op->spent;
-        a->leased = op->all_leased;
-        a->unproven = op->unproven;
-        a->wanted = op->wanted;
-        a->marked = op->marked;
-        a->looked_ns = now_ns;
-        if (first || op->leased > 0 || weirp_till_potential(a) > was || weirp_till_global(a) > global ||
-            (written && op->need))
-            weirp_till_event(bank, a, now_ns);
+        keep_asking(a, op);
     }
     if (op->target > 0) a->low = op->target / 2;
+    if (!op->found) return;
+    a->number = op->number;
+    a->limit = op->limit;
+    a->spent = op->spent;
+    a->leased = op->all_leased;
+    a->unproven = op->unproven;
+    a->wanted = op->wanted;
+    a->marked = op->marked;
+    a->looked_ns = now_ns;
+    bool answered = written && op->need && !(op->starved && was_starved);
+    if (first || answered || op->leased > 0 || weirp_till_potential(a) > potential || weirp_till_global(a) > global)
+        weirp_till_event(bank, a, now_ns);
 }
 
 /* Accounts that have nothing more to say leave the list. */
@@ -316,7 +326,8 @@ static unsigned wait_ms(const weirp_bank *bank) {
     for (const weirp_account *a = bank->active; a; a = a->next_active) {
         if (a->touch || a->look || (a->asked && !weirp_till_is_stuck(a))) return 0;
         bool others = a->leased > a->lease;
-        if ((a->first && others) || a->marked || (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
+        if ((a->first && (others || a->starved)) || a->marked ||
+            (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
             wait = WEIRP_TILL_POLL_MS;
     }
     return wait;
@@ -349,7 +360,7 @@ weir_status weirp_bank_post(weirp_bank *bank, unsigned *wait, weir_error *err) {
     if (st) return st;
     pthread_mutex_lock(&bank->lock);
     st = weirp_till_plan(bank, now_ns, err);
-    bool write = !st && must_write(bank);
+    bool write = !st && must_write(bank, now_ns);
     pthread_mutex_unlock(&bank->lock);
     if (st) return st;
     if (write) st = pass_ring(bank, err);

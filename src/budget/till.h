@@ -139,10 +139,11 @@ enum {
     WEIRP_TILL_POLL_MS = 4, /* how often a row is looked at that others may change */
     WEIRP_TILL_SHARE = 8    /* at most one in so many of what is left is leased ahead of need */
 };
-#define WEIRP_TILL_MS       UINT64_C(1000000)
-#define WEIRP_TILL_FRESH_NS (250 * WEIRP_TILL_MS)
-#define WEIRP_TILL_IDLE_NS  (1000 * WEIRP_TILL_MS)
-#define WEIRP_TILL_LONG_NS  (250 * WEIRP_TILL_MS) /* has waited long */
+#define WEIRP_TILL_MS          UINT64_C(1000000)
+#define WEIRP_TILL_GIVEN_UP_NS (50 * WEIRP_TILL_MS) /* whoever was told to wait comes sooner, or not at all */
+#define WEIRP_TILL_FRESH_NS    (250 * WEIRP_TILL_MS)
+#define WEIRP_TILL_IDLE_NS     (1000 * WEIRP_TILL_MS)
+#define WEIRP_TILL_LONG_NS     (250 * WEIRP_TILL_MS) /* has waited long */
 
 static inline uint64_t weirp_till_now(const weirp_bank *bank) {
     return bank->options.clock_ns ? bank->options.clock_ns() : weirp_monotonic_ns();
@@ -155,7 +156,8 @@ int64_t weirp_till_global(const weirp_account *account);
 /* What will be left if everything in flight comes to what is likely. */
 int64_t weirp_till_potential(const weirp_account *account);
 
-/* Others' leases are all there is, and they know: until the row changes, asking is of no use. */
+/* Others' leases are all there is, and they know, or it's another's turn: until the row changes, asking is of no use.
+ */
 bool weirp_till_is_stuck(const weirp_account *account);
 void weirp_till_activate(weirp_bank *bank, weirp_account *account);
 /* Accounts that cover the subject; NULL: no memory. Borrowed until the lock is let go. */
