@@ -15,6 +15,7 @@ static void usage(FILE *out) {
             "  -l, --listen ADDRESS   where to listen (default 127.0.0.1:0: any free port)\n"
             "  -s, --scenario FILE    YAML: what to do with which requests\n"
             "  -o, --outcomes FILE    outcome file: its prompts are answered with its tokens and latencies\n"
+            "  -b, --books FILE       appends what each call is billed, a line of JSON a call\n"
             "      --speed X          divides the outcome file's latencies (default 1)\n"
             "  -t, --threads N        (default 1)\n"
             "      --seed N           of answers, ids and shares (default 0)\n"
@@ -46,24 +47,22 @@ static int whole(const char *text, unsigned long long most, unsigned long long *
 
 int main(int argc, char **argv) {
     enum { SPEED = 1000, SEED, VERSION };
-    static const struct option longs[] = {{"listen", required_argument, NULL, 'l'},
-                                          {"scenario", required_argument, NULL, 's'},
-                                          {"outcomes", required_argument, NULL, 'o'},
-                                          {"threads", required_argument, NULL, 't'},
-                                          {"speed", required_argument, NULL, SPEED},
-                                          {"seed", required_argument, NULL, SEED},
-                                          {"version", no_argument, NULL, VERSION},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {0}};
+    static const struct option longs[] = {
+        {"listen", required_argument, NULL, 'l'},   {"scenario", required_argument, NULL, 's'},
+        {"outcomes", required_argument, NULL, 'o'}, {"books", required_argument, NULL, 'b'},
+        {"threads", required_argument, NULL, 't'},  {"speed", required_argument, NULL, SPEED},
+        {"seed", required_argument, NULL, SEED},    {"version", no_argument, NULL, VERSION},
+        {"help", no_argument, NULL, 'h'},           {0}};
     weir_vendor_options options = {.listen = "127.0.0.1:0", .ready = ready};
     weir_error err = {0};
     unsigned long long n;
     char *end;
-    for (int c; (c = getopt_long(argc, argv, "hl:s:o:t:", longs, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "hl:s:o:b:t:", longs, NULL)) != -1;) {
         switch (c) {
         case 'l': options.listen = optarg; break;
         case 's': options.scenario_path = optarg; break;
         case 'o': options.outcomes_path = optarg; break;
+        case 'b': options.books_path = optarg; break;
         case 't':
             if (!whole(optarg, 64, &n) || !n) return misuse("--threads must be from 1 to 64, not", optarg);
             options.threads = (unsigned)n;
