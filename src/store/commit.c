@@ -249,7 +249,8 @@ done:
 /* The caller's work on the table. What it says of a try that is repeated is nobody's business. */
 static weir_status run_work(commit *c, const job *j) {
     weir_error own = {0};
-    c->table = (weirp_txn){.env = c->env, .mdb = c->txn, .meta = &c->meta, .write = true};
+    c->table = (weirp_txn){
+        .env = c->env, .mdb = c->txn, .meta = &c->meta, .write = true, .map = weirp_env_map(c->env, c->txn)};
     weir_status st = j->work(j->user, &c->table, &own);
     c->full = c->table.full;
     if (c->table.failed != WEIR_OK) st = c->table.failed; /* it can't be committed, whatever `work` says */

@@ -349,11 +349,12 @@ static weir_status reopen_locked(weirp_env *env, weir_error *err) {
 /* Without a lock file nobody sees this reader: it keeps writers out with a shared lock instead. */
 static weir_status keep_writers_out(weirp_env *env, weir_error *err) {
     if (!env->no_lock || env->n_active) return WEIR_OK;
-    if (env->shared_fd >= 0 && flock(env->shared_fd, LOCK_SH | LOCK_NB) == 0) return WEIR_OK;
+    if (env->shared_fd >= 0 && weirp_lock_stranger(env->shared_fd)) return WEIR_OK;
     pid_t holder = weirp_lock_holder(&env->data_id);
-    return weirp_fail(err, WEIR_BUSY, 0,
-                      "%s: process %ld writes to it, and reading beside a writer needs write access to its lock file",
-                      env->path, (long)holder);
+    const char *why = "reading beside a writer needs write access to its lock file";
+    if (holder)
+        return weirp_fail(err, WEIR_BUSY, 0, "%s: process %ld writes to it, and %s", env->path, (long)holder, why);
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: another process writes to it, and %s", env->path, why);
 }
 
 static weir_status begin_locked(weirp_env *env, MDB_txn **txn, weir_error *err) {
@@ -379,7 +380,7 @@ static weir_status begin_locked(weirp_env *env, MDB_txn **txn, weir_error *err) 
     else
         env->n_active++;
 done:
-    if (st != WEIR_OK && env->no_lock && !env->n_active && env->shared_fd >= 0) flock(env->shared_fd, LOCK_UN);
+    if (st != WEIR_OK && env->no_lock && !env->n_active && env->shared_fd >= 0) weirp_unlock_stranger(env->shared_fd);
     return st;
 }
 
@@ -430,20 +431,25 @@ void weirp_env_unlock_writing(weirp_env *env) {
     pthread_mutex_unlock(&env->writing);
 }
 
-/* Where the map begins, LMDB tells only of fixed maps; but a page knows its number. */
+/* LMDB tells only of fixed maps; but a page knows its number. */
+const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn) {
+    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
+    if (mdb_get(txn, env->meta, &key, &value) != 0) return NULL;
+    uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
+    uint64_t number = weirp_get_le64((const uint8_t *)page);
+    return number < env->map_size / env->page_size ? (const uint8_t *)(page - number * env->page_size) : NULL;
+}
+
 void weirp_env_forget(weirp_env *env) {
     MDB_txn *txn;
-    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
     struct stat file;
     mdb_filehandle_t fd;
     if (weirp_env_begin(env, false, &txn, NULL) != WEIR_OK) return;
-    if (mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0 && mdb_get(txn, env->meta, &key, &value) == 0) {
-        uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
-        uint64_t number = weirp_get_le64((const uint8_t *)page);
-        void *map = (void *)(page - number * env->page_size);
+    const uint8_t *map = weirp_env_map(env, txn);
+    if (map && mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0) {
         size_t bytes = (size_t)file.st_size < env->map_size ? (size_t)file.st_size : env->map_size;
         /* a shared map of a file: nothing is lost, and a reader that comes by finds the page in the cache */
-        if (number < bytes / env->page_size) (void)madvise(map, bytes, MADV_DONTNEED);
+        (void)madvise((void *)(uintptr_t)map, bytes, MADV_DONTNEED);
     }
     weirp_env_end(env, txn, false);
 }
@@ -480,6 +486,12 @@ weir_status weirp_env_raise(weirp_env *env, uint32_t schema, bool create, bool *
         if (st != WEIR_OK) return st;
     }
     pthread_mutex_lock(&env->opening);
+    if (txn && weirp_env_schema(env) != has) {
+        /* a reader has found what another process made; this transaction wouldn't know those handles */
+        weirp_env_end(env, txn, false);
+        pthread_mutex_unlock(&env->opening);
+        return weirp_env_raise(env, schema, create, full, err);
+    }
     weir_status st = create ? WEIR_OK : weirp_env_begin(env, false, &txn, err);
     if (st == WEIR_OK) {
         unsigned flags = create ? MDB_CREATE : 0;
@@ -493,7 +505,8 @@ weir_status weirp_env_raise(weirp_env *env, uint32_t schema, bool create, bool *
     }
     pthread_mutex_lock(&env->mutex);
     if (st == WEIR_OK && env->schema < schema) {
-        env->index = index;
+        /* others may be using what is there already */
+        if (env->schema < WEIRP_SCHEMA_INDEX) env->index = index;
         if (schema >= WEIRP_SCHEMA_TABLE) env->table = table;
         env->schema = schema;
     }
@@ -511,7 +524,7 @@ int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit) {
         mdb_txn_abort(txn);
     pthread_mutex_lock(&env->mutex);
     env->n_active--;
-    if (env->no_lock && !env->n_active) flock(env->shared_fd, LOCK_UN);
+    if (env->no_lock && !env->n_active) weirp_unlock_stranger(env->shared_fd);
     pthread_mutex_unlock(&env->mutex);
     return rc;
 }

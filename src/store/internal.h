@@ -19,6 +19,18 @@
 
 #include "src/store/store.h"
 
+/* ---- LMDB's pages (mdb.c, data version 1: MDB_page, MDB_node) ---- */
+
+enum {
+    WEIRP_PAGE_HEADER = 16, /* number, pad, flags, lower, upper */
+    WEIRP_NODE_HEADER = 8,  /* size or page, flags, key size */
+    WEIRP_PAGE_BRANCH = 0x01,
+    WEIRP_PAGE_LEAF = 0x02,
+    WEIRP_PAGE_OVERFLOW = 0x04,
+    WEIRP_PAGE_META = 0x08,
+    WEIRP_PAGE_DIRTY = 0x10, /* in memory only */
+};
+
 /* ---- our records (docs/formats.md, "Store") ---- */
 
 #define WEIRP_SCHEMA_PLAIN   1u /* no index, and the log begins at record 0: what a new store has */
@@ -96,9 +108,13 @@ void weirp_unlock(int fd); /* -1 is fine */
 /* The process that holds a flock() on the file, from /proc/locks; 0: not to be found. */
 pid_t weirp_lock_holder(const struct stat *st);
 /* Joins those who change the table: a shared lock on the data file that disturbs no flock() and dies with its holder;
- * *st: of the file that is locked. WEIR_BUSY while it is being compacted. weirp_unlock() ends it. */
+ * *st: of the file that is locked. WEIR_BUSY while it is being compacted, or read by a stranger. weirp_unlock() ends
+ * it. */
 weir_status weirp_lock_join(int *fd, struct stat *st, const char *path, weir_error *err);
-/* Keeps them out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
+/* Keeps writers and those who join out, for readers that they can't see; false: there is one. Ended by the other. */
+bool weirp_lock_stranger(int fd);
+void weirp_unlock_stranger(int fd);
+/* Keeps those who join out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
 weir_status weirp_lock_alone(int fd, const char *path, weir_error *err);
 weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err);
 /* The gate: opening shares it, swapping the file for a compacted one excludes openers, so that nobody pairs the new
@@ -152,6 +168,8 @@ uint32_t weirp_env_schema(weirp_env *env); /* whose handles are open */
 /* Whose the path is now: the environment's file's, another file's, or nobody's. */
 typedef enum weirp_name { WEIRP_NAME_OURS, WEIRP_NAME_OTHERS, WEIRP_NAME_GONE } weirp_name;
 weirp_name weirp_env_name(const weirp_env *env);
+/* Where the map begins. `txn` has changed nothing yet. */
+const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn);
 /* Lets go of the map's pages: they count as this process's memory for as long as it has them mapped. */
 void weirp_env_forget(weirp_env *env);
 /* Readers that died keep pages from being used again: their slots are cleared. */
@@ -207,6 +225,7 @@ struct weirp_txn {
     weir_status failed;
     bool full, no_table; /* it would, once the map has grown, or the table been made */
     size_t n_bytes;      /* that were to be put */
+    const uint8_t *map;  /* where the file's pages begin */
 };
 
 struct weirp_snapshot {

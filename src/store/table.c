@@ -3,6 +3,9 @@
  * A value carries the checksum of its key and bytes, and the header their number and sum, as for sections. The database
  * is made by the first put: until then the file stays readable for older programs. A write that finds no database, or
  * no room in the map, says so in the transaction, and whoever runs it (commit.c) brings that about and starts over.
+ *
+ * Opening doesn't read long values, which have pages of their own, so that a ledger of years opens at once. LMDB reads
+ * such a page's header when the value goes, and frees as many pages as that says: so it is looked at before.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <string.h>
 
@@ -103,15 +106,36 @@ static weir_status check_write(weirp_txn *t, size_t key_size, weir_error *err) {
     return check_key(t, key_size, err);
 }
 
-/* Takes what is under the key out of the header's counts. LMDB's code; MDB_NOTFOUND: nothing is. */
-static int uncount(weirp_txn *t, MDB_val *key) {
+/* Whether LMDB puts the value on pages of its own (mdb.c: mdb_env_open2, me_nodemax; mdb_node_add). */
+static bool is_long(const weirp_txn *t, size_t key_size, size_t stored_size) {
+    size_t most = ((t->env->page_size - WEIRP_PAGE_HEADER) / 2 & ~(size_t)1) - 2;
+    return WEIRP_NODE_HEADER + key_size + stored_size > most;
+}
+
+/* Whether the first page of a long value is what LMDB takes it for. A value never lies in a longer run than it needs,
+ * as it could were it replaced in place (below). */
+static bool sound_run(const weirp_txn *t, const MDB_val *stored) {
+    const uint8_t *page = (const uint8_t *)stored->mv_data - WEIRP_PAGE_HEADER;
+    unsigned flags = page[10] | (unsigned)page[11] << 8;
+    uint64_t n = (WEIRP_PAGE_HEADER - 1 + stored->mv_size) / t->env->page_size + 1;
+    if (weirp_get_le32(page + 12) != n) return false;
+    /* this transaction's own are in memory of LMDB's */
+    if (page < t->map || page >= t->map + t->env->map_size) return flags == (WEIRP_PAGE_OVERFLOW | WEIRP_PAGE_DIRTY);
+    return flags == WEIRP_PAGE_OVERFLOW && weirp_get_le64(page) == (size_t)(page - t->map) / t->env->page_size;
+}
+
+/* Takes what is under the key out of the header's counts, and out of the table where LMDB might otherwise put a long
+ * value in place of another. LMDB's code; MDB_NOTFOUND: nothing is there. */
+static int uncount(weirp_txn *t, MDB_val *key, bool remove) {
     MDB_val stored;
     int rc = mdb_get(t->mdb, t->env->table, key, &stored);
     if (rc) return rc;
     if (stored.mv_size < WEIRP_TABLE_HEADER || !t->meta->n_table) return MDB_CORRUPTED;
+    bool pages = is_long(t, key->mv_size, stored.mv_size);
+    if (pages && !sound_run(t, &stored)) return MDB_CORRUPTED;
     t->meta->n_table--;
     t->meta->table_sum -= weirp_get_le64(stored.mv_data);
-    return 0;
+    return remove || pages ? mdb_del(t->mdb, t->env->table, key, NULL) : 0;
 }
 
 weir_status weirp_txn_put(weirp_txn *t, const void *key, size_t key_size, const uint8_t *data, size_t size,
@@ -128,7 +152,7 @@ weir_status weirp_txn_put(weirp_txn *t, const void *key, size_t key_size, const 
     MDB_val k = key_of(key, key_size), stored = {WEIRP_TABLE_HEADER + size, NULL};
     uint64_t checksum = weirp_section_checksum(key, key_size, data, size);
     t->n_bytes += key_size + size;
-    int rc = uncount(t, &k);
+    int rc = uncount(t, &k, false);
     if (rc && rc != MDB_NOTFOUND) return spoil(t, rc, err);
     if ((rc = mdb_put(t->mdb, t->env->table, &k, &stored, MDB_RESERVE))) return spoil(t, rc, err);
     uint8_t *out = stored.mv_data;
@@ -145,9 +169,8 @@ weir_status weirp_txn_delete(weirp_txn *t, const void *key, size_t key_size, wei
     if (st != WEIR_OK) return st;
     if (!has_table(t)) return WEIR_NOTFOUND;
     MDB_val k = key_of(key, key_size);
-    int rc = uncount(t, &k);
+    int rc = uncount(t, &k, true);
     if (rc == MDB_NOTFOUND) return WEIR_NOTFOUND;
-    if (!rc) rc = mdb_del(t->mdb, t->env->table, &k, NULL);
     if (rc) return spoil(t, rc, err);
     t->changed = true;
     return WEIR_OK;

@@ -446,6 +446,76 @@ static void flipped_bytes_are_found(void **state) {
     free(big);
 }
 
+/* What LMDB believes of a long value's first page when the value goes. */
+static void flipped_page_headers_are_found(void **state) {
+    (void)state;
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    uint8_t *big = bytes_of(90000, 8);
+    step s = {.key = "long", .data = big, .size = 90000};
+    put_value(store, "short", "1");
+    for (int i = 0; i < 40; i++) { /* longer and shorter, in transactions of their own */
+        s.size = 3000 + (size_t)(i * 7919 % 20000);
+        OK(weirp_store_transact(store, NULL, 0, one_step, &s, &err));
+    }
+    weirp_store_close(store);
+    OK(weirp_store_compact_file(path, NULL, &err));
+    size_t size, at = 0;
+    uint8_t *whole = slurp(path, &size);
+    while (at + 4096 < size && memcmp(whole + at + WEIRP_PAGE_HEADER + WEIRP_TABLE_HEADER, big, 64) != 0) at += 4096;
+    assert_true(at + 4096 < size);
+    for (size_t byte = 0; byte < WEIRP_PAGE_HEADER; byte++) {
+        if (byte == 8 || byte == 9) continue; /* nobody's */
+        for (int bit = 0; bit < 8; bit++) {
+            whole[at + byte] ^= (uint8_t)(1 << bit);
+            spill(path, whole, size);
+            assert_int_equal(weirp_store_verify(path, NULL, NULL, NULL), WEIR_CORRUPT);
+            for (int kind = 0; kind < 2; kind++) {
+                step change = {.key = "long", .data = kind ? big : NULL, .size = 5000};
+                store = open_store(path, WEIRP_STORE_JOIN);
+                assert_int_equal(weirp_store_transact(store, NULL, 0, one_step, &change, NULL), WEIR_CORRUPT);
+                weirp_store_close(store);
+            }
+            whole[at + byte] ^= (uint8_t)(1 << bit);
+        }
+    }
+    spill(path, whole, size);
+    OK(weirp_store_verify(path, NULL, NULL, &err));
+    free(whole);
+    free(big);
+}
+
+/* Values of all lengths around what fits into a page, put and deleted several times in one transaction. */
+static weir_status put_again(void *user, weirp_txn *txn, weir_error *err) {
+    uint8_t *big = user;
+    weir_status st;
+    for (size_t size = 1900; size < 2150; size++) {
+        char key[16];
+        snprintf(key, sizeof key, "%zu", size);
+        for (size_t i = 0; i < 3; i++)
+            WEIRP_TRY(weirp_txn_put(txn, key, strlen(key), big, (size + 4096 * (i + size)) % 13000, err));
+        WEIRP_TRY(weirp_txn_put(txn, key, strlen(key), big, size, err));
+        if (size % 7 == 0) WEIRP_TRY(weirp_txn_delete(txn, key, strlen(key), err));
+    }
+    st = WEIR_OK;
+done:
+    return st;
+}
+
+static void lengths_around_a_page(void **state) {
+    (void)state;
+    weir_error err = {0};
+    weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
+    uint8_t *big = bytes_of(13000, 8);
+    for (int round = 0; round < 5; round++) {
+        OK(weirp_store_transact(store, NULL, 0, put_again, big, &err));
+        OK(weirp_store_verify(path, NULL, NULL, &err));
+    }
+    weirp_store_close(store);
+    OK(weirp_store_verify(path, NULL, NULL, &err));
+    free(big);
+}
+
 /* A value that is gone, or an older one that has come back, with its checksum intact. */
 static void wrong_counts_are_found(void **state) {
     (void)state;
@@ -502,9 +572,10 @@ static void a_failed_write_spoils_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(puts_gets_and_deletes),   TEST(agrees_with_a_model),    TEST(limits),
-        TEST(failing_work_undoes_all), TEST(repeated_on_growth),     TEST(made_when_first_written),
-        TEST(flipped_bytes_are_found), TEST(wrong_counts_are_found), TEST(a_failed_write_spoils_all),
+        TEST(puts_gets_and_deletes),   TEST(agrees_with_a_model),       TEST(limits),
+        TEST(failing_work_undoes_all), TEST(repeated_on_growth),        TEST(made_when_first_written),
+        TEST(flipped_bytes_are_found), TEST(wrong_counts_are_found),    TEST(flipped_page_headers_are_found),
+        TEST(lengths_around_a_page),   TEST(a_failed_write_spoils_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
