@@ -23,7 +23,7 @@ int64_t weirp_till_potential(const weirp_account *a) {
 }
 
 bool weirp_till_is_stuck(const weirp_account *a) {
-    return a->starved && (a->marked || a->wanted) && weirp_till_global(a) <= 0;
+    return a->starved && (a->wanted || (a->marked && weirp_till_global(a) <= 0));
 }
 
 void weirp_till_activate(weirp_bank *bank, weirp_account *a) {

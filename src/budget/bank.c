@@ -89,18 +89,42 @@ static void queue_up(weirp_bank *bank, weirp_claim *claim, weirp_account *a, int
     claim->queued.likely = likely;
 }
 
-/* What was found goes into the claim: every part capped to what the call may come to. */
-static void take(weirp_bank *bank, weirp_claim *claim, const weirp_need *need, const weirp_till_subject *found,
+/* Written down where it outlives the process: without that, nobody could tell later what its leases were for. */
+static bool spool_claim(weirp_bank *bank, weirp_claim *claim) {
+    uint64_t numbers[WEIRP_MAX_CLAIMED];
+    int64_t worst[WEIRP_MAX_CLAIMED];
+    uint8_t bytes[WEIRP_SPOOL_SLOT];
+    size_t n = 0;
+    for (size_t i = 0; i < claim->n; i++) {
+        const weirp_account *a = claim->of[i].account;
+        if (!a->budget->budget.hard || !claim->of[i].worst) continue;
+        numbers[n] = a->number;
+        worst[n++] = claim->of[i].worst;
+    }
+    if (!n) return true;
+    size_t size = weirp_slot_encode(claim->call, numbers, worst, n, bytes);
+    return size && weirp_spool_take(bank->spool, bytes, size, &claim->slot) == WEIR_OK;
+}
+
+/* What was found goes into the claim: every part capped to what the call may come to. False: there is no room to write
+ * it down. */
+static bool take(weirp_bank *bank, weirp_claim *claim, const weirp_need *need, const weirp_till_subject *found,
                  uint64_t now_ns, bool *woke) {
     for (int u = 0; u < WEIRP_N_UNITS; u++)
         if (claim->most[u] < need->worst[u]) claim->lowered = true;
     claim->n = found->n;
+    claim->call = ++bank->next_call;
     for (size_t i = 0; i < found->n; i++) {
         weirp_account *a = found->accounts[i];
         weirp_unit u = a->budget->budget.unit;
         int64_t most = claim->most[u] < WEIRP_MOST_MONEY ? claim->most[u] : WEIRP_MOST_MONEY;
         int64_t worst = within(need->worst[u], most), likely = within(need->likely[u], worst);
         claim->of[i] = (struct weirp_claimed){a, worst, likely};
+    }
+    if (!spool_claim(bank, claim)) return false;
+    for (size_t i = 0; i < found->n; i++) {
+        weirp_account *a = found->accounts[i];
+        int64_t worst = claim->of[i].worst, likely = claim->of[i].likely;
         a->n_claims++;
         a->worst += worst;
         a->likely += likely;
@@ -113,6 +137,7 @@ static void take(weirp_bank *bank, weirp_claim *claim, const weirp_need *need, c
         }
     }
     memset(&claim->queued, 0, sizeof claim->queued);
+    return true;
 }
 
 static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *found, const weirp_need *need,
@@ -137,7 +162,14 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
         }
     }
     if (result == WEIRP_CLAIM_GRANTED || result == WEIRP_CLAIM_LOWERED) {
-        take(bank, claim, need, found, now_ns, woke);
+        if (!take(bank, claim, need, found, now_ns, woke)) {
+            claim->n = 0;
+            claim->lowered = false;
+            *woke |= wake(bank);
+            tell_shortage(why, found->accounts[0]);
+            queue_up(bank, claim, found->accounts[0], 0, now_ns);
+            return WEIRP_CLAIM_WAIT;
+        }
         return claim->lowered ? WEIRP_CLAIM_LOWERED : WEIRP_CLAIM_GRANTED;
     }
     tell_shortage(why, worst_off.account);
@@ -171,13 +203,14 @@ weirp_claim_result weirp_bank_claim(weirp_bank *bank, const weirp_subject *subje
 /* ---- settlements ---- */
 
 /* The part of a claim on one account becomes what the call came to. */
-static void settle_part(struct weirp_claimed *of, int64_t amount, struct weirp_till_part *part) {
+static void settle_part(struct weirp_claimed *of, int64_t amount, struct weirp_spooled_part *part) {
     weirp_account *a = of->account;
     a->n_claims--;
     a->worst -= of->worst;
     a->likely -= of->likely;
     int64_t covered = a->lease - a->settled - a->worst; /* the lease, less what others in flight may need */
     part->account = a;
+    part->number = a->number;
     part->leased = within(amount, covered > 0 ? covered : 0);
     part->free = amount - part->leased;
     part->overrun = amount > of->worst && a->budget->budget.hard;
@@ -186,42 +219,77 @@ static void settle_part(struct weirp_claimed *of, int64_t amount, struct weirp_t
     a->used_since += amount;
 }
 
-static bool put_entry(weirp_bank *bank, weirp_till_entry *entry, const weirp_settlement *s) {
+enum { LONGEST_TEXT = 1000 }; /* all of them, and keys, fit into a record of the spool */
+
+static void put_bytes(weirp_writer *q, const void *bytes, size_t n) {
+    if (n) memcpy(q->data + q->size, bytes, n);
+    q->size += n;
+}
+
+/* Queues the entry for the ledger, and for whoever finds this process dead. False: no memory. */
+static bool put_entry(weirp_bank *bank, weirp_spooled *entry, const weirp_settlement *s) {
     const char *texts[1 + WEIRP_N_DIMS] = {s->id};
-    size_t lengths[1 + WEIRP_N_DIMS], head = offsetof(weirp_till_entry, part) + entry->n * sizeof entry->part[0];
-    size_t size = head;
+    size_t lengths[1 + WEIRP_N_DIMS], head = offsetof(weirp_spooled, part) + entry->n * sizeof entry->part[0];
+    weirp_writer *q = &bank->queue;
+    size_t begin = q->size, size = head, keys = 0;
+    entry->texts_size = 0;
     for (int d = 0; d < WEIRP_N_DIMS; d++) texts[1 + d] = s->subject ? s->subject->value[d] : NULL;
     for (size_t i = 0; i < 1 + WEIRP_N_DIMS; i++) {
-        lengths[i] = texts[i] ? strnlen(texts[i], 4096) : 0;
-        size += lengths[i] + 1;
+        lengths[i] = texts[i] ? strnlen(texts[i], LONGEST_TEXT) : 0;
+        entry->texts_size += (uint32_t)lengths[i] + 1;
     }
-    entry->size = (size + 7) & ~(size_t)7;
-    weirp_writer *q = &bank->queue;
-    if (!weirp_reserve((void **)&q->data, &q->capacity, q->size + entry->size, 1)) return false;
-    uint8_t *at = q->data + q->size;
-    memcpy(at, entry, head);
-    size_t to = head;
+    for (uint32_t i = 0; i < entry->n; i++)
+        if (!entry->part[i].number) keys += 2 + ((weirp_account *)entry->part[i].account)->key.size;
+    size = (head + entry->texts_size + keys + 7) & ~(size_t)7;
+    if (!weirp_reserve((void **)&q->data, &q->capacity, begin + size, 1)) return false;
+    entry->size = (uint32_t)size;
+    put_bytes(q, entry, head);
     for (size_t i = 0; i < 1 + WEIRP_N_DIMS; i++) {
-        if (lengths[i]) memcpy(at + to, texts[i], lengths[i]);
-        to += lengths[i];
-        at[to++] = '\0';
+        put_bytes(q, texts[i], lengths[i]);
+        put_bytes(q, "", 1);
     }
-    memset(at + to, 0, entry->size - to);
-    q->size += entry->size;
+    for (uint32_t i = 0; i < entry->n; i++) {
+        const weirp_account_key *key = &((weirp_account *)entry->part[i].account)->key;
+        uint16_t key_size = (uint16_t)key->size;
+        if (entry->part[i].number) continue;
+        put_bytes(q, &key_size, 2);
+        put_bytes(q, key->bytes, key->size);
+    }
+    put_bytes(q, "\0\0\0\0\0\0\0", begin + size - q->size);
     bank->n_queued++;
+    weirp_spooled *queued = (weirp_spooled *)(void *)(q->data + begin);
+    queued->in_ring = weirp_spool_append(bank->spool, queued, size) == WEIR_OK;
+    bank->n_ringed += queued->in_ring;
+    entry->in_ring = queued->in_ring;
     return true;
+}
+
+/* The entry's slot goes once its record is in the ring, or, where the ring is full, when it has been posted. */
+static void queue_entry(weirp_bank *bank, weirp_spooled *entry, const weirp_settlement *s, bool billed) {
+    bool kept = billed && put_entry(bank, entry, s);
+    if (billed && !kept) { /* the sums at least are posted */
+        for (uint32_t i = 0; i < entry->n; i++) {
+            weirp_account *a = entry->part[i].account;
+            a->lost[0] += entry->part[i].leased;
+            a->lost[1] += entry->part[i].free;
+        }
+    }
+    if (entry->slot && (!billed || (kept && entry->in_ring))) weirp_spool_empty(bank->spool, entry->slot);
 }
 
 void weirp_bank_settle(weirp_bank *bank, weirp_claim *claim, const weirp_settlement *s) {
     if (!claim->n && !weirp_bank_n_budgets(bank)) return;
     bool woke = false, waiting = false, billed = false;
     uint64_t now_ns = weirp_till_now(bank);
-    weirp_till_entry entry; /* parts beyond n stay unwritten: this is the fast path */
+    weirp_spooled entry; /* parts beyond n stay unwritten: this is the fast path */
+    memset(&entry, 0, offsetof(weirp_spooled, part));
+    entry.form = WEIRP_SPOOLED_FORM;
+    entry.call = claim->call;
+    entry.slot = claim->slot;
     entry.at_ms = s->at_ms;
     entry.attempt = s->attempt;
     entry.price_version = s->price_version;
     entry.usage = s->usage;
-    entry.n = 0;
     for (int u = 0; u < WEIRP_N_UNITS; u++) {
         entry.amount[u] = within(s->amount[u], WEIRP_MOST_MONEY / 1024);
         billed |= entry.amount[u] > 0;
@@ -237,12 +305,7 @@ void weirp_bank_settle(weirp_bank *bank, weirp_claim *claim, const weirp_settlem
         }
         weirp_till_event(bank, a, now_ns);
     }
-    if (billed && !put_entry(bank, &entry, s)) { /* the sums at least are posted */
-        for (size_t i = 0; i < entry.n; i++) {
-            entry.part[i].account->lost[0] += entry.part[i].leased;
-            entry.part[i].account->lost[1] += entry.part[i].free;
-        }
-    }
+    queue_entry(bank, &entry, s, billed);
     if (bank->n_queued >= WEIRP_TILL_MANY) woke = wake(bank);
     waiting = bank->due != NULL;
     pthread_mutex_unlock(&bank->lock);

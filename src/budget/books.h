@@ -3,12 +3,15 @@
  * rows.c     bytes of rows and their keys
  * entry.c    bytes of entries, in batches
  * books.c    one transaction: an entry moves balances and is written down, or neither
- * process.c  who is alive; what the dead held
+ * process.c  who shares the ledger; bury.c  what the dead have left in their spools
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_BOOKS_H
 #define WEIRP_BOOKS_H
 
+#include <stddef.h>
+
 #include "src/budget/ledger.h"
+#include "src/store/spool.h"
 
 /* No sum of ours comes near an overflow: each bucket stays below this, and so does a limit. */
 #define WEIRP_MOST_MONEY (INT64_C(1) << 61)
@@ -61,14 +64,19 @@ weir_status weirp_budget_row_read(weirp_txn *txn, uint32_t id, weirp_budget *bud
 typedef struct weirp_process_row {
     uint32_t id, pid;
     int64_t started_ms, died_ms; /* unix; died_ms 0: thought alive */
-    char boot[40];               /* the kernel's boot id */
-    char lock[64];               /* name of the file beside the store that it holds a lock on */
+    int64_t missing_ms;          /* when its spool was first found gone; 0: never */
+    uint32_t spool;              /* the spool's number and id: it lives as long as that is locked */
+    uint64_t spool_id;
+    uint64_t done; /* the spool's records below this number are in the ledger */
 } weirp_process_row;
 weir_status weirp_process_row_write(weirp_txn *txn, const weirp_process_row *row, weir_error *err);
+/* WEIR_NOTFOUND. */
+weir_status weirp_process_row_read(weirp_txn *txn, uint32_t process, weirp_process_row *row, weir_error *err);
 weir_status weirp_process_row_decode(weirp_process_row *row, const uint8_t *data, size_t size, weir_error *err);
 
 /* ---- entries ---- */
 
+enum { WEIRP_SPOOLED_PARTS = 16 };
 enum { WEIRP_ENTRY_MOST = 2048, WEIRP_BATCH_MOST = 65536, WEIRP_BATCH_HEAD = 16 };
 /* An entry's bytes; texts by number (0: NULL). */
 size_t weirp_entry_encode(const weirp_entry *entry, int64_t base_ms, const uint32_t texts[WEIRP_N_DIMS],
@@ -141,19 +149,45 @@ weir_status weirp_books_move(weirp_books *books, weirp_entry_kind kind, weirp_op
 /* Brings the row to this limit. */
 weir_status weirp_books_limit(weirp_books *books, weirp_open_row *row, int64_t limit, int64_t at_ms, weir_error *err);
 
+/* ---- what a process writes to its spool (src/store/spool.h) ---- */
+
+/* A call's settlement on its way to the ledger: this, then texts (id and the subject's values, each with its NUL;
+ * missing ones are empty), then the keys of accounts that have no number yet, in their parts' order (u16 size, bytes).
+ * Read by the same build only: `form` tells. */
+typedef struct weirp_spooled {
+    uint32_t form;
+    uint32_t size; /* bytes of all, a multiple of 8 */
+    uint64_t call; /* names it in its process: the slot's, too */
+    int64_t at_ms;
+    uint64_t price_version;
+    weirp_usage usage;
+    int64_t amount[WEIRP_N_UNITS];
+    uint32_t attempt, slot, texts_size;
+    bool in_ring;
+    uint32_t n;
+    struct weirp_spooled_part {
+        void *account;        /* the bank's; means nothing to others */
+        uint64_t number;      /* 0: see its key */
+        int64_t leased, free; /* what of it the lease covers, and what not */
+        bool overrun;
+    } part[WEIRP_SPOOLED_PARTS]; /* written up to n */
+} weirp_spooled;
+#define WEIRP_SPOOLED_FORM (1u << 16 | (uint32_t)sizeof(weirp_spooled))
+#define WEIRP_SPOOLED_TEXTS(spooled)                                                                                   \
+    ((const char *)(spooled) + offsetof(weirp_spooled, part) + (spooled)->n * sizeof(struct weirp_spooled_part))
+/* Fills the members of an entry that aren't postings; texts are borrowed. */
+void weirp_spooled_entry(const weirp_spooled *spooled, const char *texts, weirp_entry *entry);
+
+/* A slot: the call u64, number of accounts u8, then account and worst case of each, 7 bits a byte. 0: too long. */
+size_t weirp_slot_encode(uint64_t call, const uint64_t *accounts, const int64_t *worst, size_t n,
+                         uint8_t bytes[WEIRP_SPOOL_SLOT]);
+bool weirp_slot_decode(const uint8_t *bytes, size_t size, uint64_t *call, uint64_t *accounts, int64_t *worst,
+                       size_t *n);
+
 /* ---- processes ---- */
 
-/* A file beside the store that is locked for as long as this lives. */
-typedef struct weirp_life {
-    int fd;
-    char name[64]; /* of the file */
-    char *path;    /* owned */
-} weirp_life;
-weir_status weirp_life_begin(weirp_life *life, const char *store, weir_error *err);
-void weirp_life_end(weirp_life *life, bool remove_file);
-void weirp_boot_id(char out[40]);
-/* Registers a process in the transaction. */
-weir_status weirp_process_register(weirp_books *books, const weirp_life *life, uint32_t *id, weir_error *err);
+/* Registers it in the transaction; gives it its id. */
+weir_status weirp_process_register(weirp_books *books, weirp_process_row *row, weir_error *err);
 weir_status weirp_process_leave(weirp_books *books, uint32_t id, weir_error *err);
 bool weirp_process_lives(weirp_txn *txn, uint32_t id); /* as far as anybody has noticed */
 /* It has ended, and left something unproven. */

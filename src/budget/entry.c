@@ -238,3 +238,53 @@ weir_status weirp_entries_scan(weirp_txn *txn, weirp_raw_visit visit, void *user
     if (n_entries) *n_entries = s.expected;
     return st;
 }
+
+/* ---- what is on its way ---- */
+
+void weirp_spooled_entry(const weirp_spooled *t, const char *texts, weirp_entry *e) {
+    memset(e, 0, offsetof(weirp_entry, postings));
+    e->kind = WEIRP_ENTRY_SETTLE;
+    e->at_ms = t->at_ms;
+    e->attempt = t->attempt;
+    e->price_version = t->price_version;
+    e->usage = t->usage;
+    e->overrun = e->unproven = false;
+    memcpy(e->amount, t->amount, sizeof e->amount);
+    e->id = *texts ? texts : NULL;
+    for (int d = 0; d < WEIRP_N_DIMS; d++) {
+        texts += strlen(texts) + 1;
+        e->subject.value[d] = *texts ? texts : NULL;
+    }
+}
+
+size_t weirp_slot_encode(uint64_t call, const uint64_t *accounts, const int64_t *worst, size_t n,
+                         uint8_t bytes[WEIRP_SPOOL_SLOT]) {
+    uint8_t *at = bytes, part[24];
+    memcpy(at, &call, 8);
+    at[8] = (uint8_t)n;
+    at += 9;
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *end = put_number(put_number(part, accounts[i]), (uint64_t)worst[i]);
+        size_t size = (size_t)(end - part);
+        if ((size_t)(at - bytes) + size > WEIRP_SPOOL_SLOT) return 0;
+        memcpy(at, part, size);
+        at += size;
+    }
+    return (size_t)(at - bytes);
+}
+
+bool weirp_slot_decode(const uint8_t *bytes, size_t size, uint64_t *call, uint64_t *accounts, int64_t *worst,
+                       size_t *n) {
+    weirp_bytes r = {.data = bytes, .size = size};
+    uint8_t count;
+    *call = weirp_get_u64(&r);
+    weirp_get(&r, &count, 1);
+    if (r.failed || count > WEIRP_SPOOLED_PARTS) return false;
+    *n = count;
+    for (size_t i = 0; i < count; i++) {
+        accounts[i] = get_number(&r);
+        worst[i] = (int64_t)get_number(&r);
+        if (worst[i] < 0) return false;
+    }
+    return !r.failed;
+}

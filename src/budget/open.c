@@ -4,8 +4,8 @@
 
 #include "src/budget/till.h"
 
-static void free_bank(weirp_bank *bank, bool remove_file) {
-    weirp_life_end(&bank->life, remove_file);
+static void free_bank(weirp_bank *bank) {
+    weirp_spool_close(bank->spool);
     weirp_store_close(bank->store);
     weirp_till_loaded_free(bank);
     free(bank->loaded);
@@ -24,7 +24,8 @@ static weir_status enrol(void *user, weirp_txn *txn, weir_error *err) {
     weirp_bank *bank = user;
     weir_status st;
     WEIRP_TRY(weirp_books_begin(&bank->books, txn, 0, err));
-    WEIRP_TRY(weirp_process_register(&bank->books, &bank->life, &bank->process, err));
+    WEIRP_TRY(weirp_process_register(&bank->books, &bank->self, err));
+    bank->process = bank->self.id;
     WEIRP_TRY(weirp_till_load(bank, txn, bank->books.counters.version, err));
     st = weirp_books_end(&bank->books, err);
 done:
@@ -37,17 +38,20 @@ weir_status weirp_bank_open(weirp_bank **out, const char *store, const weirp_ban
     if (!bank) return weirp_nomem(err);
     pthread_mutex_init(&bank->lock, NULL);
     pthread_cond_init(&bank->called, NULL);
-    bank->life.fd = -1;
     bank->epoch = 1;
     if (options) bank->options = *options;
     bank->path = strdup(store);
     weir_status st = bank->path ? WEIR_OK : weirp_nomem(err);
     if (!st) st = weirp_store_open(&bank->store, store, WEIRP_STORE_JOIN, err);
-    if (!st) st = weirp_life_begin(&bank->life, store, err);
+    if (!st) st = weirp_spool_open(&bank->spool, store, NULL, err);
     if (!st) st = weirp_processes_bury(bank->store, store, 0, NULL, &bank->n_others, err);
+    if (!st) {
+        bank->self.spool = weirp_spool_number(bank->spool);
+        bank->self.spool_id = weirp_spool_id(bank->spool);
+    }
     if (!st) st = weirp_store_transact(bank->store, NULL, 0, enrol, bank, err);
     if (st) {
-        free_bank(bank, true);
+        free_bank(bank);
         return st;
     }
     weirp_books_done(&bank->books);
@@ -62,7 +66,12 @@ weir_status weirp_bank_open(weirp_bank **out, const char *store, const weirp_ban
 }
 
 void weirp_bank_abandon(weirp_bank *bank) {
-    if (bank) free_bank(bank, false);
+    uint8_t none[WEIRP_SPOOL_SLOT];
+    uint32_t slot;
+    if (!bank) return;
+    size_t size = weirp_slot_encode(UINT64_MAX, NULL, NULL, 0, none);
+    (void)weirp_spool_take(bank->spool, none, size, &slot); /* so that the file stays, as after a kill */
+    free_bank(bank);
 }
 
 /* ---- leaving ---- */
@@ -109,6 +118,9 @@ weir_status weirp_bank_close(weirp_bank *bank, weir_error *err) {
     if (!bank) return WEIR_OK;
     weir_status st = weirp_bank_post(bank, &wait, err);
     if (!st) st = weirp_store_transact(bank->store, NULL, 0, leave, bank, err);
-    free_bank(bank, st == WEIR_OK);
+    if (st)
+        weirp_bank_abandon(bank);
+    else
+        free_bank(bank);
     return st;
 }

@@ -7,7 +7,6 @@
 #include "src/budget/till.h"
 
 enum { CASES_AHEAD = 4 }; /* worst cases that a lease has room for, ahead of need */
-#define GIVEN_UP_NS (50 * WEIRP_TILL_MS)
 
 /* What has been spent in the last second or so, and the largest reservation of the last ten. */
 static void follow_rate(weirp_account *a, uint64_t now_ns) {
@@ -45,7 +44,7 @@ static void plan_hard(const weirp_bank *bank, weirp_account *a, weirp_till_op *o
 
 static void plan_one(weirp_bank *bank, weirp_account *a, weirp_till_op *op, uint64_t now_ns) {
     follow_rate(a, now_ns);
-    if (!a->first && now_ns - a->claimed_ns > GIVEN_UP_NS) a->asked = 0; /* whoever asked has left */
+    if (!a->first && now_ns - a->claimed_ns > WEIRP_TILL_GIVEN_UP_NS) a->asked = 0; /* whoever asked has left */
     if (a->budget->budget.hard && !a->budget->removed) {
         plan_hard(bank, a, op, now_ns);
     } else {
@@ -83,8 +82,9 @@ weir_status weirp_till_plan(weirp_bank *bank, uint64_t now_ns, weir_error *err) 
         bank->queue = empty;
         bank->n_posting = bank->n_queued;
     }
+    bank->n_ring += bank->n_ringed;
     bank->queue.size = 0;
-    bank->n_queued = 0;
+    bank->n_queued = bank->n_ringed = 0;
     bank->woken = false;
     for (weirp_account *a = bank->active; a; a = a->next_active) {
         weirp_till_op *op = &bank->ops[bank->n_ops];

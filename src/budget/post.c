@@ -42,40 +42,57 @@ static void post_part(weirp_entry *e, const weirp_till_op *op, int64_t amount, w
     if (amount > 0) e->postings[e->n_postings++] = (weirp_posting){op->row->row.number, from, WEIRP_SPENT, amount};
 }
 
-static weir_status post_entry(weirp_bank *bank, const weirp_till_entry *t, const char *texts, weir_error *err) {
+static weir_status post_entry(weirp_bank *bank, const weirp_spooled *t, weir_error *err) {
     weirp_entry e;
-    memset(&e, 0, offsetof(weirp_entry, postings));
-    e.kind = WEIRP_ENTRY_SETTLE;
-    e.at_ms = t->at_ms;
-    e.attempt = t->attempt;
-    e.price_version = t->price_version;
-    e.usage = t->usage;
-    e.overrun = e.unproven = false;
-    memcpy(e.amount, t->amount, sizeof e.amount);
-    e.id = *texts ? texts : NULL;
-    for (int d = 0; d < WEIRP_N_DIMS; d++) {
-        texts += strlen(texts) + 1;
-        e.subject.value[d] = *texts ? texts : NULL;
-    }
+    weirp_spooled_entry(t, WEIRP_SPOOLED_TEXTS(t), &e);
     for (uint32_t i = 0; i < t->n; i++) {
-        const weirp_till_op *op = &bank->ops[t->part[i].account->op];
-        post_part(&e, op, t->part[i].leased, WEIRP_LEASED);
-        post_part(&e, op, t->part[i].free, WEIRP_FREE);
+        const weirp_account *a = t->part[i].account;
+        post_part(&e, &bank->ops[a->op], t->part[i].leased, WEIRP_LEASED);
+        post_part(&e, &bank->ops[a->op], t->part[i].free, WEIRP_FREE);
         e.overrun |= t->part[i].overrun;
     }
     return weirp_books_enter(&bank->books, &e, err);
 }
 
 static weir_status post_queue(weirp_bank *bank, weir_error *err) {
-    const uint8_t *at = bank->posting.data, *end = at + bank->posting.size;
-    while (at < end) {
-        const weirp_till_entry *t = (const weirp_till_entry *)(const void *)at;
-        const char *texts = (const char *)at + offsetof(weirp_till_entry, part) + t->n * sizeof t->part[0];
-        weir_status st = post_entry(bank, t, texts, err);
+    for (size_t at = 0; at < bank->posting.size;) {
+        const weirp_spooled *t = (const weirp_spooled *)(const void *)(bank->posting.data + at);
+        weir_status st = post_entry(bank, t, err);
         if (st) return st;
         at += t->size;
     }
+    if (bank->ring_next <= bank->self.done) return WEIR_OK;
+    weirp_process_row self = bank->self; /* who dies before it hears of this commit leaves records that are in it */
+    self.done = bank->ring_next;
+    return weirp_process_row_write(bank->books.txn, &self, err);
+}
+
+/* Passes the records of the ring that are about to be posted. */
+static weir_status pass_ring(weirp_bank *bank, weir_error *err) {
+    const uint8_t *data;
+    size_t size;
+    for (; bank->n_ring; bank->n_ring--) {
+        uint64_t number;
+        weir_status st = weirp_spool_next(bank->spool, &number, &data, &size);
+        if (st) return weirp_fail(err, st, 0, "the spool has lost a record");
+        bank->ring_next = number + 1;
+    }
     return WEIR_OK;
+}
+
+/* What was posted is forgotten. With the lock. */
+static void forget_posted(weirp_bank *bank) {
+    if (bank->ring_next > bank->self.done) {
+        weirp_spool_durable(bank->spool, bank->ring_next - 1);
+        bank->self.done = bank->ring_next;
+    }
+    for (size_t at = 0; at < bank->posting.size;) {
+        const weirp_spooled *t = (const weirp_spooled *)(const void *)(bank->posting.data + at);
+        if (!t->in_ring && t->slot) weirp_spool_empty(bank->spool, t->slot);
+        at += t->size;
+    }
+    bank->posting.size = 0;
+    bank->n_posting = 0;
 }
 
 /* What was settled without an entry, for want of memory. */
@@ -127,7 +144,7 @@ static weir_status lease(weirp_bank *bank, weirp_till_op *op, int64_t now_ms, we
     int64_t left = others_turn ? 0 : weirp_account_free(row);
     int64_t take = left < op->need ? left : op->need;
     if (take < 0) take = 0;
-    op->starved = take < op->need && row->leased > op->row->holding;
+    op->starved = take < op->need && (others_turn || row->leased > op->row->holding);
     mark(bank, op, now_ms);
     if (take == op->need && left > take) take += ahead(bank, op, left, take);
     op->leased = take;
@@ -221,14 +238,14 @@ static weir_status look_only(weirp_bank *bank, weir_error *err) {
 
 /* ---- before and after ---- */
 
-static bool must_write(const weirp_bank *bank) {
+static bool must_write(const weirp_bank *bank, uint64_t now_ns) {
     bool must = bank->n_posting > 0;
     for (size_t i = 0; !must && i < bank->n_ops; i++) {
         const weirp_till_op *op = &bank->ops[i];
         const weirp_account *a = op->account;
         bool ask = op->need || op->target;
-        must = op->give || (a->marked && !op->need && !a->first) || op->lost[0] || op->lost[1] || a->touch ||
-               (ask && !a->looked_ns) || (op->look && !a->number);
+        must = op->give || (a->marked && !op->need && !a->first && now_ns - a->claimed_ns > WEIRP_TILL_GIVEN_UP_NS) ||
+               op->lost[0] || op->lost[1] || a->touch || (ask && !a->looked_ns) || (op->look && !a->number);
         must = must || (op->need && !weirp_till_is_stuck(a)) || (op->target && weirp_till_global(a) > 0);
     }
     return must;
@@ -248,34 +265,44 @@ static void undo(weirp_bank *bank) {
     weirp_till_loaded_free(bank);
 }
 
+static void keep_asking(weirp_account *a, const weirp_till_op *op) {
+    a->asked = a->asked > WEIRP_MOST_MONEY - op->asked ? WEIRP_MOST_MONEY : a->asked + op->asked;
+}
+
+static void apply_written(weirp_account *a, const weirp_till_op *op) {
+    a->lease += op->leased - op->settled;
+    a->settled -= op->settled;
+    a->unposted -= op->unposted;
+    a->touch = false;
+    if (op->starved)
+        keep_asking(a, op);
+    else
+        a->round++;
+}
+
 static void apply_one(weirp_bank *bank, weirp_till_op *op, bool written, uint64_t now_ns) {
     weirp_account *a = op->account;
-    int64_t was = a->looked_ns ? weirp_till_potential(a) : -1, global = weirp_till_global(a);
+    bool first = !a->looked_ns, was_starved = a->starved;
+    int64_t potential = weirp_till_potential(a), global = weirp_till_global(a);
     if (written) {
-        a->lease += op->leased - op->settled;
-        a->settled -= op->settled;
-        a->unposted -= op->unposted;
+        apply_written(a, op);
         a->starved = op->starved;
-        a->touch = false;
-        a->round++;
     } else {
-        a->asked = a->asked > WEIRP_MOST_MONEY - op->asked ? WEIRP_MOST_MONEY : a->asked + op->asked;
-    }
-    if (op->found) {
-        bool first = !a->looked_ns;
-        a->number = op->number;
-        a->limit = op->limit;
-        a->spent = op->spent;
-        a->leased = op->all_leased;
-        a->unproven = op->unproven;
-        a->wanted = op->wanted;
-        a->marked = op->marked;
-        a->looked_ns = now_ns;
-        if (first || op->leased > 0 || weirp_till_potential(a) > was || weirp_till_global(a) > global ||
-            (written && op->need))
-            weirp_till_event(bank, a, now_ns);
+        keep_asking(a, op);
     }
     if (op->target > 0) a->low = op->target / 2;
+    if (!op->found) return;
+    a->number = op->number;
+    a->limit = op->limit;
+    a->spent = op->spent;
+    a->leased = op->all_leased;
+    a->unproven = op->unproven;
+    a->wanted = op->wanted;
+    a->marked = op->marked;
+    a->looked_ns = now_ns;
+    bool answered = written && op->need && !(op->starved && was_starved);
+    if (first || answered || op->leased > 0 || weirp_till_potential(a) > potential || weirp_till_global(a) > global)
+        weirp_till_event(bank, a, now_ns);
 }
 
 /* Accounts that have nothing more to say leave the list. */
@@ -299,7 +326,8 @@ static unsigned wait_ms(const weirp_bank *bank) {
     for (const weirp_account *a = bank->active; a; a = a->next_active) {
         if (a->touch || a->look || (a->asked && !weirp_till_is_stuck(a))) return 0;
         bool others = a->leased > a->lease;
-        if ((a->first && others) || a->marked || (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
+        if ((a->first && (others || a->starved)) || a->marked ||
+            (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
             wait = WEIRP_TILL_POLL_MS;
     }
     return wait;
@@ -332,16 +360,16 @@ weir_status weirp_bank_post(weirp_bank *bank, unsigned *wait, weir_error *err) {
     if (st) return st;
     pthread_mutex_lock(&bank->lock);
     st = weirp_till_plan(bank, now_ns, err);
-    bool write = !st && must_write(bank);
+    bool write = !st && must_write(bank, now_ns);
     pthread_mutex_unlock(&bank->lock);
     if (st) return st;
-    st = write ? weirp_store_transact(bank->store, NULL, 0, work, bank, err) : look_only(bank, err);
+    if (write) st = pass_ring(bank, err);
+    if (!st) st = write ? weirp_store_transact(bank->store, NULL, 0, work, bank, err) : look_only(bank, err);
     pthread_mutex_lock(&bank->lock);
     if (!st) {
         if (write) {
             weirp_books_done(&bank->books);
-            bank->posting.size = 0;
-            bank->n_posting = 0;
+            forget_posted(bank);
         }
         for (size_t i = 0; i < bank->n_ops; i++) apply_one(bank, &bank->ops[i], write, now_ns);
         if (bank->reloaded) st = weirp_till_take_over(bank, err);

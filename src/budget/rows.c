@@ -176,8 +176,10 @@ weir_status weirp_process_row_write(weirp_txn *txn, const weirp_process_row *row
     weirp_put_u32(&w, row->pid);
     weirp_put_u64(&w, (uint64_t)row->started_ms);
     weirp_put_u64(&w, (uint64_t)row->died_ms);
-    weirp_put(&w, row->boot, sizeof row->boot);
-    weirp_put(&w, row->lock, sizeof row->lock);
+    weirp_put_u64(&w, (uint64_t)row->missing_ms);
+    weirp_put_u32(&w, row->spool);
+    weirp_put_u64(&w, row->spool_id);
+    weirp_put_u64(&w, row->done);
     return put_row(txn, &key, &w, err);
 }
 
@@ -188,10 +190,11 @@ weir_status weirp_process_row_decode(weirp_process_row *row, const uint8_t *data
     row->pid = weirp_get_u32(&r);
     row->started_ms = (int64_t)weirp_get_u64(&r);
     row->died_ms = (int64_t)weirp_get_u64(&r);
-    weirp_get(&r, row->boot, sizeof row->boot);
-    weirp_get(&r, row->lock, sizeof row->lock);
-    if (r.failed || memchr(row->boot, 0, sizeof row->boot) == NULL || memchr(row->lock, 0, sizeof row->lock) == NULL)
-        return weirp_fail(err, WEIR_CORRUPT, 0, "a process's row is damaged");
+    row->missing_ms = (int64_t)weirp_get_u64(&r);
+    row->spool = weirp_get_u32(&r);
+    row->spool_id = weirp_get_u64(&r);
+    row->done = weirp_get_u64(&r);
+    if (r.failed) return weirp_fail(err, WEIR_CORRUPT, 0, "a process's row is damaged");
     return WEIR_OK;
 }
 

@@ -73,23 +73,6 @@ typedef struct weirp_till_subject {
     bool too_many;
 } weirp_till_subject;
 
-/* A call's settlement on its way to the ledger: this, then texts (id and the subject's values, each with its NUL;
- * missing ones are empty). */
-typedef struct weirp_till_entry {
-    size_t size; /* bytes with the texts, a multiple of 8 */
-    int64_t at_ms;
-    unsigned attempt;
-    uint64_t price_version;
-    weirp_usage usage;
-    int64_t amount[WEIRP_N_UNITS];
-    uint32_t n;
-    struct weirp_till_part {
-        weirp_account *account;
-        int64_t leased, free; /* what of it the lease covers, and what not */
-        bool overrun;
-    } part[WEIRP_MAX_CLAIMED]; /* written up to n */
-} weirp_till_entry;
-
 /* What one post does with one account. The posting thread's. */
 typedef struct weirp_till_op {
     weirp_account *account;
@@ -123,8 +106,10 @@ struct weirp_bank {
     uint64_t next_serial, next_ticket;
     weirp_till_subject *subjects; /* (SUBJECTS,) */
     uint64_t epoch;
-    weirp_writer queue; /* weirp_till_entry, one behind the other */
-    size_t n_queued;
+    weirp_writer queue;        /* weirp_spooled, one behind the other */
+    size_t n_queued, n_ringed; /* of them, those that are in the spool's ring, too */
+    uint64_t next_call;
+    weirp_spool *spool;
     bool woken; /* and not yet posted */
     weirp_waiter *due, *due_last;
     weirp_till_call *calls;
@@ -132,11 +117,12 @@ struct weirp_bank {
     /* the posting thread's */
     weirp_store *store;
     char *path;
-    weirp_life life;
-    uint32_t process;
+    weirp_process_row self;
+    uint32_t process; /* self.id */
     weirp_books books;
     weirp_writer posting;
-    size_t n_posting;
+    size_t n_posting, n_ring; /* n_ring: records of the ring that its next reader has to pass */
+    uint64_t ring_next;       /* past the last that is being posted */
     weirp_till_op *ops;
     size_t n_ops, ops_capacity;
     uint64_t version, table_version; /* of budgets; of the table */
@@ -153,10 +139,11 @@ enum {
     WEIRP_TILL_POLL_MS = 4, /* how often a row is looked at that others may change */
     WEIRP_TILL_SHARE = 8    /* at most one in so many of what is left is leased ahead of need */
 };
-#define WEIRP_TILL_MS       UINT64_C(1000000)
-#define WEIRP_TILL_FRESH_NS (250 * WEIRP_TILL_MS)
-#define WEIRP_TILL_IDLE_NS  (1000 * WEIRP_TILL_MS)
-#define WEIRP_TILL_LONG_NS  (250 * WEIRP_TILL_MS) /* has waited long */
+#define WEIRP_TILL_MS          UINT64_C(1000000)
+#define WEIRP_TILL_GIVEN_UP_NS (50 * WEIRP_TILL_MS) /* whoever was told to wait comes sooner, or not at all */
+#define WEIRP_TILL_FRESH_NS    (250 * WEIRP_TILL_MS)
+#define WEIRP_TILL_IDLE_NS     (1000 * WEIRP_TILL_MS)
+#define WEIRP_TILL_LONG_NS     (250 * WEIRP_TILL_MS) /* has waited long */
 
 static inline uint64_t weirp_till_now(const weirp_bank *bank) {
     return bank->options.clock_ns ? bank->options.clock_ns() : weirp_monotonic_ns();
@@ -169,7 +156,8 @@ int64_t weirp_till_global(const weirp_account *account);
 /* What will be left if everything in flight comes to what is likely. */
 int64_t weirp_till_potential(const weirp_account *account);
 
-/* Others' leases are all there is, and they know: until the row changes, asking is of no use. */
+/* Others' leases are all there is, and they know, or it's another's turn: until the row changes, asking is of no use.
+ */
 bool weirp_till_is_stuck(const weirp_account *account);
 void weirp_till_activate(weirp_bank *bank, weirp_account *account);
 /* Accounts that cover the subject; NULL: no memory. Borrowed until the lock is let go. */

@@ -140,6 +140,7 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
     s->subject.value[WEIRP_DIM_PROVIDER] = c->providers[d->provider].name;
     switch (weirp_bank_claim(bank, &s->subject, &need, weirp_unix_ms(), &s->offer, &s->shortage)) {
     case WEIRP_CLAIM_GRANTED:
+        s->until_ns = 0;
         if (is_limited(&s->offer) && !has_bound(x, &c->pool->models[d->model]))
             s->most_output = output_bound(x, d, &c->pool->models[d->model]);
         return WEIRP_LEAVE_GO;
@@ -147,6 +148,7 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
     case WEIRP_CLAIM_LOWERED:
         s->most_output = affordable_output(x, &s->offer, d->model);
         if (s->most_output >= 1) {
+            s->until_ns = 0;
             s->lowered_to = s->most_output;
             return WEIRP_LEAVE_GO;
         }
@@ -154,6 +156,7 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
         break;
     case WEIRP_CLAIM_EXHAUSTED: break;
     }
+    s->until_ns = 0;
     s->refused = s->shortage.exhausted == WEIRP_EXHAUSTED_REFUSE || s->shortage.too_many;
     s->dodged = true;
     return WEIRP_LEAVE_NO;
