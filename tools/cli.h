@@ -57,7 +57,10 @@ typedef struct cli_entry {
     const char *summary;
 } cli_entry;
 
-extern const cli_entry cli_entries[]; /* ends with a NULL name */
+extern const cli_entry cli_entries[]; /* the program's own, beside its main; ends with a NULL name */
+
+/* What comes before a command's name: "weir "; "weir-" for programs of their own (tools/vendor/main.c). */
+extern const char *cli_prefix;
 
 /* ---- options ---- */
 
@@ -92,6 +95,7 @@ typedef struct cli_option {
 
 typedef struct cli_command {
     const char *name;
+    const char *summary;  /* NULL: that of the table above */
     const char *operands; /* "PROMPT | -"; NULL: none are taken */
     size_t max_operands;
     const char *text;          /* what it does, paragraphs; may be NULL */

@@ -19,13 +19,16 @@ static bool wake(weirp_bank *bank) {
 typedef struct asking {
     weirp_account *account;
     int64_t worst, likely;
-    uint64_t ticket;
+    struct weirp_queued *queued; /* what it waited for the last time */
     uint64_t now_ns;
 } asking;
 
 static void ask(weirp_bank *bank, const asking *c, bool *woke) {
     weirp_account *a = c->account;
-    a->asked = a->asked > WEIRP_MOST_MONEY - c->worst ? WEIRP_MOST_MONEY : a->asked + c->worst;
+    bool again = c->queued->asked == a->serial && c->queued->round == a->round;
+    c->queued->asked = a->serial;
+    c->queued->round = a->round;
+    if (!again) a->asked = a->asked > WEIRP_MOST_MONEY - c->worst ? WEIRP_MOST_MONEY : a->asked + c->worst;
     weirp_till_activate(bank, a);
     if (!weirp_till_is_stuck(a) || c->now_ns - a->looked_ns > WEIRP_TILL_POLL_MS * WEIRP_TILL_MS) *woke |= wake(bank);
 }
@@ -35,7 +38,7 @@ static void ask(weirp_bank *bank, const asking *c, bool *woke) {
 /* What somebody who has waited long needs isn't there for others. */
 static int64_t guarded(const asking *c) {
     const weirp_account *a = c->account;
-    return a->guard_until_ns > c->now_ns && a->guard_ticket != c->ticket ? a->guard_likely : 0;
+    return a->guard_until_ns > c->now_ns && a->guard_ticket != c->queued->ticket ? a->guard_likely : 0;
 }
 
 /* One account's answer; *cap: what the call may come to. See docs/budgets.md for why in this order. */
@@ -102,7 +105,6 @@ static void take(weirp_bank *bank, weirp_claim *claim, const weirp_need *need, c
         a->worst += worst;
         a->likely += likely;
         a->claimed_ns = now_ns;
-        if (worst > a->largest) a->largest = worst;
         if (a->guard_ticket == claim->queued.ticket) a->guard_until_ns = 0;
         if (a->budget->budget.hard && !a->top_up && weirp_till_free(a) < a->low && weirp_till_global(a) > 0) {
             a->top_up = true;
@@ -124,8 +126,9 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
         weirp_unit u = a->budget->budget.unit;
         if (!a->budget->budget.hard) continue;
         int64_t worst = within(need->worst[u], WEIRP_MOST_MONEY), cap = INT64_MAX;
-        asking c = {a, worst, within(need->likely[u], worst), claim->queued.ticket, now_ns};
+        asking c = {a, worst, within(need->likely[u] > 0 ? need->likely[u] : 1, worst), &claim->queued, now_ns};
         a->claimed_ns = now_ns;
+        if (worst > a->largest) a->largest = worst;
         weirp_claim_result one = judge(bank, &c, &cap, woke);
         if (cap < claim->most[u]) claim->most[u] = cap;
         if (RANK[one] > RANK[result]) {

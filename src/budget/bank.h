@@ -39,7 +39,7 @@ typedef struct weirp_claim {
     /* Whoever was told to wait: its place in the queue, which the next try with the same claim keeps. The bank's. */
     struct weirp_queued {
         weirp_account *at;
-        uint64_t serial, seen, ticket, since_ns;
+        uint64_t serial, seen, ticket, since_ns, asked, round;
         int64_t likely;
     } queued;
 } weirp_claim;

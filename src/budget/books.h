@@ -155,6 +155,7 @@ void weirp_boot_id(char out[40]);
 /* Registers a process in the transaction. */
 weir_status weirp_process_register(weirp_books *books, const weirp_life *life, uint32_t *id, weir_error *err);
 weir_status weirp_process_leave(weirp_books *books, uint32_t id, weir_error *err);
+bool weirp_process_lives(weirp_txn *txn, uint32_t id); /* as far as anybody has noticed */
 /* It has ended, and left something unproven. */
 weir_status weirp_process_end(weirp_books *books, uint32_t id, weir_error *err);
 /* As weirp_ledger_bury; `self` isn't looked at. *n_alive counts the others. `path`: the store's. */

@@ -107,8 +107,8 @@ static bool get_id(weirp_bytes *r, char out[WEIRP_ENTRY_ID], const char **id) {
 
 #define COUNTS(X)                                                                                                      \
     X(input_tokens)                                                                                                    \
-    X(cached_input_tokens) X(cache_write_tokens) X(audio_input_tokens) X(output_tokens) X(reasoning_tokens)            \
-        X(audio_output_tokens)
+    X(cached_input_tokens)                                                                                             \
+    X(cache_write_tokens) X(audio_input_tokens) X(output_tokens) X(reasoning_tokens) X(audio_output_tokens)
 
 static uint8_t *put_call(uint8_t *at, const weirp_entry *e, const uint32_t texts[WEIRP_N_DIMS]) {
     at = put_id(at, e->id);

@@ -9,7 +9,6 @@
 #include "src/base/words.h"
 #include "src/budget/keys.h"
 
-#define PREFIX "sk-weir-"
 enum { VERSION = 1, SECRET_SIZE = 32 };
 /* Limits beyond these are slips: a minute of 10^12 tokens is more than any vendor sells. */
 #define MAX_TOKENS INT64_C(1000000000000)
@@ -31,7 +30,7 @@ weir_status weirp_key_make(char text[WEIR_KEY_TEXT], weir_error *err) {
     while (n && base64[n - 1] == '=') n--;
     for (size_t i = 0; i < n; i++) /* base64url (RFC 4648, section 5), so that keys need no quotes anywhere */
         base64[i] = base64[i] == '+' ? '-' : base64[i] == '/' ? '_' : base64[i];
-    snprintf(text, WEIR_KEY_TEXT, PREFIX "%.*s", (int)n, (const char *)base64);
+    snprintf(text, WEIR_KEY_TEXT, WEIR_KEY_PREFIX "%.*s", (int)n, (const char *)base64);
     explicit_bzero(secret, sizeof secret);
     explicit_bzero(base64, sizeof base64);
     return WEIR_OK;

@@ -69,8 +69,9 @@ weirp_key_state weirp_keys_find(weirp_keys *keys, const char *text, size_t len, 
 
 /* ---- their records in the store's table (docs/formats.md, "Keys") ---- */
 
-#define WEIRP_KEYS_PREFIX "Kk" /* then the name */
-#define WEIRP_KEYS_COUNT  "Kc" /* how often they have been changed, u64 */
+#define WEIR_KEY_PREFIX   "sk-weir-" /* of every key's text */
+#define WEIRP_KEYS_PREFIX "Kk"       /* then the name */
+#define WEIRP_KEYS_COUNT  "Kc"       /* how often they have been changed, u64 */
 
 void weirp_key_digest(const char *text, size_t len, uint8_t digest[WEIRP_KEY_DIGEST_SIZE]);
 /* A new key's text. */

@@ -33,7 +33,8 @@ typedef struct weirp_zone weirp_zone; /* immutable; any thread */
  * /usr/share/zoneinfo); "" is UTC, which needs none. WEIR_NOTFOUND names what isn't one. *out is new. */
 weir_status weirp_zone_open(weirp_zone **out, const char *name, weir_error *err);
 void weirp_zone_close(weirp_zone *zone); /* NULL is fine */
-/* Microseconds (docs/budgets.md): keep the span until it is over. `zone` NULL: UTC. */
+/* About a microsecond: whoever asks for every request keeps the span until it is over. `zone` NULL: UTC. Instants three
+ * million years away count as the last of these. */
 weirp_span weirp_period_at(const weirp_zone *zone, weirp_period_kind kind, int64_t unix_s);
 /* Local hour of the day [0, 24) and day of the week (0: Monday), for forecasts. */
 void weirp_zone_local(const weirp_zone *zone, int64_t unix_s, int *hour, int *weekday);

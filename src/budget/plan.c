@@ -7,6 +7,7 @@
 #include "src/budget/till.h"
 
 enum { CASES_AHEAD = 4 }; /* worst cases that a lease has room for, ahead of need */
+#define GIVEN_UP_NS (50 * WEIRP_TILL_MS)
 
 /* What has been spent in the last second or so, and the largest reservation of the last ten. */
 static void follow_rate(weirp_account *a, uint64_t now_ns) {
@@ -44,6 +45,7 @@ static void plan_hard(const weirp_bank *bank, weirp_account *a, weirp_till_op *o
 
 static void plan_one(weirp_bank *bank, weirp_account *a, weirp_till_op *op, uint64_t now_ns) {
     follow_rate(a, now_ns);
+    if (!a->first && now_ns - a->claimed_ns > GIVEN_UP_NS) a->asked = 0; /* whoever asked has left */
     if (a->budget->budget.hard && !a->budget->removed) {
         plan_hard(bank, a, op, now_ns);
     } else {
@@ -55,7 +57,8 @@ static void plan_one(weirp_bank *bank, weirp_account *a, weirp_till_op *op, uint
     op->settled = a->settled;
     op->unposted = a->unposted;
     memcpy(op->lost, a->lost, sizeof op->lost);
-    op->look = a->look || a->touch || a->first || (a->lease > 0 && now_ns - a->looked_ns > WEIRP_TILL_FRESH_NS) ||
+    op->look = a->look || a->touch || a->first || a->asked || a->marked ||
+               (a->lease > 0 && now_ns - a->looked_ns > WEIRP_TILL_FRESH_NS) ||
                (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0);
     a->asked = 0;
     a->top_up = a->look = false;

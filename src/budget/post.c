@@ -90,13 +90,15 @@ static weir_status post_lost(weirp_bank *bank, const weirp_till_op *op, int64_t 
 
 /* Whose turn it is to get what others don't use: one at a time, for a second at most. A mark from the future is as good
  * as old: somebody's clock went back. */
-static bool is_marked(const weirp_account_row *row, int64_t now_ms) {
-    return row->wanted_by && now_ms >= row->wanted_ms && now_ms - row->wanted_ms <= WANTED_MS;
+static bool is_marked(const weirp_bank *bank, weirp_txn *txn, const weirp_account_row *row, int64_t now_ms) {
+    return row->wanted_by && now_ms >= row->wanted_ms && now_ms - row->wanted_ms <= WANTED_MS &&
+           (row->wanted_by == bank->process || weirp_process_lives(txn, row->wanted_by));
 }
 
 static void mark(weirp_bank *bank, weirp_till_op *op, int64_t now_ms) {
+    weirp_txn *txn = bank->books.txn;
     weirp_account_row *row = &op->row->row;
-    bool marked = is_marked(row, now_ms), ours = row->wanted_by == bank->process;
+    bool marked = is_marked(bank, txn, row, now_ms), ours = row->wanted_by == bank->process;
     if (op->starved && (!marked || (ours && now_ms - row->wanted_ms > WANTED_MS / 2))) {
         row->wanted_by = bank->process;
         row->wanted_ms = now_ms;
@@ -119,8 +121,9 @@ static int64_t ahead(const weirp_bank *bank, const weirp_till_op *op, int64_t le
 static weir_status lease(weirp_bank *bank, weirp_till_op *op, int64_t now_ms, weir_error *err) {
     const weirp_till_budget *b = current(bank, op->account);
     const weirp_account_row *row = &op->row->row;
+    weirp_txn *txn = bank->books.txn;
     if (b->removed || !b->budget.hard) op->need = op->target = 0;
-    bool others_turn = is_marked(row, now_ms) && row->wanted_by != bank->process;
+    bool others_turn = is_marked(bank, txn, row, now_ms) && row->wanted_by != bank->process;
     int64_t left = others_turn ? 0 : weirp_account_free(row);
     int64_t take = left < op->need ? left : op->need;
     if (take < 0) take = 0;
@@ -131,7 +134,7 @@ static weir_status lease(weirp_bank *bank, weirp_till_op *op, int64_t now_ms, we
     return weirp_books_move(&bank->books, WEIRP_ENTRY_LEASE, op->row, WEIRP_FREE, WEIRP_LEASED, take, now_ms, err);
 }
 
-static void see(weirp_bank *bank, weirp_till_op *op, const weirp_account_row *row) {
+static void see(weirp_bank *bank, weirp_txn *txn, weirp_till_op *op, const weirp_account_row *row) {
     const weirp_budget *b = &current(bank, op->account)->budget;
     int64_t now_ms = weirp_unix_ms();
     op->found = true;
@@ -140,7 +143,7 @@ static void see(weirp_bank *bank, weirp_till_op *op, const weirp_account_row *ro
     op->spent = row->spent;
     op->all_leased = row->leased;
     op->unproven = row->unproven;
-    op->wanted = row->wanted_by != bank->process && is_marked(row, now_ms);
+    op->wanted = row->wanted_by != bank->process && is_marked(bank, txn, row, now_ms);
     op->marked = row->wanted_by == bank->process && now_ms - row->wanted_ms <= WANTED_MS / 2;
     op->warned_from = op->warned_to = row->warned;
     while (op->warned_to < WEIRP_MAX_WARNINGS && b->warn[op->warned_to] > 0 && row->spent > 0 &&
@@ -166,7 +169,7 @@ static weir_status settle_accounts(weirp_bank *bank, int64_t now_ms, weir_error 
         weirp_till_op *op = &bank->ops[i];
         if (!op->row) continue;
         WEIRP_TRY(lease(bank, op, now_ms, err));
-        see(bank, op, &op->row->row);
+        see(bank, bank->books.txn, op, &op->row->row);
         if (op->warned_to == op->warned_from) continue;
         op->row->row.warned = (uint8_t)op->warned_to;
         op->row->changed = true;
@@ -200,7 +203,7 @@ static weir_status look(weirp_bank *bank, weirp_txn *txn, weir_error *err) {
         weirp_account_row row;
         if (!op->look || !op->account->number) continue;
         WEIRP_TRY(weirp_account_row_read(txn, op->account->number, &row, err));
-        see(bank, op, &row);
+        see(bank, txn, op, &row);
         op->warned_to = op->warned_from; /* who writes warns */
     }
 done:
@@ -224,7 +227,8 @@ static bool must_write(const weirp_bank *bank) {
         const weirp_till_op *op = &bank->ops[i];
         const weirp_account *a = op->account;
         bool ask = op->need || op->target;
-        must = op->give || op->lost[0] || op->lost[1] || a->touch || (ask && !a->looked_ns) || (op->look && !a->number);
+        must = op->give || (a->marked && !op->need && !a->first) || op->lost[0] || op->lost[1] || a->touch ||
+               (ask && !a->looked_ns) || (op->look && !a->number);
         must = must || (op->need && !weirp_till_is_stuck(a)) || (op->target && weirp_till_global(a) > 0);
     }
     return must;
@@ -253,6 +257,7 @@ static void apply_one(weirp_bank *bank, weirp_till_op *op, bool written, uint64_
         a->unposted -= op->unposted;
         a->starved = op->starved;
         a->touch = false;
+        a->round++;
     } else {
         a->asked = a->asked > WEIRP_MOST_MONEY - op->asked ? WEIRP_MOST_MONEY : a->asked + op->asked;
     }
@@ -278,7 +283,8 @@ static void retire(weirp_bank *bank) {
     weirp_account **at = &bank->active;
     while (*at) {
         weirp_account *a = *at;
-        if (a->lease || a->settled || a->unposted || a->asked || a->look || a->touch || a->top_up || a->first) {
+        if (a->lease || a->settled || a->unposted || a->asked || a->look || a->touch || a->top_up || a->first ||
+            a->marked) {
             at = &a->next_active;
             continue;
         }
@@ -293,7 +299,7 @@ static unsigned wait_ms(const weirp_bank *bank) {
     for (const weirp_account *a = bank->active; a; a = a->next_active) {
         if (a->touch || a->look || (a->asked && !weirp_till_is_stuck(a))) return 0;
         bool others = a->leased > a->lease;
-        if ((a->first && others) || (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
+        if ((a->first && others) || a->marked || (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
             wait = WEIRP_TILL_POLL_MS;
     }
     return wait;

@@ -158,6 +158,11 @@ weir_status weirp_process_end(weirp_books *b, uint32_t id, weir_error *err) {
     return weirp_process_row_write(b->txn, &row, err);
 }
 
+bool weirp_process_lives(weirp_txn *txn, uint32_t id) {
+    weirp_process_row row = {0};
+    return still_there(txn, id, &row, NULL) == WEIR_OK && !row.died_ms;
+}
+
 static weir_status bury(void *user, weirp_txn *txn, weir_error *err) {
     burial *burial_ = user;
     weirp_books books = {0};

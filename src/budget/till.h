@@ -47,7 +47,8 @@ struct weirp_account {
     bool starved; /* we want more than is free, and others have some */
     bool marked;  /* its row says so */
     /* for the next post */
-    int64_t asked; /* worst cases that wait for a lease */
+    int64_t asked;  /* worst cases that wait for a lease */
+    uint64_t round; /* moved when they have been seen to */
     bool top_up, look, touch;
     /* how fast it is spent */
     double used_1s;

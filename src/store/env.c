@@ -349,11 +349,12 @@ static weir_status reopen_locked(weirp_env *env, weir_error *err) {
 /* Without a lock file nobody sees this reader: it keeps writers out with a shared lock instead. */
 static weir_status keep_writers_out(weirp_env *env, weir_error *err) {
     if (!env->no_lock || env->n_active) return WEIR_OK;
-    if (env->shared_fd >= 0 && flock(env->shared_fd, LOCK_SH | LOCK_NB) == 0) return WEIR_OK;
+    if (env->shared_fd >= 0 && weirp_lock_stranger(env->shared_fd)) return WEIR_OK;
     pid_t holder = weirp_lock_holder(&env->data_id);
-    return weirp_fail(err, WEIR_BUSY, 0,
-                      "%s: process %ld writes to it, and reading beside a writer needs write access to its lock file",
-                      env->path, (long)holder);
+    const char *why = "reading beside a writer needs write access to its lock file";
+    if (holder)
+        return weirp_fail(err, WEIR_BUSY, 0, "%s: process %ld writes to it, and %s", env->path, (long)holder, why);
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: another process writes to it, and %s", env->path, why);
 }
 
 static weir_status begin_locked(weirp_env *env, MDB_txn **txn, weir_error *err) {
@@ -379,7 +380,7 @@ static weir_status begin_locked(weirp_env *env, MDB_txn **txn, weir_error *err) 
     else
         env->n_active++;
 done:
-    if (st != WEIR_OK && env->no_lock && !env->n_active && env->shared_fd >= 0) flock(env->shared_fd, LOCK_UN);
+    if (st != WEIR_OK && env->no_lock && !env->n_active && env->shared_fd >= 0) weirp_unlock_stranger(env->shared_fd);
     return st;
 }
 
@@ -485,6 +486,12 @@ weir_status weirp_env_raise(weirp_env *env, uint32_t schema, bool create, bool *
         if (st != WEIR_OK) return st;
     }
     pthread_mutex_lock(&env->opening);
+    if (txn && weirp_env_schema(env) != has) {
+        /* a reader has found what another process made; this transaction wouldn't know those handles */
+        weirp_env_end(env, txn, false);
+        pthread_mutex_unlock(&env->opening);
+        return weirp_env_raise(env, schema, create, full, err);
+    }
     weir_status st = create ? WEIR_OK : weirp_env_begin(env, false, &txn, err);
     if (st == WEIR_OK) {
         unsigned flags = create ? MDB_CREATE : 0;
@@ -498,7 +505,8 @@ weir_status weirp_env_raise(weirp_env *env, uint32_t schema, bool create, bool *
     }
     pthread_mutex_lock(&env->mutex);
     if (st == WEIR_OK && env->schema < schema) {
-        env->index = index;
+        /* others may be using what is there already */
+        if (env->schema < WEIRP_SCHEMA_INDEX) env->index = index;
         if (schema >= WEIRP_SCHEMA_TABLE) env->table = table;
         env->schema = schema;
     }
@@ -516,7 +524,7 @@ int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit) {
         mdb_txn_abort(txn);
     pthread_mutex_lock(&env->mutex);
     env->n_active--;
-    if (env->no_lock && !env->n_active) flock(env->shared_fd, LOCK_UN);
+    if (env->no_lock && !env->n_active) weirp_unlock_stranger(env->shared_fd);
     pthread_mutex_unlock(&env->mutex);
     return rc;
 }

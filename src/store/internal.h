@@ -34,8 +34,9 @@ enum {
 /* ---- our records (docs/formats.md, "Store") ---- */
 
 #define WEIRP_SCHEMA_PLAIN   1u /* no index, and the log begins at record 0: what a new store has */
-#define WEIRP_SCHEMA_INDEX   2u
-#define WEIRP_SCHEMA_TABLE   3u /* has an index, too */
+#define WEIRP_SCHEMA_INDEX   2u /* an index */
+#define WEIRP_SCHEMA_FOLLOW  3u /* in which records may follow others */
+#define WEIRP_SCHEMA_TABLE   4u /* has an index, too */
 #define WEIRP_SCHEMA         WEIRP_SCHEMA_TABLE
 #define WEIRP_DB_META        "weir.meta"
 #define WEIRP_DB_SECTIONS    "weir.sections"
@@ -66,7 +67,7 @@ typedef struct weirp_meta {
     uint64_t sections_sum; /* sum of the sections' checksums, modulo 2^64 */
     /* schema 2; 0 before */
     uint64_t first_log; /* the oldest record that hasn't been trimmed */
-    uint64_t n_indexed; /* records ever appended under an index number */
+    uint64_t n_indexed; /* records ever appended under an index number of their own */
     uint64_t n_entries; /* of the index, now */
     /* schema 3; 0 before */
     uint64_t n_table;       /* entries of the table, now */
@@ -108,9 +109,13 @@ void weirp_unlock(int fd); /* -1 is fine */
 /* The process that holds a flock() on the file, from /proc/locks; 0: not to be found. */
 pid_t weirp_lock_holder(const struct stat *st);
 /* Joins those who change the table: a shared lock on the data file that disturbs no flock() and dies with its holder;
- * *st: of the file that is locked. WEIR_BUSY while it is being compacted. weirp_unlock() ends it. */
+ * *st: of the file that is locked. WEIR_BUSY while it is being compacted, or read by a stranger. weirp_unlock() ends
+ * it. */
 weir_status weirp_lock_join(int *fd, struct stat *st, const char *path, weir_error *err);
-/* Keeps them out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
+/* Keeps writers and those who join out, for readers that they can't see; false: there is one. Ended by the other. */
+bool weirp_lock_stranger(int fd);
+void weirp_unlock_stranger(int fd);
+/* Keeps those who join out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
 weir_status weirp_lock_alone(int fd, const char *path, weir_error *err);
 weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err);
 /* The gate: opening shares it, swapping the file for a compacted one excludes openers, so that nobody pairs the new

@@ -35,7 +35,8 @@ void weirp_spool_close(weirp_spool *spool);
 /* Both together name one spool for ever: the number is used again, the id is not. */
 unsigned weirp_spool_number(const weirp_spool *spool);
 uint64_t weirp_spool_id(const weirp_spool *spool); /* never 0 */
-/* Whether that spool's process is alive. False as well for what can't be known (no such file, somebody else's). */
+/* Whether that spool's process, or who has adopted it, is alive. False as well for what can't be known (no such file,
+ * somebody else's). */
 bool weirp_spool_lives(const char *store, unsigned number, uint64_t id);
 
 /* ---- the ring ---- */

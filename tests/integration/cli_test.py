@@ -3,6 +3,8 @@
 SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, signal, subprocess, tempfile, unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
 COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "budget", "bench", "completion"]
 MODELS = {"large": (0.9, 0.8, 0.02), "medium": (0.9, 0.5, 0.004), "small": (0.7, 0.2, 0.0005)}  # easy, hard, USD
@@ -430,8 +432,18 @@ class Store(Setup):
         weir("store", "compact", "--store", self.store, "--output", self.dir / "pool.mdb")
         pool = self.dir / "pool.yaml"
         pool.write_text("models:\n  - name: large\n    input_usd_per_mtok: 1\n    output_usd_per_mtok: 2\n"
-                        "  - name: newcomer\n    input_usd_per_mtok: 0.1\n    output_usd_per_mtok: 0.2\n")
+                        "  - name: newcomer\n    input_usd_per_mtok: 0.1\n    output_usd_per_mtok: 0.2\n"
+                        "    cached_input_usd_per_mtok: 0.05\n    cache_write_usd_per_mtok: 0.125\n"
+                        "    audio_input_usd_per_mtok: 0.7\n    reasoning_usd_per_mtok: 0.3\n    audio_output_usd_per_mtok: 0.9\n")
         weir("store", "set-pool", "--store", self.dir / "pool.mdb", "--pool", pool)
+        models = json.loads(weir("store", "info", "--store", self.dir / "pool.mdb", "--json", "-")[0])["models"]
+        found = {m["name"]: {k: v for k, v in m.items() if k.endswith("_mtok")} for m in models}
+        self.assertEqual(found["newcomer"], {
+            "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.2, "cached_input_usd_per_mtok": 0.05,
+            "cache_write_usd_per_mtok": 0.125, "audio_input_usd_per_mtok": 0.7, "reasoning_usd_per_mtok": 0.3,
+            "audio_output_usd_per_mtok": 0.9})
+        self.assertIsNone(found["large"]["cached_input_usd_per_mtok"])
+        self.assertIn("cached_input_usd_per_mtok", weir("store", "info", self.dir / "pool.mdb")[0])
         out, _ = weir("route", "--store", self.dir / "pool.mdb", "--fixed", "newcomer", "hello")
         self.assertEqual(out.splitlines()[0], "newcomer")
         weir("store", "set-pool", "--store", self.dir / "pool.mdb", "--pool", pool, "--remove-others")
@@ -473,4 +485,4 @@ class Bench(Setup):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()
