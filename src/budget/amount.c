@@ -13,8 +13,9 @@ static const char *const units[WEIRP_N_UNITS] = {"USD", "tokens", "requests"};
 static bool count_parse(const char *text, int64_t *amount) {
     int64_t n = 0, factor = 1;
     size_t len = strspn(text, "0123456789");
-    if (!len || len > 18) return false;
-    for (size_t i = 0; i < len; i++) n = 10 * n + (text[i] - '0');
+    if (!len) return false;
+    for (size_t i = 0; i < len; i++)
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, text[i] - '0', &n)) return false;
     if (text[len] == 'k') factor = 1000;
     if (text[len] == 'M') factor = 1000000;
     if (text[len + (factor > 1)] || n > INT64_MAX / factor) return false;
