@@ -13,6 +13,7 @@ typedef struct weir_vendor_options {
     const char *listen;        /* "127.0.0.1:0" and the like; required */
     const char *outcomes_path; /* outcome file: prompts that it holds are answered with its tokens and latency; NULL */
     const char *scenario_path; /* YAML; NULL: answers at once */
+    const char *books_path;    /* what each call is billed is appended to it as a line of JSON; NULL: to no file */
     unsigned threads;          /* 0: 1; at most 64 */
     uint64_t seed;             /* of answers, ids and shares; a scenario's own seed goes before it */
     double speed;              /* the outcome file's latencies are divided by it; 0: 1 */

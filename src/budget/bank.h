@@ -36,6 +36,12 @@ typedef struct weirp_claim {
     int64_t most[WEIRP_N_UNITS]; /* what the call may come to; INT64_MAX: no hard budget says */
     bool lowered;                /* `most` is below the need's worst case: max_tokens must be lowered to it */
     uint32_t slot;               /* of the process's crash record; 0: none */
+    /* Whoever was told to wait: its place in the queue, which the next try with the same claim keeps. The bank's. */
+    struct weirp_queued {
+        weirp_account *at;
+        uint64_t serial, seen, ticket, since_ns, asked, round;
+        int64_t likely;
+    } queued;
 } weirp_claim;
 
 typedef enum weirp_claim_result {
@@ -55,7 +61,8 @@ typedef struct weirp_shortage {
     bool too_many;              /* more than WEIRP_MAX_CLAIMED budgets cover it */
 } weirp_shortage;
 
-/* All or none. `claim` is filled for GRANTED and LOWERED only, and must then be settled, once. `why` for the others. */
+/* All or none. `claim` is filled for GRANTED and LOWERED, and must then be settled, once; for WAIT it holds a place in
+ * the queue, to be passed to weirp_bank_wait and to the next try as it is. `why` is filled for WAIT and EXHAUSTED. */
 weirp_claim_result weirp_bank_claim(weirp_bank *bank, const weirp_subject *subject, const weirp_need *need,
                                     int64_t now_ms, weirp_claim *claim, weirp_shortage *why);
 
@@ -73,14 +80,19 @@ typedef struct weirp_settlement {
 /* Gives the rest of the claim back, counts what was spent, and queues the entry for the ledger. Empties the claim. */
 void weirp_bank_settle(weirp_bank *bank, weirp_claim *claim, const weirp_settlement *settlement);
 
-/* One who was told to wait. `ready` is called once, from any thread and with no lock held, when it may be worth asking
- * again; never after weirp_bank_unwait has returned. The struct is the caller's, and must not move meanwhile. */
+/* One who was told to wait. `ready` is called once, from any thread (also from within weirp_bank_wait) and with no lock
+ * held, when it may be worth asking again, and may free the waiter; never after weirp_bank_unwait has returned, unless
+ * that was called by `ready` itself. The struct is the caller's, and must not move meanwhile. First come, first served:
+ * one who needs less may pass one who needs more, but not for longer than a moment (docs/budgets.md). */
 typedef struct weirp_waiter {
     void (*ready)(struct weirp_waiter *waiter);
-    struct weirp_waiter *next, *previous; /* the bank's */
-    bool waiting;                         /* the bank's */
+    struct weirp_waiter *next, *previous; /* these and below: the bank's */
+    weirp_account *at;
+    uint64_t ticket, since_ns;
+    int64_t likely;
+    bool due;
 } weirp_waiter;
-void weirp_bank_wait(weirp_bank *bank, weirp_waiter *waiter);
+void weirp_bank_wait(weirp_bank *bank, weirp_waiter *waiter, const weirp_claim *claim);
 void weirp_bank_unwait(weirp_bank *bank, weirp_waiter *waiter);
 
 /* For rate-limit headers: of all budgets in `unit` that cover the subject, the one with the least share left. False:
@@ -102,12 +114,15 @@ typedef struct weirp_bank_options {
     void (*warn)(void *user, const weirp_budget *budget, const char *scope, double share, int64_t spent, int64_t limit,
                  int64_t period_end);
     void *user;
+    uint64_t (*clock_ns)(void); /* NULL: weirp_monotonic_ns; for tests */
 } weirp_bank_options;
 
 /* Registers the process with the ledger, and counts what dead processes had leased as spent until it is reconciled
  * (docs/budgets.md). Opens its own joined handle of the store. *out is new. */
 weir_status weirp_bank_open(weirp_bank **out, const char *store, const weirp_bank_options *options, weir_error *err);
-/* Posts what is queued, returns what is left of the leases. Nothing may be claimed any more. NULL is fine. */
+/* Posts what is queued, returns what is left of the leases; what is still claimed becomes unproven. Nothing may be
+ * claimed or settled any more. The bank is gone whatever is returned: after a failure as if the process had died. NULL
+ * is fine. */
 weir_status weirp_bank_close(weirp_bank *bank, weir_error *err);
 /* One durable transaction: entries, leases taken and given back, budgets that somebody has changed. Does nothing where
  * there is nothing to do. Call it when woken, and every few milliseconds to seconds otherwise: `wait_ms` says when. One

@@ -30,12 +30,14 @@ bool weirp_unit_find(const char *name, weirp_unit *unit);
 const char *weirp_dimension_name(weirp_dimension dim); /* "key", "team", "user", "tag", "model", "provider" */
 bool weirp_dimension_find(const char *name, weirp_dimension *dim);
 
-/* Texts are borrowed; NULL: not known. */
+/* Texts are borrowed; NULL or "": not known. */
 typedef struct weirp_subject {
     const char *value[WEIRP_N_DIMS];
 } weirp_subject;
 
 typedef enum weirp_exhausted { WEIRP_EXHAUSTED_CHEAPER, WEIRP_EXHAUSTED_REFUSE, WEIRP_N_EXHAUSTED } weirp_exhausted;
+const char *weirp_exhausted_name(weirp_exhausted what); /* "cheaper", "refuse" */
+bool weirp_exhausted_find(const char *name, weirp_exhausted *what);
 
 enum { WEIRP_BUDGET_NAME = 64, WEIRP_SCOPE_TEXT = 128, WEIRP_MAX_WARNINGS = 4 };
 
@@ -47,10 +49,10 @@ typedef struct weirp_budget {
     weirp_unit unit;
     int64_t limit; /* of a period, in the unit; at least 0 */
     weirp_period_kind period;
-    char zone[64];
+    char zone[WEIRP_ZONE_NAME];
     bool hard; /* soft: counts and warns, refuses nothing */
     weirp_exhausted exhausted;
-    double warn[WEIRP_MAX_WARNINGS];            /* shares of the limit, ascending; 0: no more */
+    double warn[WEIRP_MAX_WARNINGS];            /* shares of the limit, ascending, at most 10; 0: no more */
     char match[WEIRP_N_DIMS][WEIRP_SCOPE_TEXT]; /* "": NULL */
 } weirp_budget;
 
@@ -61,17 +63,24 @@ bool weirp_budget_covers(const weirp_budget *budget, const weirp_subject *subjec
 bool weirp_budget_needs_model(const weirp_budget *budget);
 
 /* One budget's account for one period and one value of each "*": what the ledger keeps a balance of. Its key is the
- * budget's id, the period's start, and the values of "*" in the dimensions' order. */
-enum { WEIRP_ACCOUNT_KEY = 12 + WEIRP_N_DIMS * (WEIRP_SCOPE_TEXT + 1) };
+ * budget's id, the period's start (both so that keys are in their order), and the values of "*" in the dimensions'
+ * order; it fits into a key of the store's table with WEIRP_TABLE_KEY - WEIRP_ACCOUNT_KEY bytes before it. */
+enum { WEIRP_ACCOUNT_VALUE = 64, WEIRP_ACCOUNT_KEY = 12 + WEIRP_N_DIMS * (WEIRP_ACCOUNT_VALUE + 1) };
 typedef struct weirp_account_key {
     size_t size;
     uint8_t bytes[WEIRP_ACCOUNT_KEY];
 } weirp_account_key;
-/* `subject` is covered by the budget. Values longer than WEIRP_SCOPE_TEXT - 1 bytes are replaced by their SHA-256. */
+/* `subject` is covered by the budget. Values longer than WEIRP_ACCOUNT_VALUE bytes are replaced by their SHA-256. */
 void weirp_account_key_of(const weirp_budget *budget, int64_t period_start, const weirp_subject *subject,
                           weirp_account_key *key);
+/* The key's parts; the scope for people, in the dimensions' order: "key=alice tag=night", "" without any "*"; long
+ * values as "sha256:" and hex digits, control characters as "?". False: no such key. */
+enum { WEIRP_ACCOUNT_SCOPE = WEIRP_N_DIMS * (16 + 7 + 64) };
+bool weirp_account_key_read(const weirp_budget *budget, const uint8_t *key, size_t size, int64_t *period_start,
+                            char scope[WEIRP_ACCOUNT_SCOPE]);
 
-/* Bytes in the store (docs/formats.md, "Ledger"). */
+/* Bytes in the store (docs/formats.md, "Ledger"). What is read has passed weirp_budget_check, but for its zone, which
+ * this machine may not know: WEIR_CORRUPT, WEIR_NEWER. */
 void weirp_budget_encode(const weirp_budget *budget, weirp_writer *out);
 weir_status weirp_budget_decode(weirp_budget *budget, const uint8_t *data, size_t size, weir_error *err);
 

@@ -14,11 +14,12 @@
 
 typedef struct weirp_pacer weirp_pacer;
 
-/* A time, and where it lies in the local week. */
+/* A time, and where it lies in the local week: hour and weekday as weirp_zone_local gives them, and how long the hour
+ * has lasted: unix_s less the start of weirp_period_at(zone, WEIRP_PERIOD_HOUR, unix_s). */
 typedef struct weirp_moment {
     double unix_s;
-    int hour, weekday;  /* local: [0, 24), 0: Monday */
-    double into_hour_s; /* since the local hour began, [0, 3600) */
+    int hour, weekday;  /* [0, 24), 0: Monday */
+    double into_hour_s; /* [0, 3600) */
 } weirp_moment;
 
 typedef struct weirp_pacer_options {

@@ -131,7 +131,7 @@ void weirp_metrics_tokens(weirp_metrics *m, size_t model, const double tokens[5]
 void weirp_metrics_cost(weirp_metrics *m, size_t model, double usd, double predicted_usd, bool estimated) {
     if (model >= m->names.n_models) return;
     if (usd >= 0 && isfinite(usd))
-        add_real(cell(m, WEIRP_TABLE_COST, model, 0), usd);
+        add(cell(m, WEIRP_TABLE_COST, model, 0), (uint64_t)llround(fmin(usd, 9e9) * 1e9)); /* a bill is whole */
     else
         add(cell(m, WEIRP_TABLE_COST_UNKNOWN, model, 0), 1);
     if (predicted_usd >= 0 && isfinite(predicted_usd))

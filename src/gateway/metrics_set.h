@@ -33,7 +33,7 @@ extern const weirp_scale weirp_scale_short, weirp_scale_first, weirp_scale_long;
     X(FIRST_TOKEN, MODEL, WEIRP_N_FIRST + 2, COUNT)                                                                    \
     X(OVERHEAD, ONE, WEIRP_N_SHORT + 2, COUNT)                                                                         \
     X(TOKENS, MODEL, WEIRP_N_TOKEN_KINDS, REAL)                                                                        \
-    X(COST, MODEL, 1, REAL)                                                                                            \
+    X(COST, MODEL, 1, NANO)                                                                                            \
     X(PREDICTED_COST, MODEL, 1, REAL)                                                                                  \
     X(COST_UNKNOWN, MODEL, 1, COUNT)                                                                                   \
     X(USAGE_ESTIMATED, MODEL, 1, COUNT)                                                                                \
@@ -55,7 +55,8 @@ typedef enum weirp_table {
 typedef struct weirp_table_shape {
     weirp_axis axis;
     size_t columns;
-    enum { WEIRP_CELL_COUNT, WEIRP_CELL_REAL, WEIRP_CELL_GAUGE } kind; /* uint64_t, bits of a double, int64_t */
+    /* uint64_t, bits of a double, int64_t, uint64_t of billionths */
+    enum { WEIRP_CELL_COUNT, WEIRP_CELL_REAL, WEIRP_CELL_GAUGE, WEIRP_CELL_NANO } kind;
 } weirp_table_shape;
 extern const weirp_table_shape weirp_table_shapes[WEIRP_N_TABLES];
 

@@ -57,6 +57,16 @@ static void put_escaped(weirp_writer *w, const char *value) {
     }
 }
 
+/* Billionths, exactly. */
+static void put_nano(weirp_writer *w, uint64_t x) {
+    char text[32];
+    int n = snprintf(text, sizeof text, "%llu.%09llu", (unsigned long long)(x / 1000000000),
+                     (unsigned long long)(x % 1000000000));
+    while (text[n - 1] == '0') n--;
+    if (text[n - 1] == '.') n--;
+    weirp_put(w, text, (size_t)n);
+}
+
 /* ---- series ---- */
 
 typedef struct scrape {
@@ -143,6 +153,8 @@ static void put_counters(const scrape *s, const counter *c) {
             put_series(s->w, c->name, "", labels, n + (c->column_label != NULL));
             if (real)
                 weirp_metrics_real(s->w, sum);
+            else if (shape->kind == WEIRP_CELL_NANO)
+                put_nano(s->w, count);
             else
                 put_count(s->w, count);
             weirp_put(s->w, "\n", 1);

@@ -19,7 +19,9 @@ typedef struct weirp_usage {
     bool estimated; /* counted here, because the vendor said nothing or was broken off */
 } weirp_usage;
 
-/* USD for this usage, each part at its own rate; rates that the pool doesn't know follow the plain one of their side.
+/* USD for this usage: weirp_bill (src/price/money.h) as the nearest double, so that whoever shows a cost and whoever
+ * books it agree to the nano-USD. Each part at its own rate; rates that the pool doesn't know follow the plain one of
+ * their side.
  * NAN where a rate that matters isn't known, and where nobody has counted: neither known nor estimated, and all counts
  * 0 (an answer whose usage never came isn't free). Negative counts count as 0. Parts beyond their whole are cut to what
  * of it is left, in the order of the members above, so that the sum is the whole in any case. */

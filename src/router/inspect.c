@@ -22,18 +22,36 @@ static weir_status dump(json_t *o, int failed, char **json, weir_error *err) {
 
 /* ---- pieces ---- */
 
+static json_t *model_json(const weirp_state *s, size_t m) {
+    const weir_model *p = &s->pool->models[m];
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"input_usd_per_mtok", p->input_usd_per_mtok},
+                   {"output_usd_per_mtok", p->output_usd_per_mtok},
+                   {"cached_input_usd_per_mtok", p->cached_input_usd_per_mtok},
+                   {"cache_write_usd_per_mtok", p->cache_write_usd_per_mtok},
+                   {"audio_input_usd_per_mtok", p->audio_input_usd_per_mtok},
+                   {"reasoning_usd_per_mtok", p->reasoning_usd_per_mtok},
+                   {"audio_output_usd_per_mtok", p->audio_output_usd_per_mtok},
+                   {"request_usd", p->request_usd},
+                   {"mean_quality", s->quality.mean[m]}};
+    json_t *o = json_pack("{s:s, s:b}", "name", p->name, "enabled", !s->disabled[m]);
+    int failed = !o;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        failed |= json_object_set_new(o, numbers[i].name, weirp_json_number(numbers[i].value));
+    if (!failed) return o;
+    json_decref(o);
+    return NULL;
+}
+
 json_t *weirp_pool_json(const weirp_state *s) {
     json_t *models = json_array();
-    for (size_t m = 0; m < weirp_state_n_models(s); m++) {
-        const weir_model *p = &s->pool->models[m];
-        json_array_append_new(models,
-                              json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "enabled", !s->disabled[m],
-                                        "input_usd_per_mtok", weirp_json_number(p->input_usd_per_mtok),
-                                        "output_usd_per_mtok", weirp_json_number(p->output_usd_per_mtok), "request_usd",
-                                        weirp_json_number(p->request_usd), "mean_quality",
-                                        weirp_json_number(s->quality.mean[m])));
-    }
-    return models;
+    int failed = !models;
+    for (size_t m = 0; m < weirp_state_n_models(s); m++) failed |= json_array_append_new(models, model_json(s, m));
+    if (!failed) return models;
+    json_decref(models);
+    return NULL;
 }
 
 json_t *weirp_members_json(const weirp_state *s) {
@@ -94,6 +112,7 @@ weir_status weir_store_info(const char *path, char **json, weir_error *err) {
     failed |= json_object_set_new(o, "n_feedbacks", json_integer((json_int_t)n_feedbacks(v.snapshot)));
     failed |= json_object_set_new(o, "n_records", json_integer((json_int_t)weirp_snapshot_n_log(v.snapshot)));
     failed |= json_object_set_new(o, "n_trimmed", json_integer((json_int_t)weirp_snapshot_first_log(v.snapshot)));
+    failed |= json_object_set_new(o, "n_table", json_integer((json_int_t)weirp_snapshot_n_table(v.snapshot)));
     failed |= json_object_set_new(o, "members", weirp_members_json(v.state));
     failed |= json_object_set_new(o, "models", weirp_pool_json(v.state));
     failed |= json_object_set_new(o, "sections", weirp_sections_json(v.snapshot));
@@ -103,24 +122,36 @@ weir_status weir_store_info(const char *path, char **json, weir_error *err) {
 
 /* What a log holds, and what the index over it should. */
 typedef struct log_check {
+    weirp_snapshot *snapshot;
     weirp_log_record record;
     uint64_t n, n_indexed, sum;
 } log_check;
+
+static weir_status is_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
+    (void)data, (void)size, (void)err;
+    return number == *(const uint64_t *)user ? WEIR_OK : WEIR_NOTFOUND;
+}
+
+/* Feedback from before schema 3 isn't in the index. */
+static bool feedback_is_indexed(weirp_snapshot *snapshot, uint64_t index, uint64_t number) {
+    return weirp_snapshot_find(snapshot, index, is_record, &number, NULL) == WEIR_OK;
+}
 
 static weir_status check_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
     log_check *c = user;
     weir_status st = weirp_log_decode(&c->record, data, size, err);
     if (st != WEIR_OK) return st;
     c->n++;
-    uint64_t index = c->record.kind == WEIRP_RECORD_SERVED ? weirp_id_number(c->record.id) : 0;
+    uint64_t index = c->record.kind != WEIRP_RECORD_LEARNED ? weirp_id_number(c->record.id) : 0;
     if (!index) return WEIR_OK;
+    if (c->record.kind == WEIRP_RECORD_FEEDBACK && !feedback_is_indexed(c->snapshot, index, number)) return WEIR_OK;
     c->n_indexed++;
     c->sum += weirp_index_sum(index, number);
     return WEIR_OK;
 }
 
 static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_error *err) {
-    log_check c = {0};
+    log_check c = {.snapshot = snapshot};
     uint64_t sum = 0;
     weir_status st = weirp_snapshot_log(snapshot, 0, check_record, &c, err);
     uint64_t kept = weirp_snapshot_n_log(snapshot) - weirp_snapshot_first_log(snapshot);
@@ -130,9 +161,22 @@ static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_er
     if (st == WEIR_OK) st = weirp_index_verify(snapshot, &sum, err);
     if (st == WEIR_OK && (c.n_indexed != weirp_snapshot_n_entries(snapshot) || c.sum != sum))
         st = weirp_fail(err, WEIR_CORRUPT, 0,
-                        "%s: the index's %llu entries aren't those of the log's %llu served requests", path,
-                        (unsigned long long)weirp_snapshot_n_entries(snapshot), (unsigned long long)c.n_indexed);
+                        "%s: the index's %llu entries aren't those of the log's %llu served requests and feedbacks",
+                        path, (unsigned long long)weirp_snapshot_n_entries(snapshot), (unsigned long long)c.n_indexed);
     weirp_log_record_free(&c.record);
+    return st;
+}
+
+static weir_status count_table(const char *path, uint64_t *n, weir_error *err) {
+    weirp_store *store = NULL;
+    weirp_snapshot *snapshot = NULL;
+    weir_status st;
+    WEIRP_TRY(weirp_store_open(&store, path, WEIRP_STORE_READ, err));
+    WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
+    *n = weirp_snapshot_n_table(snapshot);
+done:
+    weirp_snapshot_end(snapshot);
+    weirp_store_close(store);
     return st;
 }
 
@@ -143,19 +187,23 @@ weir_status weir_store_check(const char *path, char **json, weir_error *err) {
     json_t *o = NULL;
     weir_status st = weirp_store_verify(path, &n_sections, &n_log, err);
     if (st != WEIR_OK) return st;
-    if (!n_sections && !n_log) { /* made, and nothing put in yet */
-        o = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i}", "sound", 1, "n_sections", 0, "n_models", 0, "n_feedbacks", 0,
-                      "n_records", 0, "n_trimmed", 0);
+    if (!n_sections && !n_log) { /* never trained */
+        uint64_t n_table = 0;
+        st = count_table(path, &n_table, err);
+        if (st != WEIR_OK) return st;
+        o = json_pack("{s:b, s:i, s:i, s:i, s:i, s:i, s:I}", "sound", 1, "n_sections", 0, "n_models", 0, "n_feedbacks",
+                      0, "n_records", 0, "n_trimmed", 0, "n_table", (json_int_t)n_table);
         return json ? dump(o, !o, json, err) : (json_decref(o), WEIR_OK);
     }
     st = weirp_view_open(&v, path, err);
     if (st != WEIR_OK) return st;
     st = check_log(v.snapshot, path, err);
     if (st == WEIR_OK && json)
-        o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I}", "sound", 1, "n_sections", (json_int_t)n_sections, "n_models",
-                      (json_int_t)weirp_state_n_models(v.state), "n_feedbacks", (json_int_t)n_feedbacks(v.snapshot),
-                      "n_records", (json_int_t)weirp_snapshot_n_log(v.snapshot), "n_trimmed",
-                      (json_int_t)weirp_snapshot_first_log(v.snapshot));
+        o = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "sound", 1, "n_sections", (json_int_t)n_sections,
+                      "n_models", (json_int_t)weirp_state_n_models(v.state), "n_feedbacks",
+                      (json_int_t)n_feedbacks(v.snapshot), "n_records", (json_int_t)weirp_snapshot_n_log(v.snapshot),
+                      "n_trimmed", (json_int_t)weirp_snapshot_first_log(v.snapshot), "n_table",
+                      (json_int_t)weirp_snapshot_n_table(v.snapshot));
     weirp_view_close(&v);
     return st == WEIR_OK && json ? dump(o, !o, json, err) : st;
 }

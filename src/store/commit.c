@@ -24,6 +24,7 @@ typedef struct commit {
     MDB_txn *txn;
     weir_error *err;
     weirp_meta meta;
+    weirp_txn table;
     bool full; /* the map: grow it and start over */
     /* the log's batch at hand */
     bool loaded, replaces;
@@ -168,6 +169,8 @@ static weir_status append(commit *c, const weirp_change *change) {
         if (!weirp_reserve((void **)&c->pairs, &c->pair_capacity, c->n_pairs + 1, sizeof *c->pairs))
             return weirp_nomem(c->err);
         c->pairs[c->n_pairs++] = (weirp_index_pair){change->number, c->meta.n_log};
+        c->meta.n_indexed += !change->follows;
+        if (change->follows && c->meta.schema < WEIRP_SCHEMA_FOLLOW) c->meta.schema = WEIRP_SCHEMA_FOLLOW;
     }
     c->meta.n_log++;
     st = c->batch.size >= BATCH_FLUSH ? flush_batch(c) : WEIR_OK;
@@ -179,7 +182,6 @@ static weir_status flush_index(commit *c) {
     if (!c->n_pairs) return WEIR_OK;
     int rc = weirp_index_add(c->txn, c->env->index, c->pairs, c->n_pairs);
     if (rc) return fail(c, rc, "can't add to its index");
-    c->meta.n_indexed += c->n_pairs;
     c->meta.n_entries += c->n_pairs;
     c->n_pairs = 0;
     return WEIR_OK;
@@ -218,9 +220,17 @@ done:
 
 /* ---- one try ---- */
 
+/* What is to be done, beside what a try finds out. */
+typedef struct job {
+    const weirp_change *changes;
+    size_t n, need; /* need: bytes of map that the changes may take */
+    weirp_table_work work;
+    void *user;
+    bool counts; /* as a commit: even without changes */
+} job;
+
 static weir_status apply(commit *c, const weirp_change *changes, size_t n) {
-    weir_status st;
-    WEIRP_TRY(weirp_read_meta(c->env, c->txn, &c->meta, c->err));
+    weir_status st = WEIR_OK;
     for (size_t i = 0; i < n; i++) {
         if (changes[i].kind == WEIRP_PUT)
             WEIRP_TRY(put_section(c, &changes[i]));
@@ -233,14 +243,46 @@ static weir_status apply(commit *c, const weirp_change *changes, size_t n) {
     }
     WEIRP_TRY(flush_batch(c));
     WEIRP_TRY(flush_index(c));
-    c->meta.n_commits++;
+done:
+    return st;
+}
+
+/* The caller's work on the table. What it says of a try that is repeated is nobody's business. */
+static weir_status run_work(commit *c, const job *j) {
+    weir_error own = {0};
+    c->table = (weirp_txn){
+        .env = c->env, .mdb = c->txn, .meta = &c->meta, .write = true, .map = weirp_env_map(c->env, c->txn)};
+    weir_status st = j->work(j->user, &c->table, &own);
+    c->full = c->table.full;
+    if (c->table.failed != WEIR_OK) st = c->table.failed; /* it can't be committed, whatever `work` says */
+    if (st != WEIR_OK && !c->full && !c->table.no_table && own.status != WEIR_OK)
+        weirp_fail(c->err, own.status, own.line, "%s", own.text);
+    return st;
+}
+
+static weir_status put_meta(commit *c, const job *j) {
+    if (j->counts || j->n) c->meta.n_commits++;
+    if (c->table.changed) c->meta.table_version++;
     uint8_t bytes[WEIRP_META_SIZE];
     char key_text[] = WEIRP_META_KEY;
     MDB_val key = {strlen(key_text), key_text}, value = {weirp_meta_encode(&c->meta, bytes), bytes};
     int rc = mdb_put(c->txn, c->env->meta, &key, &value, 0);
-    if (rc) st = fail(c, rc, "can't write its header");
-done:
-    return st;
+    return rc ? fail(c, rc, "can't write its header") : WEIR_OK;
+}
+
+/* Begins the transaction and reads the header; handles of databases that others have made are opened first. */
+static weir_status begin(commit *c) {
+    for (;;) {
+        weir_status st = weirp_env_begin(c->env, true, &c->txn, c->err);
+        if (st != WEIR_OK) return st;
+        st = weirp_read_meta(c->env, c->txn, &c->meta, c->err);
+        if (st == WEIR_OK && c->meta.schema <= weirp_env_schema(c->env)) return WEIR_OK;
+        weirp_env_end(c->env, c->txn, false);
+        c->txn = NULL;
+        bool full;
+        if (st == WEIR_OK) st = weirp_env_raise(c->env, c->meta.schema, false, &full, c->err);
+        if (st != WEIR_OK) return st;
+    }
 }
 
 /* LMDB reports a short write as EIO: is the disk, the quota or the file size limit behind it? */
@@ -248,35 +290,48 @@ static bool out_of_space(weirp_env *env, size_t need) {
     struct statvfs fs;
     struct rlimit limit;
     struct stat st;
-    mdb_filehandle_t fd;
-    if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0) return false;
+    if (stat(env->path, &st) != 0) return false;
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         (uint64_t)st.st_size + need > limit.rlim_cur)
         return true;
-    return fstatvfs(fd, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need;
+    return statvfs(env->path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < need;
 }
 
-static weir_status try_commit(weirp_env *env, const weirp_change *changes, size_t n, size_t need, bool *full,
-                              weir_error *err) {
-    commit c = {.env = env, .err = err};
-    weir_status st;
-    WEIRP_TRY(weirp_env_begin(env, true, &c.txn, err));
-    st = apply(&c, changes, n);
-    if (st == WEIR_OK) {
-        int rc = weirp_env_end(env, c.txn, true);
-        c.full = rc == MDB_MAP_FULL;
-        if (rc == EIO && out_of_space(env, need))
-            st = weirp_fail(err, WEIR_FULL, 0, "%s: no space left to commit", env->path);
-        else if (rc)
-            st = weirp_store_fail(c.full ? NULL : err, rc, "can't commit", env->path);
-    } else {
-        weirp_env_end(env, c.txn, false);
+static weir_status try_once(commit *c, const job *j) {
+    weir_status st = begin(c);
+    if (st != WEIR_OK) return st;
+    if (j->work) st = run_work(c, j);
+    if (st == WEIR_OK) st = apply(c, j->changes, j->n);
+    bool nothing = !j->counts && !j->n && !c->table.changed;
+    if (st == WEIR_OK && !nothing) st = put_meta(c, j);
+    if (st != WEIR_OK || nothing) {
+        weirp_env_end(c->env, c->txn, false);
+        return st;
     }
-done:
-    weirp_writer_free(&c.batch);
-    free(c.pairs);
-    *full = c.full;
-    return st;
+    int rc = weirp_env_end(c->env, c->txn, true);
+    c->full = rc == MDB_MAP_FULL;
+    if (rc == EIO && out_of_space(c->env, j->need + c->table.n_bytes))
+        return weirp_fail(c->err, WEIR_FULL, 0, "%s: no space left to commit", c->env->path);
+    return rc ? weirp_store_fail(c->full ? NULL : c->err, rc, "can't commit", c->env->path) : WEIR_OK;
+}
+
+/* With `writing` held: tries until there is nothing left to make room for. */
+static weir_status try_all(weirp_env *env, const job *j, uint32_t schema, weir_error *err) {
+    for (int i = 0; i < MAX_TRIES; i++) {
+        commit c = {.env = env, .err = err};
+        weir_status st = schema > WEIRP_SCHEMA_PLAIN ? weirp_env_raise(env, schema, true, &c.full, err) : WEIR_OK;
+        if (st == WEIR_OK) st = try_once(&c, j);
+        weirp_writer_free(&c.batch);
+        free(c.pairs);
+        if (c.table.no_table && !c.full) {
+            schema = WEIRP_SCHEMA_TABLE;
+            continue;
+        }
+        if (!c.full) return st;
+        st = weirp_env_grow(env, 2 * (j->need + c.table.n_bytes), err);
+        if (st != WEIR_OK) return st;
+    }
+    return weirp_fail(err, WEIR_FULL, 0, "%s: its map can't grow any further", env->path);
 }
 
 void weirp_store_forget(weirp_store *store) {
@@ -307,38 +362,56 @@ static const char *check_change(const weirp_change *change) {
     return change->size > longest ? "a section or record of 2 GiB or more" : NULL;
 }
 
-weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err) {
+/* Checks the changes; *schema: what they need. */
+static weir_status check_job(const weirp_store *store, job *j, uint32_t *schema, weir_error *err) {
+    *schema = WEIRP_SCHEMA_PLAIN;
+    j->need = 1u << 16;
+    for (size_t i = 0; i < j->n; i++) {
+        const weirp_change *change = &j->changes[i];
+        const char *wrong = check_change(change);
+        if (wrong) return weirp_fail(err, WEIR_INVALID, 0, "%s: %s", store->path, wrong);
+        j->need += change->size + 4096;
+        if (change->kind == WEIRP_TRIM_LOG || (change->kind == WEIRP_APPEND_LOG && change->number))
+            *schema = WEIRP_SCHEMA_INDEX;
+    }
+    return WEIR_OK;
+}
+
+/* Now and then, with `writing` held. */
+static void tidy(weirp_store *store) {
+    store->n_commits++;
+    if (store->n_commits % READER_CHECK_EVERY == 0) weirp_env_sweep(store->env);
+    if (store->n_commits % FORGET_EVERY == 0) weirp_env_forget(store->env);
+}
+
+static weir_status run(weirp_store *store, job *j, weir_error *err) {
     if (store->mode == WEIRP_STORE_READ)
         return weirp_fail(err, WEIR_READONLY, 0, "%s: was opened for reading", store->path);
+    if (store->mode == WEIRP_STORE_JOIN && (j->n || j->counts))
+        return weirp_fail(err, WEIR_READONLY, 0, "%s: who has joined may change its table only", store->path);
     if (store->pid != getpid())
         return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", store->path);
-    size_t need = 1u << 16;
-    bool indexes = false;
-    for (size_t i = 0; i < n; i++) {
-        const char *wrong = check_change(&changes[i]);
-        if (wrong) return weirp_fail(err, WEIR_INVALID, 0, "%s: %s", store->path, wrong);
-        need += changes[i].size + 4096;
-        indexes |= changes[i].kind == WEIRP_TRIM_LOG || (changes[i].kind == WEIRP_APPEND_LOG && changes[i].number);
-    }
-    weirp_env *env = store->env;
+    uint32_t schema;
+    weir_status st = check_job(store, j, &schema, err);
+    if (st != WEIR_OK) return st;
     /* what is written to a file without a name is lost with the process */
-    weirp_name name = weirp_env_name(env);
+    weirp_name name = weirp_env_name(store->env);
     if (name != WEIRP_NAME_OURS)
         return weirp_fail(err, WEIR_IO, 0, "%s: %s; nothing was written", store->path,
                           name == WEIRP_NAME_GONE ? "the file is gone" : "another file has taken its place");
-    store->n_commits++;
-    if (store->n_commits % READER_CHECK_EVERY == 0) {
-        int dead;
-        mdb_reader_check(env->mdb, &dead);
-    }
-    if (store->n_commits % FORGET_EVERY == 0) weirp_env_forget(env);
-    for (int i = 0; i < MAX_TRIES; i++) {
-        bool full = false;
-        weir_status st = indexes ? weirp_env_index(env, true, &full, err) : WEIR_OK;
-        if (st == WEIR_OK) st = try_commit(env, changes, n, need, &full, err);
-        if (!full) return st;
-        st = weirp_env_grow(env, env->map_size + 2 * need, err);
-        if (st != WEIR_OK) return st;
-    }
-    return weirp_fail(err, WEIR_FULL, 0, "%s: its map can't grow any further", store->path);
+    st = weirp_env_lock_writing(store->env, err);
+    if (st != WEIR_OK) return st;
+    tidy(store);
+    st = try_all(store->env, j, schema, err);
+    weirp_env_unlock_writing(store->env);
+    return st;
+}
+
+weir_status weirp_store_commit(weirp_store *store, const weirp_change *changes, size_t n, weir_error *err) {
+    return run(store, &(job){.changes = changes, .n = n, .counts = true}, err);
+}
+
+weir_status weirp_store_transact(weirp_store *store, const weirp_change *changes, size_t n, weirp_table_work work,
+                                 void *user, weir_error *err) {
+    return run(store, &(job){.changes = changes, .n = n, .work = work, .user = user}, err);
 }

@@ -27,7 +27,9 @@ enum {
     MAX_READERS = 1024,
     LOCK_BYTES = 64 * 1024 + 256, /* what LMDB takes for so many readers */
     OPEN_TRIES = 40,
-    OPEN_WAIT_NS = 5000000
+    OPEN_WAIT_NS = 5000000,
+    QUIET_TRIES = 50,
+    QUIET_WAIT_NS = 1000000
 };
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -116,8 +118,11 @@ static weir_status open_databases(weirp_env *env, MDB_txn *txn, weir_error *err)
         (rc = mdb_dbi_open(txn, WEIRP_DB_SECTIONS, 0, &env->sections)) ||
         (rc = mdb_dbi_open(txn, WEIRP_DB_LOG, 0, &env->log)))
         return weirp_store_fail(err, rc, "can't open its databases", env->path);
-    rc = mdb_dbi_open(txn, WEIRP_DB_INDEX, 0, &env->index);
-    env->has_index = rc == 0;
+    env->schema = WEIRP_SCHEMA_PLAIN;
+    if (!(rc = mdb_dbi_open(txn, WEIRP_DB_INDEX, 0, &env->index))) {
+        env->schema = WEIRP_SCHEMA_INDEX;
+        if (!(rc = mdb_dbi_open(txn, WEIRP_DB_TABLE, 0, &env->table))) env->schema = WEIRP_SCHEMA_TABLE;
+    }
     if (rc && rc != MDB_NOTFOUND) return weirp_store_fail(err, rc, "can't open its databases", env->path);
     return WEIR_OK;
 }
@@ -181,6 +186,8 @@ static void free_env(weirp_env *env) {
     if (env->mdb) mdb_env_close(env->mdb);
     if (env->shared_fd >= 0) close(env->shared_fd);
     pthread_mutex_destroy(&env->mutex);
+    pthread_mutex_destroy(&env->writing);
+    pthread_mutex_destroy(&env->opening);
     free(env->path);
     free(env);
 }
@@ -188,7 +195,13 @@ static void free_env(weirp_env *env) {
 static weir_status new_env(weirp_env **out, const char *path, int fd, weir_error *err) {
     weirp_env *env = weirp_array(1, sizeof *env);
     if (!env) return weirp_nomem(err);
+    pthread_mutexattr_t checked;
+    pthread_mutexattr_init(&checked);
+    pthread_mutexattr_settype(&checked, PTHREAD_MUTEX_ERRORCHECK);
+    pthread_mutex_init(&env->writing, &checked);
+    pthread_mutexattr_destroy(&checked);
     pthread_mutex_init(&env->mutex, NULL);
+    pthread_mutex_init(&env->opening, NULL);
     env->pid = getpid();
     env->shared_fd = -1;
     env->refs = 1;
@@ -307,6 +320,15 @@ static weir_status move_map(weirp_env *env, size_t bytes, weir_status blocked, w
     return WEIR_OK;
 }
 
+/* With the mutex, which is let go meanwhile: other threads' snapshots that end soon are waited for. */
+static void wait_quiet(weirp_env *env) {
+    for (int i = 0; i < QUIET_TRIES && env->n_active; i++) {
+        pthread_mutex_unlock(&env->mutex);
+        nanosleep(&(struct timespec){0, QUIET_WAIT_NS}, NULL);
+        pthread_mutex_lock(&env->mutex);
+    }
+}
+
 static weir_status reopen_locked(weirp_env *env, weir_error *err) {
     if (env->n_active)
         return weirp_fail(err, WEIR_IO, 0, "%s: can't be opened again while snapshots are open", env->path);
@@ -327,20 +349,21 @@ static weir_status reopen_locked(weirp_env *env, weir_error *err) {
 /* Without a lock file nobody sees this reader: it keeps writers out with a shared lock instead. */
 static weir_status keep_writers_out(weirp_env *env, weir_error *err) {
     if (!env->no_lock || env->n_active) return WEIR_OK;
-    if (env->shared_fd >= 0 && flock(env->shared_fd, LOCK_SH | LOCK_NB) == 0) return WEIR_OK;
+    if (env->shared_fd >= 0 && weirp_lock_stranger(env->shared_fd)) return WEIR_OK;
     pid_t holder = weirp_lock_holder(&env->data_id);
-    return weirp_fail(err, WEIR_BUSY, 0,
-                      "%s: process %ld writes to it, and reading beside a writer needs write access to its lock file",
-                      env->path, (long)holder);
+    const char *why = "reading beside a writer needs write access to its lock file";
+    if (holder)
+        return weirp_fail(err, WEIR_BUSY, 0, "%s: process %ld writes to it, and %s", env->path, (long)holder, why);
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: another process writes to it, and %s", env->path, why);
 }
 
-static weir_status begin_locked(weirp_env *env, bool write, MDB_txn **txn, weir_error *err) {
+static weir_status begin_locked(weirp_env *env, MDB_txn **txn, weir_error *err) {
     weir_status st;
     if (env->broken || !env->mdb) WEIRP_TRY(reopen_locked(env, err));
     WEIRP_TRY(keep_writers_out(env, err));
     int rc = 0;
     for (int i = 0; i < 4; i++) {
-        rc = mdb_txn_begin(env->mdb, NULL, write ? 0 : MDB_RDONLY, txn);
+        rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, txn);
         int dead;
         if (rc == MDB_MAP_RESIZED) {
             WEIRP_TRY(move_map(env, 0, WEIR_BUSY, err)); /* 0: as large as the writer's */
@@ -357,78 +380,138 @@ static weir_status begin_locked(weirp_env *env, bool write, MDB_txn **txn, weir_
     else
         env->n_active++;
 done:
-    if (st != WEIR_OK && env->no_lock && !env->n_active && env->shared_fd >= 0) flock(env->shared_fd, LOCK_UN);
+    if (st != WEIR_OK && env->no_lock && !env->n_active && env->shared_fd >= 0) weirp_unlock_stranger(env->shared_fd);
     return st;
+}
+
+/* Another process may be at work for as long as it likes: this process's readers don't wait with us for it. */
+static weir_status begin_write(weirp_env *env, MDB_txn **txn, weir_error *err) {
+    int rc = 0;
+    for (int i = 0; i < 4; i++) {
+        weir_status st = WEIR_OK;
+        pthread_mutex_lock(&env->mutex);
+        if (rc == MDB_MAP_RESIZED) {
+            wait_quiet(env);
+            st = move_map(env, 0, WEIR_BUSY, err);
+        }
+        if (st == WEIR_OK && (env->broken || !env->mdb || rc == MDB_PANIC)) st = reopen_locked(env, err);
+        if (st == WEIR_OK) env->n_active++; /* the map stays where it is */
+        pthread_mutex_unlock(&env->mutex);
+        if (st != WEIR_OK) return st;
+        rc = mdb_txn_begin(env->mdb, NULL, 0, txn);
+        if (!rc) return WEIR_OK;
+        *txn = NULL;
+        pthread_mutex_lock(&env->mutex);
+        env->n_active--;
+        pthread_mutex_unlock(&env->mutex);
+        if (rc != MDB_MAP_RESIZED && rc != MDB_PANIC) break;
+    }
+    return weirp_store_fail(err, rc, "can't begin a transaction", env->path);
 }
 
 weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_error *err) {
     *txn = NULL;
     if (env->pid != getpid())
         return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", env->path);
+    if (write) return begin_write(env, txn, err);
     pthread_mutex_lock(&env->mutex);
-    weir_status st = begin_locked(env, write, txn, err);
+    weir_status st = begin_locked(env, txn, err);
     pthread_mutex_unlock(&env->mutex);
     return st;
 }
 
-/* Where the map begins, LMDB tells only of fixed maps; but a page knows its number. */
+weir_status weirp_env_lock_writing(weirp_env *env, weir_error *err) {
+    if (env->pid != getpid())
+        return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", env->path);
+    if (pthread_mutex_lock(&env->writing) == 0) return WEIR_OK;
+    return weirp_fail(err, WEIR_INVALID, 0, "%s: a transaction of this thread is under way", env->path);
+}
+
+void weirp_env_unlock_writing(weirp_env *env) {
+    pthread_mutex_unlock(&env->writing);
+}
+
+/* LMDB tells only of fixed maps; but a page knows its number. */
+const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn) {
+    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
+    if (mdb_get(txn, env->meta, &key, &value) != 0) return NULL;
+    uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
+    uint64_t number = weirp_get_le64((const uint8_t *)page);
+    return number < env->map_size / env->page_size ? (const uint8_t *)(page - number * env->page_size) : NULL;
+}
+
 void weirp_env_forget(weirp_env *env) {
     MDB_txn *txn;
-    MDB_val key = {strlen(WEIRP_META_KEY), (void *)(uintptr_t)WEIRP_META_KEY}, value;
     struct stat file;
     mdb_filehandle_t fd;
     if (weirp_env_begin(env, false, &txn, NULL) != WEIR_OK) return;
-    if (mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0 && mdb_get(txn, env->meta, &key, &value) == 0) {
-        uintptr_t page = (uintptr_t)value.mv_data / env->page_size * env->page_size;
-        uint64_t number = weirp_get_le64((const uint8_t *)page);
-        void *map = (void *)(page - number * env->page_size);
+    const uint8_t *map = weirp_env_map(env, txn);
+    if (map && mdb_env_get_fd(env->mdb, &fd) == 0 && fstat(fd, &file) == 0) {
         size_t bytes = (size_t)file.st_size < env->map_size ? (size_t)file.st_size : env->map_size;
         /* a shared map of a file: nothing is lost, and a reader that comes by finds the page in the cache */
-        if (number < bytes / env->page_size) (void)madvise(map, bytes, MADV_DONTNEED);
+        (void)madvise((void *)(uintptr_t)map, bytes, MADV_DONTNEED);
     }
     weirp_env_end(env, txn, false);
 }
 
-bool weirp_env_has_index(weirp_env *env) {
+uint32_t weirp_env_schema(weirp_env *env) {
     pthread_mutex_lock(&env->mutex);
-    bool has = env->has_index;
+    uint32_t schema = env->schema;
     pthread_mutex_unlock(&env->mutex);
-    return has;
+    return schema;
 }
 
-/* The header of a store that is to have an index. */
-static int put_schema(weirp_env *env, MDB_txn *txn, weir_error *err) {
+/* The header of a store that is to have what `schema` has. */
+static int put_schema(weirp_env *env, MDB_txn *txn, uint32_t schema, weir_error *err) {
     weirp_meta meta;
     uint8_t bytes[WEIRP_META_SIZE];
     char key_text[] = WEIRP_META_KEY;
     if (weirp_read_meta(env, txn, &meta, err) != WEIR_OK) return MDB_CORRUPTED;
-    if (meta.schema != WEIRP_SCHEMA_PLAIN) return 0;
-    meta.schema = WEIRP_SCHEMA;
+    if (meta.schema >= schema) return 0;
+    meta.schema = schema;
     MDB_val key = {strlen(key_text), key_text}, value = {0, bytes};
     value.mv_size = weirp_meta_encode(&meta, bytes);
     return mdb_put(txn, env->meta, &key, &value, 0);
 }
 
-/* Within the environment's mutex: LMDB lets only one transaction of a process open handles at a time. */
-weir_status weirp_env_index(weirp_env *env, bool create, bool *full, weir_error *err) {
+/* LMDB lets only one transaction of a process open handles at a time, to its end: `opening` sees to that. */
+weir_status weirp_env_raise(weirp_env *env, uint32_t schema, bool create, bool *full, weir_error *err) {
     MDB_txn *txn = NULL;
+    MDB_dbi index = 0, table = 0;
     *full = false;
-    pthread_mutex_lock(&env->mutex);
-    weir_status st = env->has_index ? WEIR_OK : begin_locked(env, create, &txn, err);
-    if (txn) {
-        int rc = mdb_dbi_open(txn, WEIRP_DB_INDEX, create ? MDB_CREATE : 0, &env->index);
-        if (!rc && create) rc = put_schema(env, txn, err);
-        if (rc)
-            mdb_txn_abort(txn);
-        else
-            rc = mdb_txn_commit(txn);
-        env->n_active--;
-        if (env->no_lock && !env->n_active) flock(env->shared_fd, LOCK_UN);
-        env->has_index = !rc;
+    uint32_t has = weirp_env_schema(env);
+    if (has >= schema) return WEIR_OK;
+    if (create) { /* may have to wait for another process, and readers for whoever holds `opening` */
+        weir_status st = weirp_env_begin(env, true, &txn, err);
+        if (st != WEIR_OK) return st;
+    }
+    pthread_mutex_lock(&env->opening);
+    if (txn && weirp_env_schema(env) != has) {
+        /* a reader has found what another process made; this transaction wouldn't know those handles */
+        weirp_env_end(env, txn, false);
+        pthread_mutex_unlock(&env->opening);
+        return weirp_env_raise(env, schema, create, full, err);
+    }
+    weir_status st = create ? WEIR_OK : weirp_env_begin(env, false, &txn, err);
+    if (st == WEIR_OK) {
+        unsigned flags = create ? MDB_CREATE : 0;
+        int rc = mdb_dbi_open(txn, WEIRP_DB_INDEX, flags, &index);
+        if (!rc && schema >= WEIRP_SCHEMA_TABLE) rc = mdb_dbi_open(txn, WEIRP_DB_TABLE, flags, &table);
+        if (!rc && create) rc = put_schema(env, txn, schema, err);
+        int ended = weirp_env_end(env, txn, !rc);
+        if (!rc) rc = ended;
         *full = rc == MDB_MAP_FULL;
-        if (rc) st = weirp_store_fail(*full ? NULL : err, rc, "can't open its index", env->path);
+        if (rc) st = weirp_store_fail(*full ? NULL : err, rc, "can't open its databases", env->path);
+    }
+    pthread_mutex_lock(&env->mutex);
+    if (st == WEIR_OK && env->schema < schema) {
+        /* others may be using what is there already */
+        if (env->schema < WEIRP_SCHEMA_INDEX) env->index = index;
+        if (schema >= WEIRP_SCHEMA_TABLE) env->table = table;
+        env->schema = schema;
     }
     pthread_mutex_unlock(&env->mutex);
+    pthread_mutex_unlock(&env->opening);
     return st;
 }
 
@@ -441,14 +524,22 @@ int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit) {
         mdb_txn_abort(txn);
     pthread_mutex_lock(&env->mutex);
     env->n_active--;
-    if (env->no_lock && !env->n_active) flock(env->shared_fd, LOCK_UN);
+    if (env->no_lock && !env->n_active) weirp_unlock_stranger(env->shared_fd);
     pthread_mutex_unlock(&env->mutex);
     return rc;
 }
 
-weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err) {
+void weirp_env_sweep(weirp_env *env) {
+    int dead;
     pthread_mutex_lock(&env->mutex);
-    size_t bytes = env->map_size;
+    if (env->mdb) mdb_reader_check(env->mdb, &dead);
+    pthread_mutex_unlock(&env->mutex);
+}
+
+weir_status weirp_env_grow(weirp_env *env, size_t more, weir_error *err) {
+    pthread_mutex_lock(&env->mutex);
+    wait_quiet(env);
+    size_t bytes = env->map_size, at_least = bytes < SIZE_MAX - more ? bytes + more : SIZE_MAX;
     while (bytes < at_least && bytes < SIZE_MAX / 2) bytes *= 2;
     if (bytes == env->map_size && bytes < SIZE_MAX / 2) bytes *= 2;
     weir_status st = move_map(env, bytes, WEIR_FULL, err);

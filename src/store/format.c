@@ -31,7 +31,9 @@ uint64_t weirp_get_le64(const uint8_t *in) {
 }
 
 static size_t meta_size(uint32_t schema) {
-    return schema == WEIRP_SCHEMA_PLAIN ? WEIRP_META_SIZE_1 : WEIRP_META_SIZE;
+    return schema == WEIRP_SCHEMA_PLAIN  ? WEIRP_META_SIZE_1
+           : schema < WEIRP_SCHEMA_TABLE ? WEIRP_META_SIZE_2
+                                         : WEIRP_META_SIZE;
 }
 
 size_t weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]) {
@@ -43,10 +45,15 @@ size_t weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE])
     weirp_put_le64(bytes + 24, meta->n_log);
     weirp_put_le64(bytes + 32, meta->n_sections);
     weirp_put_le64(bytes + 40, meta->sections_sum);
-    if (size == WEIRP_META_SIZE) {
+    if (meta->schema >= WEIRP_SCHEMA_INDEX) {
         weirp_put_le64(bytes + 48, meta->first_log);
         weirp_put_le64(bytes + 56, meta->n_indexed);
         weirp_put_le64(bytes + 64, meta->n_entries);
+    }
+    if (meta->schema >= WEIRP_SCHEMA_TABLE) {
+        weirp_put_le64(bytes + 72, meta->n_table);
+        weirp_put_le64(bytes + 80, meta->table_sum);
+        weirp_put_le64(bytes + 88, meta->table_version);
     }
     weirp_put_le64(bytes + size - 8, XXH3_64bits(bytes, size - 8));
     return size;
@@ -69,11 +76,15 @@ weir_status weirp_meta_decode(weirp_meta *meta, const void *stored, size_t size,
     meta->n_log = weirp_get_le64(bytes + 24);
     meta->n_sections = weirp_get_le64(bytes + 32);
     meta->sections_sum = weirp_get_le64(bytes + 40);
-    bool plain = meta->schema == WEIRP_SCHEMA_PLAIN;
-    meta->first_log = plain ? 0 : weirp_get_le64(bytes + 48);
-    meta->n_indexed = plain ? 0 : weirp_get_le64(bytes + 56);
-    meta->n_entries = plain ? 0 : weirp_get_le64(bytes + 64);
-    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log || meta->n_entries > meta->n_indexed)
+    bool index = meta->schema >= WEIRP_SCHEMA_INDEX, table = meta->schema >= WEIRP_SCHEMA_TABLE;
+    meta->first_log = index ? weirp_get_le64(bytes + 48) : 0;
+    meta->n_indexed = index ? weirp_get_le64(bytes + 56) : 0;
+    meta->n_entries = index ? weirp_get_le64(bytes + 64) : 0;
+    meta->n_table = table ? weirp_get_le64(bytes + 72) : 0;
+    meta->table_sum = table ? weirp_get_le64(bytes + 80) : 0;
+    meta->table_version = table ? weirp_get_le64(bytes + 88) : 0;
+    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log ||
+        meta->n_entries > (meta->schema >= WEIRP_SCHEMA_FOLLOW ? meta->n_log : meta->n_indexed))
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: the store's header contradicts itself", path);
     return WEIR_OK;
 }

@@ -6,6 +6,8 @@
  * walk.c      LMDB's own pages, checked before LMDB follows them
  * snapshot.c  reading; commit.c  writing; create.c  a new file; maintain.c  verify and compact
  * index.c     from an index number to the log records that were appended under it
+ * table.c     keys and values that several processes change
+ * spool.c, spool_adopt.c: what survives the process, but not the machine (spool.h); not LMDB
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_STORE_INTERNAL_H
 #define WEIRP_STORE_INTERNAL_H
@@ -17,18 +19,35 @@
 
 #include "src/store/store.h"
 
+/* ---- LMDB's pages (mdb.c, data version 1: MDB_page, MDB_node) ---- */
+
+enum {
+    WEIRP_PAGE_HEADER = 16, /* number, pad, flags, lower, upper */
+    WEIRP_NODE_HEADER = 8,  /* size or page, flags, key size */
+    WEIRP_PAGE_BRANCH = 0x01,
+    WEIRP_PAGE_LEAF = 0x02,
+    WEIRP_PAGE_OVERFLOW = 0x04,
+    WEIRP_PAGE_META = 0x08,
+    WEIRP_PAGE_DIRTY = 0x10, /* in memory only */
+};
+
 /* ---- our records (docs/formats.md, "Store") ---- */
 
 #define WEIRP_SCHEMA_PLAIN   1u /* no index, and the log begins at record 0: what a new store has */
-#define WEIRP_SCHEMA         2u
+#define WEIRP_SCHEMA_INDEX   2u /* an index */
+#define WEIRP_SCHEMA_FOLLOW  3u /* in which records may follow others */
+#define WEIRP_SCHEMA_TABLE   4u /* has an index, too */
+#define WEIRP_SCHEMA         WEIRP_SCHEMA_TABLE
 #define WEIRP_DB_META        "weir.meta"
 #define WEIRP_DB_SECTIONS    "weir.sections"
 #define WEIRP_DB_LOG         "weir.log"
 #define WEIRP_DB_INDEX       "weir.index" /* schema 2 */
-#define WEIRP_MAX_DBS        4
+#define WEIRP_DB_TABLE       "weir.table" /* schema 3 */
+#define WEIRP_MAX_DBS        5
 #define WEIRP_META_KEY       "store"
-#define WEIRP_META_SIZE      80u /* of schema 1: 56 */
+#define WEIRP_META_SIZE      104u /* the longest: of schema 3 */
 #define WEIRP_META_SIZE_1    56u
+#define WEIRP_META_SIZE_2    80u
 #define WEIRP_SECTION_HEADER 16u  /* checksum, size */
 #define WEIRP_BATCH_HEADER   8u   /* records, reserved */
 #define WEIRP_RECORD_HEADER  16u  /* checksum, size, reserved */
@@ -36,6 +55,7 @@
 #define WEIRP_INDEX_KEY      12u  /* bucket, number of the first record */
 #define WEIRP_INDEX_HEADER   8u   /* checksum */
 #define WEIRP_INDEX_ENTRY    8u   /* low half of the index number, record less the key's */
+#define WEIRP_TABLE_HEADER   8u   /* checksum */
 /* A log batch that has reached this size is left alone; a smaller last one is extended by the next commit. */
 #define WEIRP_BATCH_BYTES 16384u
 
@@ -47,8 +67,12 @@ typedef struct weirp_meta {
     uint64_t sections_sum; /* sum of the sections' checksums, modulo 2^64 */
     /* schema 2; 0 before */
     uint64_t first_log; /* the oldest record that hasn't been trimmed */
-    uint64_t n_indexed; /* records ever appended under an index number */
+    uint64_t n_indexed; /* records ever appended under an index number of their own */
     uint64_t n_entries; /* of the index, now */
+    /* schema 3; 0 before */
+    uint64_t n_table;       /* entries of the table, now */
+    uint64_t table_sum;     /* sum of their checksums, modulo 2^64 */
+    uint64_t table_version; /* transactions that have changed it; n_commits counts those that changed anything else */
 } weirp_meta;
 
 /* Returns the bytes that the meta's schema takes. */
@@ -56,6 +80,7 @@ size_t weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE])
 /* WEIR_FOREIGN, WEIR_NEWER or WEIR_CORRUPT when it isn't ours to read; `path` is for the error's text. */
 weir_status weirp_meta_decode(weirp_meta *meta, const void *bytes, size_t size, const char *path, weir_error *err);
 
+/* Of a section under its name, or a value of the table under its key. */
 uint64_t weirp_section_checksum(const void *name, size_t name_len, const uint8_t *data, size_t size);
 /* Splits a stored section into its checksum and bytes; false when the header and the length don't agree. */
 bool weirp_section_split(const MDB_val *stored, uint64_t *checksum, const uint8_t **data, size_t *size);
@@ -83,6 +108,15 @@ weir_status weirp_lock_writer(int *fd, const char *path, weir_error *err);
 void weirp_unlock(int fd); /* -1 is fine */
 /* The process that holds a flock() on the file, from /proc/locks; 0: not to be found. */
 pid_t weirp_lock_holder(const struct stat *st);
+/* Joins those who change the table: a shared lock on the data file that disturbs no flock() and dies with its holder;
+ * *st: of the file that is locked. WEIR_BUSY while it is being compacted, or read by a stranger. weirp_unlock() ends
+ * it. */
+weir_status weirp_lock_join(int *fd, struct stat *st, const char *path, weir_error *err);
+/* Keeps writers and those who join out, for readers that they can't see; false: there is one. Ended by the other. */
+bool weirp_lock_stranger(int fd);
+void weirp_unlock_stranger(int fd);
+/* Keeps those who join out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
+weir_status weirp_lock_alone(int fd, const char *path, weir_error *err);
 weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err);
 /* The gate: opening shares it, swapping the file for a compacted one excludes openers, so that nobody pairs the new
  * data file with the old lock file. *fd is -1 where the folder can't be opened (nobody can swap files there either). */
@@ -101,13 +135,15 @@ typedef struct weirp_env {
     struct stat data_id, lock_id;
     bool has_lock_id;
 
-    pthread_mutex_t mutex; /* guards what follows */
+    /* Taken in this order. `writing` is held through a write transaction and growing for it; `opening` while database
+     * handles are being opened; `mutex`, never for long, guards what follows. */
+    pthread_mutex_t writing, opening, mutex;
     MDB_env *mdb;
-    MDB_dbi meta, sections, log, index;
-    bool has_index; /* the index's handle is open */
+    MDB_dbi meta, sections, log, index, table;
+    uint32_t schema; /* whose databases' handles are open: all of WEIRP_SCHEMA_PLAIN's are */
     size_t map_size, page_size;
     size_t n_active; /* transactions: while there are any, the map may not move */
-    bool has_writer, read_only, no_lock;
+    bool read_only, no_lock;
     bool broken;   /* LMDB refuses to write until the environment is opened again */
     int shared_fd; /* no_lock: descriptor whose shared flock keeps writers out while n_active; else -1 */
 } weirp_env;
@@ -117,19 +153,28 @@ weir_status weirp_env_acquire(weirp_env **out, const char *path, weir_error *err
 void weirp_env_retain(weirp_env *env);
 void weirp_env_release(weirp_env *env);
 bool weirp_env_alone(weirp_env *env); /* nobody but the caller refers to it */
+/* Whoever writes, or grows the map for it, holds this: threads of a process write in turn without holding up its
+ * readers. WEIR_INVALID when the calling thread holds it already. */
+weir_status weirp_env_lock_writing(weirp_env *env, weir_error *err);
+void weirp_env_unlock_writing(weirp_env *env);
 /* Begins a transaction, following what other processes did to the map; ended by weirp_env_end. */
 weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_error *err);
 int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit); /* LMDB's code */
-weir_status weirp_env_grow(weirp_env *env, size_t at_least, weir_error *err);
-/* Opens the index's handle, and with `create` makes the index and the header that goes with it, in a transaction of its
- * own. *full: the map must grow first. No write transaction of this process may be open. */
-weir_status weirp_env_index(weirp_env *env, bool create, bool *full, weir_error *err);
+weir_status weirp_env_grow(weirp_env *env, size_t more, weir_error *err);
+/* Opens the handles of all databases that `schema` has, and with `create` (and `writing` held) makes what is missing
+ * and the header that goes with it, in a transaction of its own. *full: the map must grow first. Transactions that are
+ * open already don't see the new handles. */
+weir_status weirp_env_raise(weirp_env *env, uint32_t schema, bool create, bool *full, weir_error *err);
+uint32_t weirp_env_schema(weirp_env *env); /* whose handles are open */
 /* Whose the path is now: the environment's file's, another file's, or nobody's. */
 typedef enum weirp_name { WEIRP_NAME_OURS, WEIRP_NAME_OTHERS, WEIRP_NAME_GONE } weirp_name;
 weirp_name weirp_env_name(const weirp_env *env);
-bool weirp_env_has_index(weirp_env *env);
+/* Where the map begins. `txn` has changed nothing yet. */
+const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn);
 /* Lets go of the map's pages: they count as this process's memory for as long as it has them mapped. */
 void weirp_env_forget(weirp_env *env);
+/* Readers that died keep pages from being used again: their slots are cleared. */
+void weirp_env_sweep(weirp_env *env);
 /* For tests of growth: a map of just so many bytes. */
 weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 
@@ -137,7 +182,7 @@ weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 
 typedef struct weirp_pages {
     uint64_t n_pages, n_free, n_lost; /* in the file's address range; on the free list; neither used nor free */
-    uint64_t n_sections, n_batches;
+    uint64_t n_sections, n_batches, n_table;
     bool thorough; /* set by the caller: visit the first page of every long value, as whoever deletes one must know */
 } weirp_pages;
 
@@ -165,16 +210,30 @@ struct weirp_store {
     weirp_env *env;
     weirp_store_mode mode;
     pid_t pid;
-    int writer_fd;         /* flock()ed; -1: a reader */
+    int lock_fd;           /* the writer's, flock()ed, or of one who has joined; -1: a reader */
     char *path;            /* resolved */
-    uint64_t n_commits;    /* by this handle */
-    pthread_mutex_t mutex; /* guards env, which changes when another file takes the path */
+    uint64_t n_commits;    /* by this handle; guarded by env->writing */
+    pthread_mutex_t mutex; /* guards env, which changes when another file takes a reader's path */
+};
+
+struct weirp_txn {
+    weirp_env *env;
+    MDB_txn *mdb;
+    weirp_meta *meta; /* borrowed; its counts of the table are kept here */
+    bool write, changed;
+    unsigned n_scans; /* under way */
+    /* of a write that failed: the transaction can't go on */
+    weir_status failed;
+    bool full, no_table; /* it would, once the map has grown, or the table been made */
+    size_t n_bytes;      /* that were to be put */
+    const uint8_t *map;  /* where the file's pages begin */
 };
 
 struct weirp_snapshot {
     weirp_env *env;
     MDB_txn *txn;
     weirp_meta meta;
+    weirp_txn table;
     bool listed;
     size_t n_names;
     char **names;  /* (n_names) in order; all in one piece of memory; NULL until asked for */
@@ -191,7 +250,9 @@ weir_status weirp_temporary(const char *path, char **temp, int *fd, weir_error *
 weir_status weirp_put_in_place(const char *temp, const char *path, bool replace, weir_error *err);
 weir_status weirp_read_meta(weirp_env *env, MDB_txn *txn, weirp_meta *meta, weir_error *err);
 weir_status weirp_snapshot_of(weirp_snapshot **out, weirp_env *env, weir_error *err);
-/* Every section and record of a snapshot against its checksum and the counters. */
+/* Every value of the table against its checksum, and the counters. */
+weir_status weirp_table_verify(weirp_txn *txn, weir_error *err);
+/* Every section, record and value of a snapshot against its checksum and the counters. */
 weir_status weirp_snapshot_verify(weirp_snapshot *snapshot, weir_error *err);
 
 #endif

@@ -3,7 +3,12 @@
  * LMDB serialises transactions, not writers: two processes could take turns and each overwrite what the other has
  * learned. So a writer holds flock() on the data file for as long as its handle lives; the kernel drops it with the
  * process, whatever ends it. LMDB itself locks only its lock file, so that a descriptor of our own on the data file
- * disturbs nothing. SPDX-License-Identifier: GPL-3.0-or-later */
+ * disturbs nothing.
+ *
+ * Those who have joined share a lock of the other kind on the data file, an open file description lock (fcntl(2)),
+ * which Linux keeps apart from flock(). Compaction in place takes it for itself alone. Readers that can't be seen in
+ * the lock file (strangers) share a second one, as long as nobody has joined. SPDX-License-Identifier: GPL-3.0-or-later
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -16,6 +21,7 @@
 
 #include "src/store/internal.h"
 
+enum { BYTE_JOINED, BYTE_STRANGERS };               /* of the data file; what is locked, not what is there */
 enum { GATE_TRIES = 2000, GATE_WAIT_NS = 5000000 }; /* 10 s: a swap takes two renames and an fsync */
 
 pid_t weirp_lock_holder(const struct stat *st) {
@@ -43,6 +49,61 @@ weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err)
     if (holder == getpid()) return weirp_fail(err, WEIR_BUSY, 0, "%s: already open in this process", path);
     if (holder) return weirp_fail(err, WEIR_BUSY, 0, "%s: in use by process %ld", path, (long)holder);
     return weirp_fail(err, WEIR_BUSY, 0, "%s: in use by another process", path);
+}
+
+static int range_lock(int fd, short kind, off_t from, off_t n) {
+    struct flock range = {.l_type = kind, .l_whence = SEEK_SET, .l_start = from, .l_len = n};
+    return fcntl(fd, F_OFD_SETLK, &range) == 0 ? 0 : errno;
+}
+
+static bool is_held(int fd, off_t byte) {
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(fd, F_OFD_GETLK, &range) != 0 || range.l_type != F_UNLCK;
+}
+
+weir_status weirp_lock_alone(int fd, const char *path, weir_error *err) {
+    int e = range_lock(fd, F_WRLCK, BYTE_JOINED, 1);
+    if (e == EAGAIN || e == EACCES)
+        return weirp_fail(err, WEIR_BUSY, 0, "%s: in use: somebody has joined it to change its table", path);
+    return e ? weirp_fail_errno(err, e, "can't lock", path) : WEIR_OK;
+}
+
+/* Each takes its own lock before it looks for the other's: at least one of two sees the other. */
+bool weirp_lock_stranger(int fd) {
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) return false;
+    if (range_lock(fd, F_RDLCK, BYTE_STRANGERS, 1) == 0 && !is_held(fd, BYTE_JOINED)) return true;
+    weirp_unlock_stranger(fd);
+    return false;
+}
+
+void weirp_unlock_stranger(int fd) {
+    range_lock(fd, F_UNLCK, 0, 0);
+    flock(fd, LOCK_UN);
+}
+
+weir_status weirp_lock_join(int *out, struct stat *held, const char *path, weir_error *err) {
+    for (int round = 0; round < 8; round++) { /* as below */
+        struct stat named;
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        if (fd < 0 && errno == EISDIR) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a file", path);
+        if (fd < 0) return weirp_fail_errno(err, errno, "can't open for writing", path);
+        int e = fstat(fd, held) == 0 ? range_lock(fd, F_RDLCK, BYTE_JOINED, 1) : errno;
+        if (e) {
+            close(fd);
+            if (e == EAGAIN || e == EACCES) return weirp_fail(err, WEIR_BUSY, 0, "%s: is being compacted", path);
+            return weirp_fail_errno(err, e, "can't lock", path);
+        }
+        if (is_held(fd, BYTE_STRANGERS)) {
+            weirp_unlock(fd);
+            return weirp_fail(err, WEIR_BUSY, 0, "%s: in use by a reader that can't write to its lock file", path);
+        }
+        if (stat(path, &named) == 0 && named.st_ino == held->st_ino && named.st_dev == held->st_dev) {
+            *out = fd;
+            return WEIR_OK;
+        }
+        weirp_unlock(fd);
+    }
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: is being replaced again and again", path);
 }
 
 weir_status weirp_lock_writer(int *out, const char *path, weir_error *err) {
@@ -77,6 +138,7 @@ void weirp_unlock(int fd) {
     if (fd < 0) return;
     /* by name: a descriptor that a fork's child still holds would keep the lock alive after close() */
     flock(fd, LOCK_UN);
+    range_lock(fd, F_UNLCK, 0, 0);
     close(fd);
 }
 

@@ -60,8 +60,8 @@ static weir_status keep_number(int fd, size_t page_size, uint64_t txnid, const c
 typedef struct copier {
     MDB_env *env;
     MDB_txn *txn;
-    MDB_dbi meta, sections, log, index;
-    bool has_index;
+    MDB_dbi meta, sections, log, index, table;
+    uint32_t schema;
     size_t unsaved; /* bytes in this transaction */
 } copier;
 
@@ -75,7 +75,10 @@ static int copy_begin(copier *c) {
     if ((rc = mdb_dbi_open(c->txn, WEIRP_DB_META, MDB_CREATE, &c->meta)) ||
         (rc = mdb_dbi_open(c->txn, WEIRP_DB_SECTIONS, MDB_CREATE, &c->sections)))
         return rc;
-    if (c->has_index && (rc = mdb_dbi_open(c->txn, WEIRP_DB_INDEX, MDB_CREATE, &c->index))) return rc;
+    if (c->schema >= WEIRP_SCHEMA_INDEX && (rc = mdb_dbi_open(c->txn, WEIRP_DB_INDEX, MDB_CREATE, &c->index)))
+        return rc;
+    if (c->schema >= WEIRP_SCHEMA_TABLE && (rc = mdb_dbi_open(c->txn, WEIRP_DB_TABLE, MDB_CREATE, &c->table)))
+        return rc;
     return mdb_dbi_open(c->txn, WEIRP_DB_LOG, MDB_CREATE, &c->log);
 }
 
@@ -102,12 +105,13 @@ static int copy_database(copier *c, MDB_txn *from_txn, MDB_dbi from, const MDB_d
 static int copy_values(copier *c, weirp_snapshot *from, const char *path, uint64_t txnid) {
     int rc;
     size_t map = from->env->map_size;
-    c->has_index = from->meta.schema >= WEIRP_SCHEMA;
+    c->schema = from->meta.schema;
     if ((rc = mdb_env_set_maxdbs(c->env, WEIRP_MAX_DBS)) || (rc = mdb_env_set_mapsize(c->env, map)) ||
         (rc = mdb_env_open(c->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_NOSYNC, 0666)) || (rc = copy_begin(c)) ||
         (rc = copy_database(c, from->txn, from->env->sections, &c->sections)) ||
         (rc = copy_database(c, from->txn, from->env->log, &c->log)) ||
-        (c->has_index && (rc = copy_database(c, from->txn, from->env->index, &c->index))) ||
+        (c->schema >= WEIRP_SCHEMA_INDEX && (rc = copy_database(c, from->txn, from->env->index, &c->index))) ||
+        (c->schema >= WEIRP_SCHEMA_TABLE && (rc = copy_database(c, from->txn, from->env->table, &c->table))) ||
         (rc = copy_database(c, from->txn, from->env->meta, &c->meta)))
         return rc;
     size_t number = mdb_txn_id(c->txn);
@@ -160,6 +164,7 @@ weir_status weirp_store_compact_file(const char *path, const char *target, weir_
     weir_status st;
     if (target && access(target, F_OK) == 0) return weirp_fail(err, WEIR_INVALID, 0, "%s: exists", target);
     WEIRP_TRY(weirp_store_open(&store, path, target ? WEIRP_STORE_READ : WEIRP_STORE_WRITE, err));
+    if (!target) WEIRP_TRY(weirp_lock_alone(store->lock_fd, store->path, err));
     WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
     WEIRP_TRY(weirp_snapshot_verify(snapshot, err)); /* never put a damaged copy in a store's place */
     const char *place = target ? target : store->path;

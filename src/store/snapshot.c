@@ -13,19 +13,28 @@
  * lock file right, so that what a new writer reads first is what its first commit builds on. */
 static weir_status settle(weirp_env *env, weir_error *err) {
     MDB_txn *txn;
-    weir_status st = weirp_env_begin(env, true, &txn, err);
+    weir_status st = weirp_env_lock_writing(env, err);
+    if (st != WEIR_OK) return st;
+    st = weirp_env_begin(env, true, &txn, err);
     if (st == WEIR_OK) weirp_env_end(env, txn, false);
-    int dead;
-    if (st == WEIR_OK) mdb_reader_check(env->mdb, &dead); /* dead readers would keep pages from being used again */
+    weirp_env_unlock_writing(env);
+    if (st == WEIR_OK) weirp_env_sweep(env);
     return st;
 }
 
 static weir_status open_resolved(weirp_store *store, weir_error *err) {
     weir_status st;
-    bool write = store->mode != WEIRP_STORE_READ;
-    if (write) WEIRP_TRY(weirp_lock_writer(&store->writer_fd, store->path, err));
+    struct stat joined = {0};
+    bool join = store->mode == WEIRP_STORE_JOIN, write = store->mode != WEIRP_STORE_READ;
+    if (join)
+        WEIRP_TRY(weirp_lock_join(&store->lock_fd, &joined, store->path, err));
+    else if (write)
+        WEIRP_TRY(weirp_lock_writer(&store->lock_fd, store->path, err));
     WEIRP_TRY(weirp_env_acquire(&store->env, store->path, err));
-    if (write && store->env->read_only)
+    const struct stat *opened = &store->env->data_id;
+    if (join && (opened->st_ino != joined.st_ino || opened->st_dev != joined.st_dev))
+        st = weirp_fail(err, WEIR_BUSY, 0, "%s: was replaced while it was being opened", store->path);
+    else if (write && store->env->read_only)
         st = weirp_fail(err, WEIR_READONLY, 0, "%s: this process has it open read-only", store->path);
     else if (write)
         st = settle(store->env, err);
@@ -40,7 +49,7 @@ weir_status weirp_store_open(weirp_store **out, const char *path, weirp_store_mo
     if (!store) return weirp_nomem(err);
     store->mode = mode;
     store->pid = getpid();
-    store->writer_fd = -1;
+    store->lock_fd = -1;
     pthread_mutex_init(&store->mutex, NULL);
     if (mode == WEIRP_STORE_CREATE && access(path, F_OK) != 0 && errno == ENOENT) WEIRP_TRY(weirp_create(path, err));
     /* LMDB must open the file itself, and compaction replace it, where `path` is a link to it */
@@ -62,9 +71,9 @@ void weirp_store_close(weirp_store *store) {
     if (!store) return;
     if (store->pid == getpid()) {
         weirp_env_release(store->env);
-        weirp_unlock(store->writer_fd);
-    } else if (store->writer_fd >= 0) {
-        close(store->writer_fd); /* a fork's child: the lock is its parent's */
+        weirp_unlock(store->lock_fd);
+    } else if (store->lock_fd >= 0) {
+        close(store->lock_fd); /* a fork's child: the lock is its parent's */
     }
     pthread_mutex_destroy(&store->mutex);
     free(store->path);
@@ -91,15 +100,17 @@ weir_status weirp_snapshot_of(weirp_snapshot **out, weirp_env *env, weir_error *
     weirp_env_retain(env);
     WEIRP_TRY(weirp_env_begin(env, false, &snapshot->txn, err));
     WEIRP_TRY(weirp_read_meta(env, snapshot->txn, &snapshot->meta, err));
-    if (snapshot->meta.schema >= WEIRP_SCHEMA && !weirp_env_has_index(env)) {
-        /* another process has made it since this one opened the file; a transaction sees only handles older than it */
+    while (snapshot->meta.schema > weirp_env_schema(env)) {
+        /* another process has made more databases since this one opened the file; a transaction sees only handles older
+         * than it */
         bool full;
         weirp_env_end(env, snapshot->txn, false);
         snapshot->txn = NULL;
-        WEIRP_TRY(weirp_env_index(env, false, &full, err));
+        WEIRP_TRY(weirp_env_raise(env, snapshot->meta.schema, false, &full, err));
         WEIRP_TRY(weirp_env_begin(env, false, &snapshot->txn, err));
         WEIRP_TRY(weirp_read_meta(env, snapshot->txn, &snapshot->meta, err));
     }
+    snapshot->table = (weirp_txn){.env = env, .mdb = snapshot->txn, .meta = &snapshot->meta};
     *out = snapshot;
 done:
     if (st != WEIR_OK) weirp_snapshot_end(snapshot);
@@ -169,6 +180,18 @@ uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot) {
 
 uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot) {
     return snapshot->meta.n_entries;
+}
+
+uint64_t weirp_snapshot_n_table(weirp_snapshot *snapshot) {
+    return snapshot->meta.n_table;
+}
+
+uint64_t weirp_snapshot_table_version(weirp_snapshot *snapshot) {
+    return snapshot->meta.table_version;
+}
+
+weirp_txn *weirp_snapshot_table(weirp_snapshot *snapshot) {
+    return &snapshot->table;
 }
 
 /* ---- sections ---- */
@@ -364,5 +387,6 @@ weir_status weirp_snapshot_verify(weirp_snapshot *s, weir_error *err) {
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: its sections aren't those its header counts",
                           s->env->path);
     st = weirp_snapshot_log(s, 0, pass, NULL, err);
-    return st == WEIR_OK ? weirp_index_verify(s, &sum, err) : st;
+    if (st == WEIR_OK) st = weirp_index_verify(s, &sum, err);
+    return st == WEIR_OK ? weirp_table_verify(&s->table, err) : st;
 }

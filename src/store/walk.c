@@ -10,8 +10,8 @@
  * page in use, or one that isn't even free, lies past the end.
  *
  * The layout is that of LMDB 0.9's data version 1 (mdb.c: MDB_meta, MDB_db, MDB_page, MDB_node), 64-bit little-endian.
- * The bulk of the log and of the index isn't read: long values' first pages are visited only where LMDB would write, at
- * the log's last batch, and in a thorough walk.
+ * The bulk of the log, of the index and of the table isn't read: long values' first pages are visited only where LMDB
+ * would write, at the log's last batch (table.c looks at what it replaces), and in a thorough walk.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,19 +27,13 @@
 #endif
 
 enum {
-    PAGE_HEADER = 16, /* number, pad, flags, lower, upper */
-    NODE_HEADER = 8,  /* size or page, flags, key size */
-    PAGE_BRANCH = 0x01,
-    PAGE_LEAF = 0x02,
-    PAGE_OVERFLOW = 0x04,
-    PAGE_META = 0x08,
     NODE_BIG = 0x01, /* the value is a page number */
     NODE_DB = 0x02,  /* the value is an MDB_db */
     DB_SIZE = 48,
     DB_INTEGER_KEYS = 0x08,
-    FLAG_NO_FOLDER = 0x4000,          /* of the environment that made the file; kept among the free list's flags */
-    HEADER_BYTES = PAGE_HEADER + 136, /* a meta page's used part */
-    MAX_DEPTH = 32,                   /* LMDB's cursor stack */
+    FLAG_NO_FOLDER = 0x4000, /* of the environment that made the file; kept among the free list's flags */
+    HEADER_BYTES = WEIRP_PAGE_HEADER + 136, /* a meta page's used part */
+    MAX_DEPTH = 32,                         /* LMDB's cursor stack */
 };
 #define META_MAGIC 0xBEEFC0DEu
 #define NO_PAGE    UINT64_MAX
@@ -71,12 +65,12 @@ typedef struct walk {
     uint8_t *used, *free; /* a bit a page */
     weirp_pages *pages;
     /* the tree at hand */
-    enum { IN_FREE, IN_MAIN, IN_META, IN_SECTIONS, IN_LOG, IN_INDEX } in;
+    enum { IN_FREE, IN_MAIN, IN_META, IN_SECTIONS, IN_LOG, IN_INDEX, IN_TABLE } in;
     tree expected, seen;
     key_ref last, floor; /* the key before this one; the separator that keys must reach */
     /* what the trees hold */
-    tree meta, sections, log, index;
-    bool has_meta, has_sections, has_log, has_index, has_other, has_record;
+    tree meta, sections, log, index, table;
+    bool has_meta, has_sections, has_log, has_index, has_table, has_other, has_record;
     weirp_meta record;
     uint64_t log_end; /* number after the last batch */
 } walk;
@@ -97,12 +91,12 @@ static tree read_tree(const uint8_t *in) {
 /* ---- meta pages ---- */
 
 static header read_header(const uint8_t *page) {
-    const uint8_t *m = page + PAGE_HEADER; /* magic 0, version 4, address 8, map size 16, trees 24 and 72 */
+    const uint8_t *m = page + WEIRP_PAGE_HEADER; /* magic 0, version 4, address 8, map size 16, trees 24 and 72 */
     return (header){weirp_get_le64(m + 120), weirp_get_le64(m + 128), read_tree(m + 24), read_tree(m + 72)};
 }
 
 static bool is_meta_page(const uint8_t *page) {
-    return (get16(page + 10) & PAGE_META) && weirp_get_le32(page + PAGE_HEADER) == META_MAGIC;
+    return (get16(page + 10) & WEIRP_PAGE_META) && weirp_get_le32(page + WEIRP_PAGE_HEADER) == META_MAGIC;
 }
 
 /* Both meta pages as they are now, and the size of the file. */
@@ -116,10 +110,10 @@ static weir_status read_headers(int fd, const char *path, uint8_t page[2][HEADER
     *bytes = (uint64_t)st.st_size;
     ssize_t n = pread(fd, page[0], HEADER_BYTES, 0);
     if (n < 0) return weirp_fail_errno(err, errno, "can't read", path);
-    if (n < PAGE_HEADER + 4 || !is_meta_page(page[0]))
+    if (n < WEIRP_PAGE_HEADER + 4 || !is_meta_page(page[0]))
         return weirp_fail(err, WEIR_FOREIGN, 0, "%s: not a weir store", path);
     if (n < HEADER_BYTES) return weirp_fail(err, WEIR_CORRUPT, 0, "%s: cut off in its first page", path);
-    *size = weirp_get_le32(page[0] + PAGE_HEADER + 24); /* the free list's pad */
+    *size = weirp_get_le32(page[0] + WEIRP_PAGE_HEADER + 24); /* the free list's pad */
     if (*size < 512 || *size > 65536 || (*size & (*size - 1)))
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: page size %zu", path, *size);
     n = pread(fd, page[1], HEADER_BYTES, (off_t)*size);
@@ -130,10 +124,10 @@ static weir_status read_headers(int fd, const char *path, uint8_t page[2][HEADER
 
 static weir_status check_headers(const char *path, uint8_t page[2][HEADER_BYTES], size_t size, uint64_t bytes,
                                  uint64_t *n_pages, weir_error *err) {
-    uint32_t version = weirp_get_le32(page[0] + PAGE_HEADER + 4);
+    uint32_t version = weirp_get_le32(page[0] + WEIRP_PAGE_HEADER + 4);
     if (version != 1) return weirp_fail(err, WEIR_FOREIGN, 0, "%s: LMDB data version %u; 1 is known", path, version);
-    if (!is_meta_page(page[1]) || memcmp(page[0] + PAGE_HEADER, page[1] + PAGE_HEADER, 8) != 0 ||
-        weirp_get_le32(page[1] + PAGE_HEADER + 24) != size)
+    if (!is_meta_page(page[1]) || memcmp(page[0] + WEIRP_PAGE_HEADER, page[1] + WEIRP_PAGE_HEADER, 8) != 0 ||
+        weirp_get_le32(page[1] + WEIRP_PAGE_HEADER + 24) != size)
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: damaged: its first two pages don't agree", path);
     /* The newer one counts. They are written in turn, so they are one apart, and each has its place: a flipped bit must
      * not bring back the state before the last commit. */
@@ -202,7 +196,7 @@ static int compare(walk *w, key_ref a, key_ref b) {
 static weir_status check_run(walk *w, uint64_t page, uint64_t *n) {
     if (page < 2 || page >= w->n_file) return damaged(w, page, "past the end of the file: cut off");
     const uint8_t *p = w->base + page * w->page_size;
-    if (weirp_get_le64(p) != page || get16(p + 10) != PAGE_OVERFLOW || weirp_get_le32(p + 12) < *n)
+    if (weirp_get_le64(p) != page || get16(p + 10) != WEIRP_PAGE_OVERFLOW || weirp_get_le32(p + 12) < *n)
         return damaged(w, page, "not the start of a long value");
     *n = weirp_get_le32(p + 12);
     return WEIR_OK;
@@ -249,6 +243,9 @@ static weir_status take_database(walk *w, uint64_t page, key_ref key, unsigned f
     } else if (key_is(key, WEIRP_DB_INDEX)) {
         w->index = t;
         w->has_index = true;
+    } else if (key_is(key, WEIRP_DB_TABLE)) {
+        w->table = t;
+        w->has_table = true;
     } else {
         w->has_other = true;
     }
@@ -278,6 +275,10 @@ static weir_status take_value(walk *w, uint64_t page, key_ref key, unsigned flag
             (size - WEIRP_INDEX_HEADER) % WEIRP_INDEX_ENTRY)
             return damaged(w, page, "not a part of the index");
         return WEIR_OK;
+    case IN_TABLE:
+        if (key.size > WEIRP_TABLE_KEY || size < WEIRP_TABLE_HEADER) return damaged(w, page, "not of the table");
+        w->pages->n_table++;
+        return WEIR_OK;
     }
     return WEIR_OK;
 }
@@ -286,23 +287,24 @@ static weir_status take_value(walk *w, uint64_t page, key_ref key, unsigned flag
 static weir_status take_node(walk *w, uint64_t page, const uint8_t *p, size_t at, key_ref key, size_t *room) {
     weir_status st;
     const uint8_t *node = p + at, *data = key.bytes + key.size;
-    size_t size = get16(node) | (size_t)get16(node + 2) << 16, left = w->page_size - at - NODE_HEADER - key.size;
+    size_t size = get16(node) | (size_t)get16(node + 2) << 16, left = w->page_size - at - WEIRP_NODE_HEADER - key.size;
     unsigned flags = get16(node + 4);
     if (flags & ~(unsigned)(NODE_BIG | NODE_DB)) return damaged(w, page, "node flags that this store never has");
     if (!(flags & NODE_BIG)) {
         if (size > left) return damaged(w, page, "value past the end of its page");
-        *room += NODE_HEADER + key.size + size;
+        *room += WEIRP_NODE_HEADER + key.size + size;
         return take_value(w, page, key, flags, data, size);
     }
     if (left < 8) return damaged(w, page, "value past the end of its page");
-    *room += NODE_HEADER + key.size + 8;
-    uint64_t run = weirp_get_le64(data), n = (PAGE_HEADER - 1 + size) / w->page_size + 1;
+    *room += WEIRP_NODE_HEADER + key.size + 8;
+    uint64_t run = weirp_get_le64(data), n = (WEIRP_PAGE_HEADER - 1 + size) / w->page_size + 1;
     bool last = w->in == IN_LOG && w->seen.n_entries + 1 == w->expected.n_entries;
-    bool bulk = w->in == IN_LOG || w->in == IN_INDEX; /* LMDB reads them when they are asked for or deleted */
+    bool bulk = w->in == IN_LOG || w->in == IN_INDEX ||
+                w->in == IN_TABLE; /* LMDB reads them when they are asked for or deleted */
     if (!bulk || last || w->pages->thorough) WEIRP_TRY(check_run(w, run, &n));
     WEIRP_TRY(claim(w, w->used, run, n, true));
     w->seen.n_overflow += n;
-    const uint8_t *value = w->base + run * w->page_size + PAGE_HEADER;
+    const uint8_t *value = w->base + run * w->page_size + WEIRP_PAGE_HEADER;
     return take_value(w, page, key, flags & ~(unsigned)NODE_BIG, value, size);
 done:
     return st;
@@ -313,12 +315,12 @@ static weir_status walk_page(walk *w, uint64_t page, unsigned depth);
 /* Key i of a page and where its node lies. */
 static weir_status read_key(walk *w, uint64_t page, const uint8_t *p, size_t i, size_t upper, size_t *at,
                             key_ref *key) {
-    *at = get16(p + PAGE_HEADER + 2 * i);
-    if (*at < upper || (*at & 1) || *at > w->page_size - NODE_HEADER)
+    *at = get16(p + WEIRP_PAGE_HEADER + 2 * i);
+    if (*at < upper || (*at & 1) || *at > w->page_size - WEIRP_NODE_HEADER)
         return damaged(w, page, "node outside of its page");
     key->size = get16(p + *at + 6);
-    key->bytes = p + *at + NODE_HEADER;
-    if (key->size > w->page_size - *at - NODE_HEADER || key->size > WEIRP_NAME_MAX)
+    key->bytes = p + *at + WEIRP_NODE_HEADER;
+    if (key->size > w->page_size - *at - WEIRP_NODE_HEADER || key->size > WEIRP_NAME_MAX)
         return damaged(w, page, "key past the end of its page");
     return WEIR_OK;
 }
@@ -351,7 +353,7 @@ static weir_status walk_branch(walk *w, uint64_t page, const uint8_t *p, size_t 
         size_t at;
         key_ref key;
         WEIRP_TRY(read_key(w, page, p, i, upper, &at, &key));
-        *room += (NODE_HEADER + key.size + 1) & ~(size_t)1;
+        *room += (WEIRP_NODE_HEADER + key.size + 1) & ~(size_t)1;
         /* the first key stands for "anything below the second" */
         if (i) {
             if (key.size == 0 || (w->in == IN_FREE && key.size != 8)) return damaged(w, page, "key of the wrong size");
@@ -372,11 +374,11 @@ static weir_status walk_page(walk *w, uint64_t page, unsigned depth) {
     unsigned flags = get16(p + 10);
     size_t lower = get16(p + 12), upper = get16(p + 14), room = 0;
     bool leaf = depth == w->expected.depth;
-    if (weirp_get_le64(p) != page || flags != (leaf ? PAGE_LEAF : PAGE_BRANCH))
+    if (weirp_get_le64(p) != page || flags != (leaf ? WEIRP_PAGE_LEAF : WEIRP_PAGE_BRANCH))
         return damaged(w, page, leaf ? "not a leaf of this tree" : "not a branch of this tree");
-    if (lower < PAGE_HEADER || (lower & 1) || lower > upper || upper > w->page_size)
+    if (lower < WEIRP_PAGE_HEADER || (lower & 1) || lower > upper || upper > w->page_size)
         return damaged(w, page, "its borders are impossible");
-    size_t n = (lower - PAGE_HEADER) / 2;
+    size_t n = (lower - WEIRP_PAGE_HEADER) / 2;
     /* LMDB asserts two keys in a branch everywhere but in the free list's tree */
     if (n < (leaf || w->in == IN_FREE ? 1u : 2u)) return damaged(w, page, "too few keys");
     WEIRP_TRY(leaf ? walk_leaf(w, page, p, n, upper, &room) : walk_branch(w, page, p, n, upper, &room, depth));
@@ -415,14 +417,16 @@ static weir_status walk_trees(walk *w, const header *h) {
     if (!w->has_meta) return weirp_fail(w->err, WEIR_FOREIGN, 0, "%s: not a weir store: other LMDB data", w->path);
     WEIRP_TRY(walk_tree(w, IN_META, &w->meta));
     if (!w->has_record || !w->has_sections || !w->has_log || w->has_other ||
-        w->has_index != (w->record.schema >= WEIRP_SCHEMA))
+        w->has_index != (w->record.schema >= WEIRP_SCHEMA_INDEX) ||
+        w->has_table != (w->record.schema >= WEIRP_SCHEMA_TABLE))
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: not the databases of a store", w->path);
     WEIRP_TRY(walk_tree(w, IN_SECTIONS, &w->sections));
     WEIRP_TRY(walk_tree(w, IN_LOG, &w->log));
     if (w->has_index) WEIRP_TRY(walk_tree(w, IN_INDEX, &w->index));
+    if (w->has_table) WEIRP_TRY(walk_tree(w, IN_TABLE, &w->table));
     WEIRP_TRY(walk_tree(w, IN_FREE, &h->free_list));
-    if (w->pages->n_sections != w->record.n_sections || w->log_end > w->record.n_log ||
-        (w->log_end == 0) != (w->record.n_log == 0))
+    if (w->pages->n_sections != w->record.n_sections || w->pages->n_table != w->record.n_table ||
+        w->log_end > w->record.n_log || (w->log_end == 0) != (w->record.n_log == 0))
         return weirp_fail(w->err, WEIR_CORRUPT, 0, "%s: damaged: its header's counts don't agree with its contents",
                           w->path);
     for (uint64_t p = 2; p < w->n_pages; p++) {

@@ -1,4 +1,5 @@
 /* control.c: what tests ask of the vendor itself. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
 #include <string.h>
 
 #include "src/vendor/json.h"
@@ -15,7 +16,7 @@ static void answer(weirp_call *call, int status, const weirp_writer *body) {
 static int on_stats(vend_worker *w, weirp_call *call, weirp_writer *out) {
     vend_scenario *scenario = vend_vendor_scenario(w->vendor);
     (void)call;
-    vend_stats_write(w->vendor->stats, scenario, out);
+    vend_stats_write(w->vendor->stats, scenario, vend_books_nano(w->vendor->books), out);
     vend_scenario_unref(scenario);
     return 200;
 }
@@ -29,10 +30,18 @@ static int on_last(vend_worker *w, weirp_call *call, weirp_writer *out) {
     return 404;
 }
 
+static int on_books(vend_worker *w, weirp_call *call, weirp_writer *out) {
+    const char *last = weirp_call_query(call, "last"), *request_id = weirp_call_query(call, "request_id");
+    size_t n = last ? (size_t)strtoul(last, NULL, 10) : request_id ? SIZE_MAX : 0;
+    vend_books_write(w->vendor->books, n, request_id, out);
+    return 200;
+}
+
 static int on_reset(vend_worker *w, weirp_call *call, weirp_writer *out) {
     vend_scenario *scenario = vend_vendor_scenario(w->vendor);
     (void)call;
     vend_stats_reset(w->vendor->stats);
+    vend_books_reset(w->vendor->books);
     vend_scenario_reset(scenario);
     vend_scenario_unref(scenario);
     vend_put(out, "{}\n");
@@ -73,7 +82,8 @@ bool vend_control(vend_worker *w, weirp_call *call) {
         const char *method, *path;
         int (*fn)(vend_worker *w, weirp_call *call, weirp_writer *out);
     } table[] = {{"GET", "/stats", on_stats},    {"GET", "/last", on_last},          {"POST", "/reset", on_reset},
-                 {"GET", "/healthz", on_health}, {"POST", "/scenario", on_scenario}, {"GET", "/v1/models", on_models}};
+                 {"GET", "/healthz", on_health}, {"POST", "/scenario", on_scenario}, {"GET", "/v1/models", on_models},
+                 {"GET", "/books", on_books}};
     const char *path = weirp_call_path(call), *method = weirp_call_method(call);
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(path, table[i].path) || strcmp(method, table[i].method)) continue;

@@ -8,7 +8,7 @@
 #include "src/vendor/json.h"
 #include "src/vendor/vendor.h"
 
-enum { DEFAULT_TOKENS = 16, MAX_FIXED = 4 << 20 };
+enum { DEFAULT_TOKENS = 16, MAX_FIXED = 4 << 20, NO_LIMIT = 2000000000 /* beyond any count there is */ };
 
 /* ---- pieces ---- */
 
@@ -176,7 +176,49 @@ static bool choose_text(vend_reply *r) {
     return true;
 }
 
-static bool make_pieces(vend_reply *r, const vend_known *known) {
+/* Tokens that a choice may have; reasoning is part of them, as with all three vendors. */
+static int64_t room_of(const vend_reply *r) {
+    bool ignored = r->rule && r->rule->ignore_max_tokens;
+    return ignored || !(r->ask->max_tokens < NO_LIMIT) ? NO_LIMIT : (int64_t)r->ask->max_tokens;
+}
+
+/* Counts the reasoning, cuts it to the room, and leaves the rest of that. False: out of memory. */
+static bool think(vend_reply *r, int64_t *room) {
+    int64_t written = r->reasoning ? count_pieces(r->reasoning, strlen(r->reasoning)) : 0;
+    int64_t told = r->rule ? r->rule->usage.reasoning : VEND_UNSET;
+    r->reasoning_tokens = told != VEND_UNSET ? told : written;
+    if (written > *room) {
+        size_t len = 0, all = strlen(r->reasoning);
+        for (int64_t i = 0; i < *room; i++) len += vend_split(r->reasoning + len, all - len);
+        r->reasoning = r->own_reasoning = weirp_strndup(r->reasoning, len);
+        if (!r->reasoning) return false;
+        r->finish = VEND_LENGTH;
+    }
+    if (r->reasoning_tokens > *room) {
+        r->reasoning_tokens = *room;
+        r->finish = VEND_LENGTH;
+    }
+    *room -= r->reasoning_tokens;
+    return true;
+}
+
+static int64_t call_tokens(const vend_call *call) {
+    return 4 + (int64_t)strlen(call->arguments) / 4;
+}
+
+/* Calls that don't fit are left out: half of one's arguments would be no JSON, where the vendor has an object. */
+static void cut_calls(vend_reply *r, int64_t room) {
+    size_t keep = 0;
+    while (keep < r->n_calls && call_tokens(&r->calls[keep]) <= room) room -= call_tokens(&r->calls[keep++]);
+    while (r->n_calls > keep) {
+        vend_call *call = &r->calls[--r->n_calls];
+        free(call->name);
+        free(call->arguments);
+        r->finish = VEND_LENGTH;
+    }
+}
+
+static bool make_pieces(vend_reply *r, const vend_known *known, int64_t room) {
     const vend_rule *rule = r->rule;
     int64_t want = rule && rule->tokens != VEND_UNSET   ? rule->tokens
                    : known && known->output_tokens >= 0 ? (int64_t)fmin(known->output_tokens, 1e6)
@@ -189,8 +231,9 @@ static bool make_pieces(vend_reply *r, const vend_known *known) {
         r->filler = malloc(r->piece_bytes);
         if (!r->filler) return false;
         memset(r->filler, 'x', r->piece_bytes);
-    } else if (r->n_pieces > r->ask->max_tokens) { /* false where it isn't said */
-        r->n_pieces = (int64_t)r->ask->max_tokens;
+    }
+    if (r->n_pieces > room) {
+        r->n_pieces = room;
         r->finish = VEND_LENGTH;
     }
     if (rule && rule->endless && r->ask->stream) {
@@ -210,18 +253,58 @@ static void make_usage(vend_reply *r, const vend_known *known) {
     int64_t input = known && known->input_tokens >= 0
                         ? (int64_t)known->input_tokens
                         : vend_count_tokens((const char *)r->ask->text.data, r->ask->text.size) + 4;
-    int64_t output = r->n_pieces == VEND_UNSET ? 0 : r->n_pieces;
+    int64_t output = r->n_pieces == VEND_UNSET ? 0 : r->n_pieces, n = (int64_t)r->ask->n, most = room_of(r) * n;
     if (r->refusal) output = vend_count_tokens(r->refusal, strlen(r->refusal));
-    for (size_t i = 0; i < r->n_calls; i++) output += 4 + (int64_t)strlen(r->calls[i].arguments) / 4;
-    r->reasoning_tokens = or_else(u->reasoning, r->reasoning ? count_pieces(r->reasoning, strlen(r->reasoning)) : 0);
+    for (size_t i = 0; i < r->n_calls; i++) output += call_tokens(&r->calls[i]);
+    r->content_tokens = output * n;
     r->input = or_else(u->input, input);
     r->cached = or_else(u->cached, 0);
     r->cache_write = or_else(u->cache_write, 0);
     r->audio_input = or_else(u->audio_input, 0);
     r->audio_output = or_else(u->audio_output, 0);
     /* all of it, as OpenAI counts: reasoning is a part */
-    r->output = or_else(u->output, output * (int64_t)r->ask->n + r->reasoning_tokens + r->audio_output);
+    r->output = or_else(u->output, r->content_tokens + r->reasoning_tokens + r->audio_output);
+    if (r->output > most) {
+        r->output = most;
+        if (r->audio_output > most - r->reasoning_tokens) r->audio_output = most - r->reasoning_tokens;
+        if (!r->refusal && !(r->rule && r->rule->finish)) r->finish = VEND_LENGTH;
+    }
     r->send_usage = u->send;
+}
+
+/* `all` is the count at the end, of which `done` of `of` parts are out. */
+static int64_t share(int64_t all, int64_t done, int64_t of) {
+    return of > 0 && done < of ? (int64_t)((double)all * (double)done / (double)of) : all;
+}
+
+vend_tally vend_reply_tally(const vend_reply *r, int64_t content) {
+    bool apart = r->ask->api != VEND_MESSAGES; /* Anthropic tells neither reasoning nor audio from the rest */
+    vend_tally t = {.input = r->input, .cached = r->cached};
+    if (r->ask->api != VEND_GENERATE) t.cache_write = r->cache_write; /* Gemini has no word for it */
+    if (apart) t.audio_input = r->audio_input;
+    if (r->ask->api == VEND_EMBEDDINGS) return t;
+    int64_t reasoning = r->reasoning_tokens, said = r->output - reasoning, audio = r->audio_output;
+    if (said < 0) reasoning = r->output, said = 0;
+    if (content != VEND_ALL_CONTENT) { /* what is thought comes first: all of it, where it isn't shown */
+        if (r->reasoning)
+            reasoning = share(reasoning, count_pieces(r->reasoning, r->thought_at),
+                              count_pieces(r->reasoning, strlen(r->reasoning)));
+        else if (!content)
+            reasoning = 0;
+        said = r->n_pieces == VEND_UNSET ? content : content ? share(said, content, r->content_tokens) : 0;
+        audio = content ? share(audio, content, r->content_tokens) : 0;
+    }
+    t.output = reasoning + said;
+    t.reasoning = apart ? reasoning : 0;
+    t.audio_output = apart ? audio : 0;
+    return t;
+}
+
+int64_t vend_reply_content_out(const vend_reply *r) {
+    if (r->n_calls) return r->phase == VEND_CALLS || r->phase >= VEND_END ? r->content_tokens : 0;
+    if (r->refusal) return r->phase >= VEND_END ? r->content_tokens : 0;
+    int64_t n = r->piece * (int64_t)r->ask->n;
+    return n + (r->phase == VEND_CONTENT ? (int64_t)r->choice : 0);
 }
 
 static void make_id(vend_reply *r, uint64_t seed, uint64_t number) {
@@ -243,9 +326,13 @@ bool vend_reply_make(vend_reply *r, const vend_ask *ask, const vend_rule *rule, 
     make_id(r, seed, number);
     r->reasoning = rule ? rule->reasoning : NULL;
     r->refusal = rule ? rule->refusal : NULL;
+    int64_t room = room_of(r);
+    if (!think(r, &room)) return false;
     if (!r->refusal && !make_calls(r)) return false;
-    if (!r->n_calls && !r->refusal && !make_pieces(r, known)) return false;
-    if (r->n_calls) r->finish = VEND_TOOLS;
+    bool calls = r->n_calls > 0;
+    cut_calls(r, room);
+    if (!calls && !r->refusal && !make_pieces(r, known, room)) return false;
+    if (r->n_calls && r->finish != VEND_LENGTH) r->finish = VEND_TOOLS;
     if (r->refusal) r->finish = VEND_REFUSED;
     if (rule && rule->finish) r->finish = (vend_finish)rule->finish;
     if (!r->finish) r->finish = VEND_STOP;
@@ -259,6 +346,7 @@ void vend_reply_free(vend_reply *r) {
         free(r->calls[i].arguments);
     }
     free(r->own_text);
+    free(r->own_reasoning);
     free(r->filler);
     weirp_writer_free(&r->head);
     weirp_writer_free(&r->tail);

@@ -120,6 +120,7 @@ static const weirp_yaml_key rule_keys[] = {
     {"event_bytes", WEIRP_YAML_COUNT, R(event_bytes), .min = 1, .max = 1 << 20, .fallback = 16, .right = BYTES},
     {"event_ms", WEIRP_YAML_NUMBER, R(event_ms), .max = DAY_MS, .fallback = NAN, .right = MS},
     {"endless", WEIRP_YAML_FLAG, R(endless)},
+    {"ignore_max_tokens", WEIRP_YAML_FLAG, R(ignore_max_tokens)},
     {"silent", WEIRP_YAML_FLAG, R(silent)},
     {"reset", WEIRP_YAML_FLAG, R(reset)},
     {"head_byte_ms", WEIRP_YAML_NUMBER, R(head_byte_ms), .max = DAY_MS, .fallback = NAN, .right = MS},
@@ -131,6 +132,26 @@ static const weirp_yaml_key rule_keys[] = {
 static const weirp_yaml_map rule_map = {"a rule",  sizeof(vend_rule), COUNT_OF(rule_keys),
                                         rule_keys, .has_line = true,  .line_offset = offsetof(vend_rule, line)};
 
+#define PRICE_KEY(name, member)                                                                                        \
+    {                                                                                                                  \
+        name, WEIRP_YAML_NUMBER, offsetof(vend_price, member), .max = 1e6, .fallback = NAN,                            \
+                                                               .right = "USD per million tokens, from 0 to 1e6"        \
+    }
+static const weirp_yaml_key price_keys[] = {
+    {"model", WEIRP_YAML_TEXT, offsetof(vend_price, model), .required = true},
+    {"input_usd_per_mtok", WEIRP_YAML_NUMBER, offsetof(vend_price, input), .required = true, .max = 1e6,
+     .right = "USD per million tokens, from 0 to 1e6"},
+    {"output_usd_per_mtok", WEIRP_YAML_NUMBER, offsetof(vend_price, output), .required = true, .max = 1e6,
+     .right = "USD per million tokens, from 0 to 1e6"},
+    PRICE_KEY("cached_input_usd_per_mtok", cached),
+    PRICE_KEY("cache_write_usd_per_mtok", cache_write),
+    PRICE_KEY("audio_input_usd_per_mtok", audio_input),
+    PRICE_KEY("reasoning_usd_per_mtok", reasoning),
+    PRICE_KEY("audio_output_usd_per_mtok", audio_output),
+    {"request_usd", WEIRP_YAML_NUMBER, offsetof(vend_price, request), .max = 1e6, .right = "USD, from 0 to 1e6"},
+};
+static const weirp_yaml_map price_map = {"a model's prices", sizeof(vend_price), COUNT_OF(price_keys), price_keys};
+
 #define F(member) (offsetof(vend_scenario, file.member) - offsetof(vend_scenario, file))
 static const weirp_yaml_key file_keys[] = {
     {"seed", WEIRP_YAML_COUNT, F(seed), .max = 0x1p53, .fallback = VEND_UNSET},
@@ -140,6 +161,7 @@ static const weirp_yaml_key file_keys[] = {
     {"keys", WEIRP_YAML_TEXTS, F(keys)},
     {"max_context", WEIRP_YAML_COUNT, F(max_context), .min = 1, .max = MOST, .fallback = VEND_UNSET, .right = TOKENS},
     {"rules", WEIRP_YAML_MAPS, F(rules), .map = &rule_map},
+    {"prices", WEIRP_YAML_MAPS, F(prices), .map = &price_map},
 };
 static const weirp_yaml_map file_map = {"a scenario with the key \"rules\"", sizeof(((vend_scenario *)0)->file),
                                         COUNT_OF(file_keys), file_keys};

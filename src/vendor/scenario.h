@@ -27,7 +27,8 @@ const char *vend_api_name(vend_api api); /* "chat", ... */
     X(SERVER, "server")                                                                                                \
     X(UNAVAILABLE, "unavailable")                                                                                      \
     X(OVERLOADED, "overloaded")                                                                                        \
-    X(TIMEOUT, "timeout")
+    X(TIMEOUT, "timeout")                                                                                              \
+    X(UNSUPPORTED, "unsupported")
 
 typedef enum vend_kind {
 #define VEND_KIND_ENUM(name, text) VEND_KIND_##name,
@@ -80,6 +81,13 @@ typedef struct vend_tool_rule {
     char *name, *arguments;
 } vend_tool_rule;
 
+/* What a model costs: USD per million tokens; NAN: as the plain tokens of its side. */
+typedef struct vend_price {
+    char *model; /* glob */
+    double input, cached, cache_write, audio_input, output, reasoning, audio_output;
+    double request; /* USD */
+} vend_price;
+
 typedef struct vend_rule {
     char *name;
     vend_match match;
@@ -103,6 +111,7 @@ typedef struct vend_rule {
     int64_t events, event_bytes; /* streams for measurements: so many events of that size, ... */
     double event_ms;             /* ... one every so often */
     bool endless, silent, reset;
+    bool ignore_max_tokens;
     double head_byte_ms, drip_ms; /* a byte every so often; NAN: all at once */
     int encoding;                 /* vend_encoding */
     int64_t outage_ms;            /* VEND_UNSET: none */
@@ -124,6 +133,7 @@ typedef struct vend_scenario {
         weirp_yaml_list keys;   /* of char *; empty: no key is asked for */
         int64_t max_context;    /* tokens; VEND_UNSET: no limit */
         weirp_yaml_list rules;  /* of vend_rule */
+        weirp_yaml_list prices; /* of vend_price; the first that a model meets counts */
     } file;
     vend_count *counts; /* (rules.n) */
     _Atomic size_t references;

@@ -231,11 +231,11 @@ static void put_rules(const vend_scenario *scenario, weirp_writer *w) {
     vend_put(w, "]");
 }
 
-void vend_stats_write(vend_stats *s, const vend_scenario *scenario, weirp_writer *w) {
+void vend_stats_write(vend_stats *s, const vend_scenario *scenario, int64_t nano, weirp_writer *w) {
     const char *comma = "";
     uint64_t invalid = 0;
     pthread_mutex_lock(&s->lock);
-    vend_put_format(w, "{\"now_ms\":%lld,", (long long)weirp_unix_ms());
+    vend_put_format(w, "{\"now_ms\":%lld,\"nano_usd\":%lld,", (long long)weirp_unix_ms(), (long long)nano);
     put_counts(w, &s->all);
     for (size_t i = 0; i < VEND_N_APIS; i++) invalid += s->invalid[i];
     vend_put_format(w, ",\"invalid\":%llu,\"peak\":%llu,\"events\":%llu,\"apis\":{", (unsigned long long)invalid,

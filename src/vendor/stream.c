@@ -87,6 +87,7 @@ void vend_stream_pump(vend_talk *t) {
         }
         w->size = 0;
         if (!dialect->event(&t->reply, w)) {
+            t->made = true;
             vend_send_end(t);
             return;
         }

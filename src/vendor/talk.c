@@ -63,7 +63,9 @@ void vend_talk_spares_free(vend_worker *w) {
 void vend_talk_counted(vend_talk *t, vend_end end) {
     if (t->end != VEND_UNDER_WAY) return;
     t->end = end;
-    if (t->counted != VEND_NOT_DUE) vend_stats_end(t->worker->vendor->stats, t);
+    if (t->counted == VEND_NOT_DUE) return;
+    vend_stats_end(t->worker->vendor->stats, t);
+    vend_books_enter(t->worker->vendor->books, t);
 }
 
 void vend_talk_break(vend_talk *t, bool reset) {
@@ -145,9 +147,10 @@ static double plan(vend_talk *t) {
     t->first_ns = or_zero(first) * 1e6;
     t->pace_ns = or_zero(pace) * 1e6;
     latency = or_zero(latency);
-    if (!t->ask.stream) latency += or_zero(first) + (n > 0 ? or_zero(pace) * n : 0);
     if (r && r->jitter_ms > 0) latency += r->jitter_ms * weirp_random_uniform(t->seed, 91, t->number);
-    return latency;
+    if (t->ask.stream) return latency;
+    t->base_ns = t->start_ns + (uint64_t)(latency * 1e6);
+    return latency + or_zero(first) + (n > 0 ? or_zero(pace) * n : 0);
 }
 
 static void rule_fault(vend_talk *t) {
@@ -178,6 +181,7 @@ static void respond(vend_talk *t) {
         vend_stream_start(t);
     } else {
         w->size = 0;
+        t->made = true;
         vend_dialect_of(t->ask.api)->whole(&t->reply, w);
         if (r && r->malformed == VEND_BAD_JSON && w->size > 2) w->size -= w->size / 3; /* whole HTTP, half the JSON */
         if (r && r->malformed == VEND_GARBAGE) vend_put(w, "\x01\xff garbage {");
@@ -194,6 +198,7 @@ static void decide(vend_talk *t) {
     vend_shown shown = {t->ask.api,    t->ask.model, t->ask.stream, (const char *)t->ask.text.data,
                         t->ask.header, t->ask.user};
     t->counted = vend_stats_begin(v->stats, t->ask.api, t->ask.model, t->call);
+    vend_books_caller(t);
     t->rule = t->scenario->file.rules.n ? vend_scenario_match(t->scenario, &shown, t->seed) : NULL;
     t->known = vend_outcomes_find(v->outcomes, &t->ask);
     t->has_reply = true;

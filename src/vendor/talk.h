@@ -11,6 +11,7 @@
 typedef struct vend_talk vend_talk;
 typedef struct vend_worker vend_worker;
 typedef struct vend_stats vend_stats;
+typedef struct vend_books vend_books;
 
 #define VEND_NOT_DUE ((size_t)-1)
 
@@ -44,6 +45,7 @@ struct vend_vendor {
     double speed;
     vend_outcomes *outcomes;
     vend_stats *stats;
+    vend_books *books;
     pthread_mutex_t lock; /* of scenario */
     vend_scenario *scenario;
     _Atomic uint64_t number; /* requests so far */
@@ -69,6 +71,8 @@ struct vend_talk {
     size_t counted; /* the model's place in the stats */
     vend_end end;
     int status;
+    bool made;                    /* all of the answer */
+    char request_id[64], key[20]; /* as the client says; "sha256:" and 8 digits */
 
     uint64_t due_ms; /* when `step` is to run */
     size_t slot;     /* in the heap; VEND_NOT_DUE */
@@ -134,9 +138,21 @@ size_t vend_stats_begin(vend_stats *stats, vend_api api, const char *model, cons
 void vend_stats_end(vend_stats *stats, const vend_talk *talk);
 /* Refused as the vendor refuses; remembered under the model "(invalid)", with what was wrong. */
 void vend_stats_invalid(vend_stats *stats, vend_api api, const weirp_call *call, const char *fault);
-void vend_stats_write(vend_stats *stats, const vend_scenario *scenario, weirp_writer *w);
+void vend_stats_write(vend_stats *stats, const vend_scenario *scenario, int64_t nano, weirp_writer *w);
 /* What came last for a model (NULL: all of them). False: nothing has. */
 bool vend_stats_last(vend_stats *stats, const char *model, weirp_writer *w);
+
+/* ---- books.c; any thread ---- */
+
+/* What was billed. `path` NULL: into no file. *out is new. */
+weir_status vend_books_open(vend_books **out, const char *path, weir_error *err);
+void vend_books_close(vend_books *books);                        /* NULL is fine */
+void vend_books_reset(vend_books *books);                        /* the file stays as it is */
+void vend_books_caller(vend_talk *talk);                         /* notes who asks, while the request can be read */
+void vend_books_enter(vend_books *books, const vend_talk *talk); /* the talk has ended */
+/* All of it; of single calls the last so many, or those of one request (NULL: of any). */
+void vend_books_write(vend_books *books, size_t last, const char *request_id, weirp_writer *w);
+int64_t vend_books_nano(vend_books *books); /* billed in all */
 
 /* ---- control.c ---- */
 

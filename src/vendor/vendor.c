@@ -163,6 +163,7 @@ weir_status vend_vendor_start(vend_vendor **out, const weir_vendor_options *o, w
     v->stats = vend_stats_new();
     v->workers = weirp_array(o->threads ? o->threads : 1, sizeof *v->workers);
     if (!v->stats || !v->workers) WEIRP_TRY(weirp_nomem(err));
+    WEIRP_TRY(vend_books_open(&v->books, o->books_path, err));
     if (o->scenario_path)
         WEIRP_TRY(vend_scenario_load(&v->scenario, o->scenario_path, err));
     else
@@ -196,6 +197,7 @@ void vend_vendor_stop(vend_vendor *v) {
     if (v->held >= 0) close(v->held);
     vend_outcomes_free(v->outcomes);
     vend_stats_free(v->stats);
+    vend_books_close(v->books);
     vend_scenario_unref(v->scenario);
     pthread_mutex_destroy(&v->lock);
     free(v);

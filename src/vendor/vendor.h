@@ -96,14 +96,16 @@ typedef struct vend_reply {
     /* What is said: words of the seed, or a text; the same for the parts of a benchmark's stream. */
     const char *text; /* NULL: words */
     size_t text_len;
-    char *own_text;     /* new; what text points to, where it isn't borrowed */
-    int64_t n_pieces;   /* VEND_UNSET: endless */
-    size_t piece_bytes; /* > 0: each piece is its number and filling up to that size */
+    char *own_text;      /* new; what text points to, where it isn't borrowed */
+    char *own_reasoning; /* the same, of reasoning */
+    int64_t n_pieces;    /* VEND_UNSET: endless */
+    size_t piece_bytes;  /* > 0: each piece is its number and filling up to that size */
     const char *reasoning, *refusal;
     size_t n_calls;
     vend_call calls[VEND_MAX_CALLS];
     vend_finish finish;
     bool send_usage;
+    int64_t content_tokens; /* as they are counted here: pieces, calls or the refusal, of all choices */
     int64_t input, output, cached, cache_write, reasoning_tokens, audio_input, audio_output; /* as the vendor knows */
     /* Where a stream has come to. */
     vend_phase phase;
@@ -127,6 +129,16 @@ const char *vend_reply_thought(vend_reply *r, size_t *len);
 bool vend_reply_paced(const vend_reply *r);
 /* Half-open [from, to) of a call's arguments for a stream's piece `step`, from 0; false: none is left. */
 bool vend_call_piece(const vend_call *call, size_t step, const char **text, size_t *len);
+
+/* What an answer's maker counts, as the books have it: input and output are all of them, and the others parts of these,
+ * where the vendor's usage tells them apart. */
+typedef struct vend_tally {
+    int64_t input, cached, cache_write, audio_input, output, reasoning, audio_output;
+} vend_tally;
+#define VEND_ALL_CONTENT INT64_MAX
+/* With so many tokens of content made, of content_tokens; reasoning as far as the stream has come with it. */
+vend_tally vend_reply_tally(const vend_reply *r, int64_t content);
+int64_t vend_reply_content_out(const vend_reply *r); /* tokens of content that a stream has come to */
 
 /* What the outcome file knows; NANs where nothing. */
 typedef struct vend_known {

@@ -111,7 +111,7 @@ static void every_series(void **state) {
     VALUE(t, "weir_tokens_total{model=\"gpt-4o\",kind=\"input\"}", "1000");
     VALUE(t, "weir_tokens_total{model=\"gpt-4o\",kind=\"cached_input\"}", "250");
     VALUE(t, "weir_tokens_total{model=\"gpt-4o\",kind=\"output\"}", "20.5");
-    VALUE(t, "weir_cost_usd_total{model=\"gpt-4o\"}", "0.30000000000000004");
+    VALUE(t, "weir_cost_usd_total{model=\"gpt-4o\"}", "0.3");
     VALUE(t, "weir_predicted_cost_usd_total{model=\"gpt-4o\"}", "0.2");
     VALUE(t, "weir_predicted_cost_usd_total{model=\"odd \\\"name\\\"\\\\\\n{}\"}", "1e-07");
     VALUE(t, "weir_cost_unknown_total{model=\"odd \\\"name\\\"\\\\\\n{}\"}", "1");
@@ -138,6 +138,19 @@ static void every_series(void **state) {
     assert_true(strtod(value(t, "process_resident_memory_bytes"), NULL) > 1e5);
     assert_true(strtod(value(t, "process_open_fds"), NULL) >= 3);
     assert_non_null(value(t, "process_cpu_seconds_total"));
+    free(t);
+    weirp_metrics_free(m);
+}
+
+/* A million bills add up to the nano-USD; as doubles they would be off by 1,079. */
+static void money_is_exact(void **state) {
+    (void)state;
+    weirp_metrics *m;
+    assert_int_equal(weirp_metrics_new(&m, &names, NULL), WEIR_OK);
+    weirp_metrics_cost(m, 0, 123456.789012345, NAN, false);
+    for (int i = 0; i < 1000000; i++) weirp_metrics_cost(m, 0, 0.000000317, NAN, false);
+    char *t = scrape(&m, 1, NULL);
+    VALUE(t, "weir_cost_usd_total{model=\"gpt-4o\"}", "123457.106012345");
     free(t);
     weirp_metrics_free(m);
 }
@@ -358,6 +371,7 @@ static void threads_may_differ(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_series),
+        cmocka_unit_test(money_is_exact),
         cmocka_unit_test(wrong_indices),
         cmocka_unit_test(any_locale),
         cmocka_unit_test(every_metric_is_documented),

@@ -4,7 +4,24 @@
 
 #include <xxhash.h>
 
-/* ---- a store with everything in it: two levels of sections, long and short values, a log, a free list ---- */
+/* ---- a store with everything in it: two levels of sections, long and short values, a log, a table, a free list ----
+ */
+
+/* Entries of many lengths; those of a round replace some of the last. */
+static weir_status change_table(void *user, weirp_txn *txn, weir_error *err) {
+    uint64_t round = *(uint64_t *)user;
+    weir_status st = WEIR_OK;
+    for (uint64_t i = 0; i < 40 && st == WEIR_OK; i++) {
+        char key[64];
+        size_t size = i % 10 == round % 3 ? 2500 + i * 200 : i * 17;
+        uint8_t *bytes = bytes_of(size, 1000 + 100 * round + i);
+        snprintf(key, sizeof key, "entry/%03zu/of-the-table", (size_t)(i * (1 + round % 2)));
+        st = weirp_txn_put(txn, key, strlen(key), bytes, size, err);
+        free(bytes);
+        if (st == WEIR_OK && i % 8 == 5) st = weirp_txn_delete(txn, key, strlen(key), err);
+    }
+    return st;
+}
 
 static void build_rich(const char *name) {
     weir_error err = {0};
@@ -29,6 +46,7 @@ static void build_rich(const char *name) {
         OK(weirp_store_commit(store, changes, n, &err));
         weirp_change trim = {.kind = WEIRP_TRIM_LOG, .number = 30};
         if (round == 2) OK(weirp_store_commit(store, &trim, 1, &err));
+        OK(weirp_store_transact(store, NULL, 0, change_table, &round, &err));
         for (size_t i = 0; i < n; i++) free(bytes[i]);
     }
     weirp_store_close(store);
@@ -37,6 +55,13 @@ static void build_rich(const char *name) {
 static weir_status digest_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
     (void)err;
     *(uint64_t *)user = XXH3_64bits_withSeed(data, size, *(uint64_t *)user + number);
+    return WEIR_OK;
+}
+
+static weir_status digest_entry(void *user, const uint8_t *key, size_t key_size, const uint8_t *data, size_t size,
+                                weir_error *err) {
+    (void)err;
+    *(uint64_t *)user = XXH3_64bits_withSeed(data, size, *(uint64_t *)user + XXH3_64bits(key, key_size));
     return WEIR_OK;
 }
 
@@ -59,6 +84,7 @@ static weir_status digest(const char *name, uint64_t *out) {
     }
     if (st != WEIR_END) goto done;
     WEIRP_TRY(weirp_snapshot_log(s, 0, digest_record, out, &err));
+    WEIRP_TRY(weirp_txn_scan(weirp_snapshot_table(s), NULL, 0, NULL, 0, digest_entry, out, &err));
     *out += weirp_snapshot_version(s);
 done:
     weirp_snapshot_end(s);
@@ -79,6 +105,8 @@ static void write_to(const char *name) {
                                   {WEIRP_DELETE_PREFIX, "section/1", NULL, 0},
                                   put("section/07", bytes, 100)};
         if (weirp_store_commit(store, changes, 4, NULL) != WEIR_OK) break;
+        uint64_t round = 7 + (uint64_t)i;
+        if (weirp_store_transact(store, NULL, 0, change_table, &round, NULL) != WEIR_OK) break;
     }
     weirp_change all[] = {{WEIRP_DELETE_PREFIX, "", NULL, 0}, append(bytes, 10)};
     weir_status st = weirp_store_commit(store, all, 2, NULL);
@@ -91,7 +119,7 @@ static void write_to(const char *name) {
 static void refused(const char *name, weir_status status) {
     size_t size, again;
     uint8_t *before = slurp(name, &size);
-    for (int mode = WEIRP_STORE_READ; mode <= WEIRP_STORE_CREATE; mode++) {
+    for (int mode = WEIRP_STORE_READ; mode <= WEIRP_STORE_JOIN; mode++) {
         weir_error err = {0};
         weir_status st = open_status(name, (weirp_store_mode)mode, &err);
         if (st != status) print_error("%s: %s\n", weir_status_name(st), err.text);
@@ -280,7 +308,8 @@ static int flip_bits(void *user) {
         CHECK(st == WEIR_OK || st == WEIR_CORRUPT || st == WEIR_FOREIGN);
         /* nothing wrong is ever read as if it were right */
         if (st == WEIR_OK) CHECK(seen == good);
-        /* verifying also reads the page headers of the log's and the index's bulk, which reading does without */
+        /* verifying also reads the page headers of the log's, the index's and the table's bulk, which reading does
+         * without */
         CHECK(verified == st || (st == WEIR_OK && verified == WEIR_CORRUPT));
         n_found += st != WEIR_OK;
         n_harmless += st == WEIR_OK;

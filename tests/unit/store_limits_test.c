@@ -268,6 +268,22 @@ static void strangers_beside_a_writer(void **state) {
     chmod(lock, 0644);
     weirp_store_close(store);
     assert_int_equal(child_status(read_beside_writer, &expected), 0);
+    /* the same beside one who has joined */
+    store = open_store(path, WEIRP_STORE_JOIN);
+    expected = WEIR_BUSY;
+    chmod(lock, 0644);
+    assert_int_equal(child_status(read_beside_writer, &expected), 0);
+    weirp_store_close(store);
+    expected = WEIR_OK;
+    assert_int_equal(child_status(read_beside_writer, &expected), 0);
+    /* and while such a reader reads, nobody joins */
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0 && weirp_lock_stranger(fd));
+    assert_int_equal(open_status(path, WEIRP_STORE_JOIN, NULL), WEIR_BUSY);
+    assert_int_equal(open_status(path, WEIRP_STORE_WRITE, NULL), WEIR_BUSY);
+    weirp_unlock_stranger(fd);
+    assert_int_equal(open_status(path, WEIRP_STORE_JOIN, NULL), WEIR_OK);
+    close(fd);
 }
 
 static int read_mounted(void) {
