@@ -487,6 +487,42 @@ static void other_periods(void **state) {
     weirp_pacer_free(p);
 }
 
+/* Threads' calls come a little out of order, also over the ends of hours and days: nothing is forgotten for it. */
+static void out_of_order(void **state) {
+    (void)state;
+    const weirp_pacer_options o = {.limit_usd = 5, .start_s = MONDAY, .end_s = MONDAY + 3 * DAY};
+    weirp_pacer *p = make(o), *mixed = make(o);
+    for (double t = MONDAY + 30; t < MONDAY + 2.5 * DAY; t += 60) {
+        weirp_pacer_observe(p, at(t), 2, Q, C, NULL);
+        weirp_pacer_observe(p, at(t + 0.5), 2, Q, C, NULL);
+        weirp_pacer_observe(mixed, at(t + 31), 2, Q, C, NULL);
+        weirp_pacer_observe(mixed, at(t + 29), 2, Q, C, NULL);
+    }
+    const double now = MONDAY + 2.5 * DAY + 40;
+    const weirp_pace a = weirp_pacer_value(p, at(now), 2, 0), b = weirp_pacer_value(mixed, at(now), 2, 0);
+    assert_true(fabs(a.requests - 1440) < 15 && fabs(b.requests - 1440) < 15);
+    assert_true(fabs(a.spend_high - b.spend_high) < 0.02);
+    weirp_pacer_free(p);
+    weirp_pacer_free(mixed);
+}
+
+/* Where the local clock is put forward or back, an hour is missing or comes twice; the count of requests goes on. */
+static void clock_changes(void **state) {
+    (void)state;
+    for (int by = -1; by <= 1; by += 2) {
+        weirp_pacer *p = make((weirp_pacer_options){.limit_usd = 5, .start_s = MONDAY, .end_s = MONDAY + 4 * DAY});
+        weirp_moment m = at(MONDAY);
+        for (double t = MONDAY + 1; t < MONDAY + 3.5 * DAY; t += 30) {
+            m = at(t < MONDAY + 3 * DAY + 7200 ? t : t + by * 3600);
+            m.unix_s = t;
+            weirp_pacer_observe(p, m, 2, Q, C, NULL);
+        }
+        const weirp_pace pace = weirp_pacer_value(p, m, 2, 0);
+        assert_true(fabs(pace.requests - 1440) < 30);
+        weirp_pacer_free(p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(identical_requests),
@@ -504,6 +540,8 @@ int main(void) {
         cmocka_unit_test(nothing_known),
         cmocka_unit_test(wrong_options),
         cmocka_unit_test(other_periods),
+        cmocka_unit_test(out_of_order),
+        cmocka_unit_test(clock_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
