@@ -163,17 +163,21 @@ static void log_line(weirp_exchange *x, int status) {
     weir_router *router = weirp_planner_router_of(x->worker->planner);
     const char *model = s->model != (size_t)-1 ? weir_router_model(router, s->model) : NULL;
     bool failed = status >= 400 && status != 499;
+    weirp_budget_action action = weirp_spend_action(x);
     const char *error = failed && x->fault.text[0] ? x->fault.text : NULL;
     WEIRP_LOG(x->worker->gateway->log, status >= 500 ? WEIRP_LOG_WARN : WEIRP_LOG_INFO, "request",
               WEIRP_S("request_id", x->request_id[0] ? x->request_id : x->plan.id), WEIRP_S("decision", x->plan.id),
               WEIRP_S("endpoint", s->api), WEIRP_I("status", status), WEIRP_S("model", model),
-              WEIRP_S("rule", x->plan.n ? weir_rule_name(x->plan.rule) : NULL), WEIRP_B("stream", x->request.stream),
-              WEIRP_I("attempts", s->n_attempts), WEIRP_F("latency_ms", s->latency_ms),
+              WEIRP_S("rule", x->plan.n ? weir_rule_name(x->plan.rule) : NULL), WEIRP_S("key", s->key),
+              WEIRP_S("team", s->team), WEIRP_B("stream", x->request.stream), WEIRP_I("attempts", s->n_attempts),
+              WEIRP_F("latency_ms", s->latency_ms),
               WEIRP_F("first_token_ms", x->request.stream ? s->first_token_ms : NAN),
               WEIRP_I("input_tokens", s->usage.input_tokens), WEIRP_I("output_tokens", s->usage.output_tokens),
               WEIRP_F("cost_usd", s->cost_usd), WEIRP_F("predicted_cost_usd", s->predicted_cost_usd),
               WEIRP_B("usage_estimated", s->usage_estimated),
               WEIRP_S("result", s->n_attempts ? s->attempt[s->n_attempts - 1].result : NULL),
+              WEIRP_S("budget_action", action ? weirp_budget_action_name(action) : NULL),
+              WEIRP_S("budget", action ? x->spend.shortage.budget : NULL),
               WEIRP_S("traceparent", x->traceparent[0] ? x->traceparent : NULL), WEIRP_S("error", error));
 }
 
@@ -194,6 +198,7 @@ void weirp_account_record(weirp_exchange *x, int status) {
 void weirp_account_complete(weirp_exchange *x, int status) {
     if (x->completed) return;
     x->completed = true;
+    weirp_spend_note(x);
     weirp_account_record(x, status);
     log_line(x, x->served.status);
 }

@@ -49,14 +49,18 @@ const char *weirp_admit_refusal(const weirp_worker *w, const char *shown) {
     }
 }
 
-void weirp_admit_begin(weirp_exchange *x) {
-    const char *shown = weirp_admit_shown(x->call);
-    if (!is_virtual(shown)) return;
-    weirp_admission *a = &x->admission;
-    a->keys = keys_of(x->worker);
+const weirp_key *weirp_admit_key(const weirp_worker *w, const weirp_call *call, weirp_keys **keys) {
+    const char *shown = weirp_admit_shown(call);
+    const weirp_key *key = NULL;
+    *keys = is_virtual(shown) ? keys_of(w) : NULL;
     /* it was valid when the head came; whatever has become of it since, it is whose the request is */
-    if (a->keys && weirp_keys_find(a->keys, shown, strlen(shown), weirp_unix_ms(), &a->key) == WEIRP_KEY_UNKNOWN)
-        a->key = NULL;
+    if (*keys && weirp_keys_find(*keys, shown, strlen(shown), weirp_unix_ms(), &key) == WEIRP_KEY_UNKNOWN) return NULL;
+    return key;
+}
+
+void weirp_admit_begin(weirp_exchange *x) {
+    weirp_admission *a = &x->admission;
+    a->key = weirp_admit_key(x->worker, x->call, &a->keys);
     if (!a->key) return;
     x->spend.subject.value[WEIRP_DIM_KEY] = x->served.key = a->key->name;
     if (a->key->team[0]) x->spend.subject.value[WEIRP_DIM_TEAM] = x->served.team = a->key->team;

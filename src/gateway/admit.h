@@ -22,6 +22,9 @@ typedef struct weirp_admission {
 const char *weirp_admit_refusal(const weirp_worker *worker, const char *shown);
 /* The key that a call shows: "Authorization: Bearer" or x-api-key; NULL: none. */
 const char *weirp_admit_shown(const weirp_call *call);
+/* The virtual key that a call shows, borrowed from *keys, which is new (drop it; NULL: there are none); NULL: none that
+ * is known. */
+const weirp_key *weirp_admit_key(const weirp_worker *worker, const weirp_call *call, weirp_keys **keys);
 /* Whose the exchange is. */
 void weirp_admit_begin(struct weirp_exchange *x);
 /* Counts the request, once it is planned, against its key's limits. False: it has been refused, with 429. */

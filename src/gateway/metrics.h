@@ -94,6 +94,8 @@ typedef struct weirp_metric_facts {
         reload_failures;
     uint64_t connections;
     double config_loaded_unix_s, snapshot_age_s;
+    uint64_t budget_lowered, budget_cheaper, budget_refused, budget_waited, budget_warnings, ledger_posts,
+        ledger_errors;
 } weirp_metric_facts;
 
 /* The text of a scrape over all threads' sets (any thread; sets may be counted in meanwhile). The first one's names are

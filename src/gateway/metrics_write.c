@@ -288,6 +288,17 @@ static void put_facts(const scrape *s, const weirp_metric_facts *f) {
         {P "config_reload_failures_total", "counter", "Reloads that were refused.", (double)f->reload_failures},
         {P "config_loaded_timestamp_seconds", "gauge", "When the configuration in use was loaded (unix time).",
          f->config_loaded_unix_s},
+        {P "budget_lowered_total", "counter", "Requests whose max_tokens a budget has lowered.",
+         (double)f->budget_lowered},
+        {P "budget_cheaper_total", "counter", "Requests that a budget has sent to another model.",
+         (double)f->budget_cheaper},
+        {P "budget_refused_total", "counter", "Requests that a budget has refused.", (double)f->budget_refused},
+        {P "budget_waits_total", "counter", "Requests that had to wait for a budget.", (double)f->budget_waited},
+        {P "budget_warnings_total", "counter", "Shares of budgets' limits that were passed.",
+         (double)f->budget_warnings},
+        {P "ledger_posts_total", "counter", "Times that the ledger was looked at.", (double)f->ledger_posts},
+        {P "ledger_errors_total", "counter", "Failures to read or write the ledger or the keys.",
+         (double)f->ledger_errors},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         weirp_metrics_single(s->w, rows[i].name, rows[i].type, rows[i].help, rows[i].value);

@@ -1,5 +1,7 @@
 /* service.c: endpoints that no vendor is asked for. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "src/gateway/admit.h"
 #include "src/gateway/service.h"
+#include "src/gateway/treasury.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -62,30 +64,48 @@ static void decode_name(char *out, size_t size, const char *text) {
     out[*text ? 0 : n] = '\0';
 }
 
-/* "weir" first, then the pool, in the shape of whichever API asks. */
-static void models(weirp_worker *w, weirp_call *call) {
+static bool has(const weirp_key *key, const char *model) {
+    return !key || weirp_key_allows(key, model);
+}
+
+static void one_model(weirp_worker *w, weirp_call *call, const weirp_key *key, const char *wanted, bool anthropic) {
+    char name[MAX_NAME];
+    decode_name(name, sizeof name, wanted);
+    bool known = weir_pool_find(w->setup->config->pool, name) != (size_t)-1 && has(key, name);
+    if (known || !strcmp(name, "weir"))
+        answer_json(call, 200, model_json(name, anthropic));
+    else
+        weirp_service_error(call, anthropic ? WEIRP_ENDPOINT_MESSAGES : WEIRP_ENDPOINT_MODELS, 404, "model_not_found",
+                            "model", "The model isn't in the pool.");
+}
+
+static void all_models(weirp_worker *w, weirp_call *call, const weirp_key *key, bool anthropic) {
     const weir_pool *pool = w->setup->config->pool;
-    bool anthropic = weirp_call_header(call, "anthropic-version") != NULL;
-    const char *path = weirp_call_path(call), *wanted = path + strlen("/v1/models");
-    if (*wanted == '/') {
-        char name[MAX_NAME];
-        decode_name(name, sizeof name, wanted + 1);
-        if (!strcmp(name, "weir") || weir_pool_find(pool, name) != (size_t)-1)
-            answer_json(call, 200, model_json(name, anthropic));
-        else
-            weirp_service_error(call, anthropic ? WEIRP_ENDPOINT_MESSAGES : WEIRP_ENDPOINT_MODELS, 404,
-                                "model_not_found", "model", "The model isn't in the pool.");
-        return;
-    }
+    const char *last = "weir";
     json_t *data = json_array();
     json_array_append_new(data, model_json("weir", anthropic));
-    for (size_t m = 0; m < pool->n_models; m++)
-        json_array_append_new(data, model_json(pool->models[m].name, anthropic));
-    const char *last = pool->n_models ? pool->models[pool->n_models - 1].name : "weir";
+    for (size_t m = 0; m < pool->n_models; m++) {
+        if (!has(key, pool->models[m].name)) continue;
+        last = pool->models[m].name;
+        json_array_append_new(data, model_json(last, anthropic));
+    }
     answer_json(call, 200,
                 anthropic
                     ? json_pack("{s:o,s:b,s:s,s:s}", "data", data, "has_more", 0, "first_id", "weir", "last_id", last)
                     : json_pack("{s:s,s:o}", "object", "list", "data", data));
+}
+
+/* "weir" first, then what of the pool the key may use, in the shape of whichever API asks. */
+static void models(weirp_worker *w, weirp_call *call) {
+    bool anthropic = weirp_call_header(call, "anthropic-version") != NULL;
+    const char *wanted = weirp_call_path(call) + strlen("/v1/models");
+    weirp_keys *keys;
+    const weirp_key *key = weirp_admit_key(w, call, &keys);
+    if (*wanted == '/')
+        one_model(w, call, key, wanted + 1, anthropic);
+    else
+        all_models(w, call, key, anthropic);
+    weirp_keys_drop(keys);
 }
 
 /* ---- feedback ---- */
@@ -239,7 +259,9 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     weirp_fault fault = {{0}, {0}, {0}};
     weir_error err = {0};
     uint64_t wait_ms = 0;
+    weirp_keys *keys;
     weir_status st = weirp_knobs_read(&knobs, w->setup, request->model, header_of, call, &fault);
+    knobs.key = weirp_admit_key(w, call, &keys);
     if (st == WEIR_OK)
         st = weirp_plan_make(w->planner, request, &knobs, weirp_monotonic_ns() / 1000000u, &plan, NULL, &wait_ms,
                              &fault, &err);
@@ -250,6 +272,7 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
                             fault.param, fault.text);
     else
         weirp_service_error(call, WEIRP_ENDPOINT_ROUTE, 500, "internal_error", NULL, err.text);
+    weirp_keys_drop(keys);
 }
 
 /* A chat request, or {"prompt": TEXT}; "model" may be left out. */
@@ -314,6 +337,15 @@ static void metrics(weirp_worker *w, weirp_call *call) {
                                 .reload_failures = g->n_reload_failures,
                                 .config_loaded_unix_s = (double)g->loaded_unix_ms * 1e-3,
                                 .snapshot_age_s = (double)(now - counts.published_ns) * 1e-9};
+    weirp_treasury_counts money = {0};
+    if (g->treasury) weirp_treasury_counts_of(g->treasury, &money);
+    facts.budget_lowered = money.actions[WEIRP_BUDGET_LOWERED];
+    facts.budget_cheaper = money.actions[WEIRP_BUDGET_CHEAPER];
+    facts.budget_refused = money.actions[WEIRP_BUDGET_REFUSED];
+    facts.budget_waited = money.waited;
+    facts.budget_warnings = money.warnings;
+    facts.ledger_posts = money.posts;
+    facts.ledger_errors = money.errors;
     for (size_t d = 0; breaker && d < s->config->n_deployments; d++)
         breaker[d] = weirp_breaker_state(s->breaker[d], now / 1000000u);
     pthread_mutex_lock(&g->metrics_mutex);

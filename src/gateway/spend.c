@@ -269,6 +269,11 @@ weirp_budget_action weirp_spend_action(const weirp_exchange *x) {
     return x->spend.dodged ? WEIRP_BUDGET_CHEAPER : WEIRP_BUDGET_NONE;
 }
 
+void weirp_spend_note(const weirp_exchange *x) {
+    weirp_budget_action action = weirp_spend_action(x);
+    if (action || x->spend.had_to_wait) weirp_treasury_note(x->worker->gateway->treasury, action, x->spend.had_to_wait);
+}
+
 static void amount_text(char *out, size_t size, weirp_unit unit, int64_t amount) {
     char money[WEIRP_MONEY_TEXT];
     weirp_money_text(money, sizeof money, amount > 0 ? amount : 0);

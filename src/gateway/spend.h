@@ -50,6 +50,8 @@ void weirp_spend_free(struct weirp_exchange *x);
 
 /* What the client and the log are told. */
 weirp_budget_action weirp_spend_action(const struct weirp_exchange *x);
+/* Once it is over: counts it. */
+void weirp_spend_note(const struct weirp_exchange *x);
 /* Refuses, in the client's API shape. */
 void weirp_spend_refuse(struct weirp_exchange *x);
 

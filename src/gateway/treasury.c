@@ -22,7 +22,7 @@ struct weirp_treasury {
     weirp_limiter *limiter;
     weirp_store *store; /* for reading */
     uint64_t looked_ns;
-    _Atomic uint64_t posts, errors, warnings;
+    _Atomic uint64_t posts, errors, warnings, waited, actions[WEIRP_N_BUDGET_ACTIONS];
 };
 
 static void wake(void *user) {
@@ -186,6 +186,13 @@ weirp_bank *weirp_treasury_bank(weirp_treasury *t) {
     return t->bank;
 }
 
+void weirp_treasury_note(weirp_treasury *t, weirp_budget_action action, bool waited) {
+    if (action) t->actions[action]++;
+    if (waited) t->waited++;
+}
+
 void weirp_treasury_counts_of(weirp_treasury *t, weirp_treasury_counts *out) {
-    *out = (weirp_treasury_counts){t->posts, t->errors, t->warnings};
+    *out =
+        (weirp_treasury_counts){.posts = t->posts, .errors = t->errors, .warnings = t->warnings, .waited = t->waited};
+    for (size_t i = 0; i < WEIRP_N_BUDGET_ACTIONS; i++) out->actions[i] = t->actions[i];
 }

@@ -6,6 +6,7 @@
 #include "src/budget/bank.h"
 #include "src/budget/keys.h"
 #include "src/gateway/logging.h"
+#include "src/router/record.h"
 
 typedef struct weirp_treasury weirp_treasury;
 
@@ -35,7 +36,11 @@ weirp_keys *weirp_treasury_keys(weirp_treasury *treasury);
 
 typedef struct weirp_treasury_counts {
     uint64_t posts, errors, warnings;
+    uint64_t waited;                          /* claims that had to wait */
+    uint64_t actions[WEIRP_N_BUDGET_ACTIONS]; /* requests, by what budgets did to them */
 } weirp_treasury_counts;
+/* A request is over. Any thread. */
+void weirp_treasury_note(weirp_treasury *treasury, weirp_budget_action action, bool waited);
 void weirp_treasury_counts_of(weirp_treasury *treasury, weirp_treasury_counts *out); /* any thread */
 
 #endif
