@@ -115,7 +115,8 @@ struct weirp_bank {
     size_t n_queued, n_ringed; /* of them, those that are in the spool's ring, too */
     uint64_t next_call;
     weirp_spool *spool;
-    bool woken; /* and not yet posted */
+    uint32_t signature; /* a slot that says that the spool is one of a process that lives */
+    bool woken;         /* and not yet posted */
     weirp_waiter *due, *due_last;
     weirp_till_call *calls;
     size_t n_waiting;
