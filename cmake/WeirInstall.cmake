@@ -13,8 +13,9 @@ if(TARGET weir)
   file(READ tools/cli.h weir_table)
   string(REGEX MATCHALL "X\\([a-z]+, \"" weir_commands "${weir_table}")
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS tools/cli.h)
-  set(weir_made share/man/weir.1 share/weir.bash)
-  set(weir_recipes COMMAND weir help --man > share/man/weir.1 COMMAND weir completion bash > share/weir.bash)
+  set(weir_made share/man/weir.1 share/man/weir-vendor.1 share/weir.bash)
+  set(weir_recipes COMMAND weir help --man > share/man/weir.1 COMMAND weir completion bash > share/weir.bash
+      COMMAND weir-vendor --man > share/man/weir-vendor.1)
   foreach(row IN LISTS weir_commands)
     string(REGEX REPLACE "X\\(([a-z]+),.*" "\\1" command "${row}")
     list(APPEND weir_made share/man/weir-${command}.1)
@@ -24,7 +25,7 @@ if(TARGET weir)
   add_custom_command(OUTPUT ${weir_made_paths}
                      COMMAND ${CMAKE_COMMAND} -E make_directory share/man
                      ${weir_recipes}
-                     WORKING_DIRECTORY ${PROJECT_BINARY_DIR} DEPENDS weir VERBATIM
+                     WORKING_DIRECTORY ${PROJECT_BINARY_DIR} DEPENDS weir weir-vendor VERBATIM
                      COMMENT "Manual pages and completion")
   add_custom_target(weir_pages ALL DEPENDS ${weir_made_paths})
   install(DIRECTORY ${PROJECT_BINARY_DIR}/share/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -254,6 +254,17 @@ static double corrections(const weirp_adaptive *a, const model *m, const double 
     return sum;
 }
 
+void weirp_adaptive_expect(const weirp_adaptive *a) {
+    enum { LINE = 64 };
+    for (size_t m = 0; m < a->n_models; m++) {
+        weirp_bayes e[MAX_EXPERTS];
+        experts(a, &a->model[m], e);
+        for (size_t k = 0; k < a->bank->n; k++)
+            for (size_t at = 0; at < e[k].dim * sizeof *e[k].mean; at += LINE)
+                __builtin_prefetch((const char *)e[k].mean + at, 0, 2);
+    }
+}
+
 void weirp_adaptive_predict(const weirp_adaptive *a, const float *dense, const double *prior, double *quality,
                             double *sd) {
     double x[MAX_DIM + 1], each[MAX_EXPERTS];

@@ -34,6 +34,8 @@ size_t weirp_adaptive_n_models(const weirp_adaptive *a);
 size_t weirp_adaptive_dim(const weirp_adaptive *a);
 uint64_t weirp_adaptive_count(const weirp_adaptive *a, size_t model); /* labels learned */
 
+/* A prediction comes soon: what it reads is sent for, into the second-level cache. */
+void weirp_adaptive_expect(const weirp_adaptive *a);
 /* quality and sd: (n_models). quality = prior + correction, clipped to [0,1]; sd: standard error of the correction, as
  * exploration should see it. Neither allocates nor locks. */
 void weirp_adaptive_predict(const weirp_adaptive *a, const float *dense, const double *prior, double *quality,

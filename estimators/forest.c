@@ -1,53 +1,36 @@
-/* forest.c: "forest": extremely randomised trees with hierarchical shrinkage (trees.c), walked eight at a time.
+/* forest.c: "forest": extremely randomised trees with hierarchical shrinkage (trees.c), walked all together (walk.c).
  *
  * Learning: a label moves its leaf in each tree as if the leaf's value were a mean of its rows and lambda pseudo-rows.
  * Splits and ancestors stay as fitted, so this is recursive but not what a refit would give.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "estimators/classes.h"
 #include "estimators/trees.h"
+#include "estimators/walk.h"
+#include "src/linalg/parallel.h"
 
 #define FORMAT 1u
-#define LINE   64u /* bytes of a cache line */
 
 static const double lambdas[] = {1, 3, 10, 30, 100, 300, 1000};
 enum { N_SETTINGS = sizeof lambdas / sizeof *lambdas };
 
-/* A node of a tree that is walked: eight to a cache line, in breadth-first order, so that a tree's first three levels
- * are one line. No number is below a NaN: a leaf leads to its own "right", itself, and trees of different depth can be
- * walked in step; the bits below the NaN's own say which row of the tree's values it is. */
-typedef struct step {
-    uint32_t threshold; /* a float's bits */
-    uint32_t next;      /* feature << LEFT_BITS | left child within the tree; of a leaf: the node before it */
-} step;
-#define LEFT_BITS    22u
-#define LEFT_MASK    ((1u << LEFT_BITS) - 1)
-#define LEAF_BITS    0x7fc00000u /* a quiet NaN */
-#define LEAF_MASK    0x003fffffu
-#define MAX_FEATURES (1u << (32 - LEFT_BITS))
-
 typedef struct forest {
     weirp_estimator base;
     double lambda, lo, hi;
-    double n_effective;                     /* rows that a prediction rests on (1 / sum of squared weights) */
-    double *mean;                           /* (n_models) root means, shrunk to the pool's */
-    double *variance;                       /* (n_models) of out-of-bag residuals */
-    uint32_t first[WEIRP_N_TREES + 1];      /* a tree's nodes are steps[first[t]] .. */
-    uint32_t first_leaf[WEIRP_N_TREES + 1]; /* and its leaves' values begin at this row */
-    uint32_t depth[WEIRP_N_TREES];
-    step *steps;             /* shared with copies */
-    atomic_uint *steps_refs; /* how many have them */
-    float *value;            /* (first_leaf[WEIRP_N_TREES], n_models) */
-    float *count;            /* (first_leaf[WEIRP_N_TREES], n_models) rows behind it; NULL: it only predicts */
+    double n_effective; /* rows that a prediction rests on (1 / sum of squared weights) */
+    double *mean;       /* (n_models) root means, shrunk to the pool's */
+    double *variance;   /* (n_models) of out-of-bag residuals */
+    weirp_walk *walk;   /* shared with copies */
+    float *value;       /* (n leaves, n_models), rows as `walk` numbers them */
+    float *count;       /* (n leaves, n_models) rows behind it; NULL: it only predicts */
 } forest;
 
 static size_t n_leaves(const forest *f) {
-    return f->first_leaf[WEIRP_N_TREES];
+    return f->walk ? weirp_walk_n_leaves(f->walk) : 0;
 }
 
 /* ---- the class ---- */
@@ -73,10 +56,7 @@ static void forest_free(weirp_estimator *base) {
     if (!f) return;
     free(f->mean);
     free(f->variance);
-    if (!f->steps_refs || atomic_fetch_sub_explicit(f->steps_refs, 1, memory_order_acq_rel) == 1) {
-        free(f->steps);
-        free(f->steps_refs);
-    }
+    weirp_walk_free(f->walk);
     free(f->value);
     free(f->count);
     free(f);
@@ -88,87 +68,73 @@ static forest *forest_new(size_t n_models, size_t dim) {
     f->base = (weirp_estimator){&weirp_forest_class, n_models, dim};
     f->mean = weirp_array(n_models, sizeof *f->mean);
     f->variance = weirp_array(n_models, sizeof *f->variance);
-    f->steps_refs = malloc(sizeof *f->steps_refs);
-    if (f->steps_refs) atomic_init(f->steps_refs, 1);
-    if (f->mean && f->variance && f->steps_refs) return f;
+    if (f->mean && f->variance) return f;
     forest_free(&f->base);
     return NULL;
 }
 
-/* One tree's nodes in breadth-first order; `order` (n_nodes) is scratch. Its leaves' values and counts follow. */
-static void lay_out(forest *f, size_t t, const weirp_tree *from, const float *value, uint32_t *order) {
-    size_t k = f->base.n_models, row = f->first_leaf[t];
-    step *to = f->steps + f->first[t];
-    uint32_t n = 1;
+/* One tree's nodes in breadth-first order, and in `leaf` which node each leaf is; `order` (n_nodes) is scratch. */
+static void put_steps(weirp_steps *s, size_t t, const weirp_tree *from, uint32_t *order, uint32_t *leaf) {
+    weirp_step *to = s->step + s->first[t];
+    uint32_t n = 1, leaves = 0;
     order[0] = 0;
     for (uint32_t i = 0; i < from->n_nodes; i++) {
         const weirp_tree_node *at = &from->node[order[i]];
         if (at->left != order[i]) {
             memcpy(&to[i].threshold, &at->threshold, sizeof to[i].threshold);
-            to[i].next = at->feature << LEFT_BITS | n;
+            to[i].next = at->feature << WEIRP_LEFT_BITS | n;
             order[n++] = at->left;
             order[n++] = at->left + 1;
             continue;
         }
-        to[i].threshold = LEAF_BITS | (uint32_t)(row - f->first_leaf[t]);
-        to[i].next = (i - 1) & LEFT_MASK; /* a tree of one leaf has no node before it: the mask turns round to it */
-        memcpy(f->value + row * k, value + order[i] * k, k * sizeof *value);
-        memcpy(f->count + row * k, from->count + order[i] * k, k * sizeof *value);
-        row++;
+        leaf[s->first_leaf[t] + leaves] = order[i];
+        to[i].threshold = WEIRP_LEAF_BITS | leaves++;
+        to[i].next = (i - 1) & WEIRP_LEFT_MASK; /* a tree of one leaf has no node before it: the mask turns round */
     }
+}
+
+static weir_status measure_trees(weirp_steps *s, const weirp_trees *w, size_t *most, weir_error *err) {
+    for (size_t t = 0; t < WEIRP_N_TREES; t++) {
+        const weirp_tree *from = &w->tree[t];
+        if (from->n_nodes > WEIRP_LEFT_MASK / 2 || s->first[t] > WEIRP_TREE_MAX_NODES)
+            return weirp_fail(err, WEIR_INVALID, 0, "forest: too many nodes");
+        s->first[t + 1] = s->first[t] + (uint32_t)from->n_nodes;
+        s->first_leaf[t + 1] = s->first_leaf[t] + (uint32_t)from->n_leaves;
+        s->depth[t] = (uint32_t)from->depth;
+        if (from->n_nodes > *most) *most = from->n_nodes;
+    }
+    return WEIR_OK;
 }
 
 static weir_status assemble(forest *f, const weirp_trees *w, weir_error *err) {
     size_t k = f->base.n_models, most = 0;
-    for (size_t t = 0; t < WEIRP_N_TREES; t++) {
-        const weirp_tree *from = &w->tree[t];
-        if (from->n_nodes > LEFT_MASK / 2 || f->first[t] > WEIRP_TREE_MAX_NODES)
-            return weirp_fail(err, WEIR_INVALID, 0, "forest: too many nodes");
-        f->first[t + 1] = f->first[t] + (uint32_t)from->n_nodes;
-        f->first_leaf[t + 1] = f->first_leaf[t] + (uint32_t)from->n_leaves;
-        f->depth[t] = (uint32_t)from->depth;
-        if (from->n_nodes > most) most = from->n_nodes;
-    }
+    weirp_steps s = {0};
+    weir_status st = measure_trees(&s, w, &most, err);
+    if (st != WEIR_OK) return st;
+    size_t leaves = s.first_leaf[WEIRP_N_TREES];
     float *value = weirp_array(most * k, sizeof *value);
     uint32_t *order = weirp_array(most, sizeof *order);
-    f->steps = aligned_alloc(LINE, (f->first[WEIRP_N_TREES] * sizeof *f->steps / LINE + 1) * LINE);
-    f->value = weirp_array(n_leaves(f) * k, sizeof *f->value);
-    f->count = weirp_array(n_leaves(f) * k, sizeof *f->count);
-    weir_status st = value && order && f->steps && f->value && f->count ? WEIR_OK : weirp_nomem(err);
+    uint32_t *leaf = weirp_array(leaves, sizeof *leaf), *row = weirp_array(leaves, sizeof *row);
+    s.step = weirp_array(s.first[WEIRP_N_TREES], sizeof *s.step);
+    f->value = weirp_large(leaves * k, sizeof *f->value);
+    f->count = weirp_array(leaves * k, sizeof *f->count);
+    st = value && order && leaf && row && s.step && f->value && f->count ? WEIR_OK : weirp_nomem(err);
+    for (size_t t = 0; st == WEIR_OK && t < WEIRP_N_TREES; t++) put_steps(&s, t, &w->tree[t], order, leaf);
+    if (st == WEIR_OK && !(f->walk = weirp_walk_new(&s, f->base.dim, row))) st = weirp_nomem(err);
     for (size_t t = 0; st == WEIR_OK && t < WEIRP_N_TREES; t++) {
         weirp_tree_shrink(&w->tree[t], w->g, f->lambda, value);
-        lay_out(f, t, &w->tree[t], value, order);
+        for (size_t l = s.first_leaf[t]; l < s.first_leaf[t + 1]; l++) {
+            memcpy(f->value + row[l] * k, value + leaf[l] * k, k * sizeof *value);
+            memcpy(f->count + row[l] * k, w->tree[t].count + leaf[l] * k, k * sizeof *value);
+        }
     }
-    free(value);
-    free(order);
+    free(value), free(order), free(leaf), free(row), free(s.step);
     return st;
 }
 
-/* ---- walking ---- */
-
-static inline uint32_t step_on(const step *root, uint32_t at, const float *x) {
-    float threshold;
-    memcpy(&threshold, &root[at].threshold, sizeof threshold);
-    uint32_t next = root[at].next;
-    return ((next & LEFT_MASK) + !(x[next >> LEFT_BITS] < threshold)) & LEFT_MASK;
-}
-
-/* Rows of `value` that x comes to, WEIRP_LANES trees in step: the loads of one tree hide the latency of the others'. */
+/* Rows of `value` that x comes to. */
 static void find_leaves(const forest *f, const float *x, uint32_t *leaf) {
-    for (size_t t = 0; t < WEIRP_N_TREES; t += WEIRP_LANES) {
-        const step *root[WEIRP_LANES];
-        uint32_t at[WEIRP_LANES] = {0}, depth = 0;
-        for (size_t l = 0; l < WEIRP_LANES; l++) {
-            root[l] = f->steps + f->first[t + l];
-            if (f->depth[t + l] > depth) depth = f->depth[t + l];
-        }
-        for (uint32_t d = 0; d < depth; d++)
-            for (size_t l = 0; l < WEIRP_LANES; l++) at[l] = step_on(root[l], at[l], x);
-        for (size_t l = 0; l < WEIRP_LANES; l++) {
-            leaf[t + l] = f->first_leaf[t + l] + (root[l][at[l]].threshold & LEAF_MASK);
-            __builtin_prefetch(f->value + (size_t)leaf[t + l] * f->base.n_models);
-        }
-    }
+    weirp_walk_leaves(f->walk, x, leaf, f->value, f->base.n_models);
 }
 
 /* How many rows a prediction rests on: Kish's effective sample size (sum w)^2 / sum w^2 of the weights that the trees'
@@ -217,8 +183,8 @@ static void find_variance(forest *f, const weirp_sample *s, const double *held_o
 }
 
 static weir_status fit(weirp_estimator **out, const weirp_sample *sample, size_t setting, weir_error *err) {
-    if (sample->dim > MAX_FEATURES)
-        return weirp_fail(err, WEIR_INVALID, 0, "forest: more than %u features", MAX_FEATURES);
+    if (sample->dim > WEIRP_MAX_FEATURES)
+        return weirp_fail(err, WEIR_INVALID, 0, "forest: more than %u features", WEIRP_MAX_FEATURES);
     weirp_ground g;
     weir_status st = weirp_ground_make(&g, sample, err);
     if (st != WEIR_OK) return st;
@@ -249,17 +215,31 @@ done:
     return WEIR_OK;
 }
 
+/* Sums of the leaves' values, each over the trees in their order; the last of the columns may be summed twice. */
+WEIRP_CLONES static void add_leaves(const float *value, size_t k, const uint32_t *leaf, float *sum) {
+    enum { COLUMNS = 8 };
+    for (size_t j = 0; k >= COLUMNS && j < k; j += COLUMNS) {
+        size_t from = j + COLUMNS <= k ? j : k - COLUMNS;
+        float s[COLUMNS] = {0};
+        for (size_t t = 0; t < WEIRP_N_TREES; t++) {
+            const float *v = value + (size_t)leaf[t] * k + from;
+            for (size_t m = 0; m < COLUMNS; m++) s[m] += v[m];
+        }
+        memcpy(sum + from, s, sizeof s);
+    }
+    if (k >= COLUMNS) return;
+    memset(sum, 0, k * sizeof *sum);
+    for (size_t t = 0; t < WEIRP_N_TREES; t++)
+        for (size_t m = 0; m < k; m++) sum[m] += value[(size_t)leaf[t] * k + m];
+}
+
 static void predict(const weirp_estimator *base, const weirp_features *x, void *scratch, double *q, double *sd) {
     const forest *f = (const forest *)base;
     size_t k = base->n_models;
     float *sum = scratch;
     uint32_t leaf[WEIRP_N_TREES];
     find_leaves(f, x->dense, leaf);
-    memset(sum, 0, k * sizeof *sum);
-    for (size_t t = 0; t < WEIRP_N_TREES; t++) {
-        const float *v = f->value + (size_t)leaf[t] * k;
-        for (size_t m = 0; m < k; m++) sum[m] += v[m];
-    }
+    add_leaves(f->value, k, leaf, sum);
     for (size_t m = 0; m < k; m++) q[m] = fmin(fmax(sum[m] * (1.0 / WEIRP_N_TREES), f->lo), f->hi);
     for (size_t m = 0; sd && m < k; m++) sd[m] = sqrt(f->variance[m] / f->n_effective);
 }
@@ -308,7 +288,7 @@ static void widen(float *to, const float *from, size_t rows, size_t k) {
 static weir_status add_model(weirp_estimator *base, weir_error *err) {
     forest *f = (forest *)base;
     size_t k = base->n_models;
-    float *value = weirp_array(n_leaves(f) * (k + 1), sizeof *value);
+    float *value = weirp_large(n_leaves(f) * (k + 1), sizeof *value);
     float *count = weirp_array(n_leaves(f) * (k + 1), sizeof *count);
     double *mean = weirp_array(k + 1, sizeof *mean), *variance = weirp_array(k + 1, sizeof *variance), pool = 0;
     if (!value || !count || !mean || !variance) {
@@ -357,29 +337,42 @@ static weir_status copy(weirp_estimator **out, const weirp_estimator *base, weir
     const forest *f = (const forest *)base;
     size_t k = base->n_models, size = n_leaves(f) * k * sizeof *f->value;
     forest *c = forest_new(k, base->dim);
-    float *value = malloc(size ? size : 1);
+    float *value = weirp_large(size, 1);
     if (!c || !value) {
         forest_free(c ? &c->base : NULL);
         free(value);
         return weirp_nomem(err);
     }
     double *mean = c->mean, *variance = c->variance;
-    free(c->steps_refs);
     *c = *f;
     c->mean = mean, c->variance = variance, c->value = value, c->count = NULL;
     memcpy(mean, f->mean, k * sizeof *mean);
     memcpy(variance, f->variance, k * sizeof *variance);
     memcpy(value, f->value, size);
-    atomic_fetch_add_explicit(c->steps_refs, 1, memory_order_relaxed);
+    weirp_walk_keep(c->walk);
     *out = &c->base;
     return WEIR_OK;
 }
 
 /* ---- bytes ---- */
 
+/* A table in the order of the stored leaves. */
+static void put_rows(weirp_writer *w, const float *table, const uint32_t *row, size_t n, size_t k) {
+    weirp_put_u64(w, n * k);
+    for (size_t l = 0; l < n; l++) weirp_put(w, table + row[l] * k, k * sizeof *table);
+}
+
 static void save(const weirp_estimator *base, weirp_writer *w) {
     const forest *f = (const forest *)base;
-    size_t k = base->n_models;
+    size_t k = base->n_models, n_steps = f->walk->first[WEIRP_N_TREES];
+    weirp_step *steps = weirp_array(n_steps, sizeof *steps);
+    uint32_t *row = weirp_array(n_leaves(f), sizeof *row);
+    if (!steps || !row || !weirp_walk_steps(f->walk, steps, row)) {
+        w->failed = true;
+        free(steps);
+        free(row);
+        return;
+    }
     weirp_put_u32(w, FORMAT);
     weirp_put_u64(w, k);
     weirp_put_u64(w, base->dim);
@@ -389,41 +382,14 @@ static void save(const weirp_estimator *base, weirp_writer *w) {
     weirp_put_f64(w, f->n_effective);
     weirp_put_f64s(w, f->mean, k);
     weirp_put_f64s(w, f->variance, k);
-    weirp_put_u32s(w, f->first, WEIRP_N_TREES + 1);
-    weirp_put_u32s(w, f->first_leaf, WEIRP_N_TREES + 1);
-    weirp_put_u32s(w, f->depth, WEIRP_N_TREES);
-    weirp_put_u8s(w, f->steps, f->first[WEIRP_N_TREES] * sizeof *f->steps);
-    weirp_put_f32s(w, f->value, n_leaves(f) * k);
-    weirp_put_f32s(w, f->count, n_leaves(f) * k);
-}
-
-/* Every step of every walk must stay inside its tree, every walk must end in a leaf, and every leaf's row must be
- * there, whatever the bytes say. A child has a larger number than its parent, so paths end; levels are counted as they
- * go. */
-static bool sound_tree(const forest *f, size_t t, uint8_t *level) {
-    uint32_t n = f->first[t + 1] - f->first[t], leaves = f->first_leaf[t + 1] - f->first_leaf[t];
-    const step *root = f->steps + f->first[t];
-    memset(level, 0, n);
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t left = root[i].next & LEFT_MASK, feature = root[i].next >> LEFT_BITS;
-        bool leaf = (root[i].threshold & ~LEAF_MASK) == LEAF_BITS;
-        if (leaf) {
-            if (feature || left != ((i - 1) & LEFT_MASK) || (root[i].threshold & LEAF_MASK) >= leaves) return false;
-            continue;
-        }
-        if (feature >= f->base.dim || left <= i || left + 1 >= n || level[i] >= f->depth[t]) return false;
-        if (level[left] <= level[i]) level[left] = (uint8_t)(level[i] + 1);
-        if (level[left + 1] <= level[i]) level[left + 1] = (uint8_t)(level[i] + 1);
-    }
-    return true;
-}
-
-static bool sound(const forest *f) {
-    uint8_t *level = weirp_array(f->first[WEIRP_N_TREES], 1);
-    bool ok = level != NULL;
-    for (size_t t = 0; ok && t < WEIRP_N_TREES; t++) ok = f->depth[t] <= WEIRP_TREE_DEPTH && sound_tree(f, t, level);
-    free(level);
-    return ok;
+    weirp_put_u32s(w, f->walk->first, WEIRP_N_TREES + 1);
+    weirp_put_u32s(w, f->walk->first_leaf, WEIRP_N_TREES + 1);
+    weirp_put_u32s(w, f->walk->depth, WEIRP_N_TREES);
+    weirp_put_u8s(w, steps, n_steps * sizeof *steps);
+    put_rows(w, f->value, row, n_leaves(f), k);
+    put_rows(w, f->count, row, n_leaves(f), k);
+    free(steps);
+    free(row);
 }
 
 static bool ascending(const uint32_t *first) {
@@ -432,40 +398,54 @@ static bool ascending(const uint32_t *first) {
     return first[0] == 0;
 }
 
-/* At the border of a cache line, where eight steps are one line. */
-static step *load_steps(weirp_bytes *r, size_t size) {
-    uint8_t *bytes = weirp_get_u8s(r, size);
-    step *steps = bytes ? aligned_alloc(LINE, (size / LINE + 1) * LINE) : NULL;
-    if (steps)
-        memcpy(steps, bytes, size);
-    else if (bytes)
-        r->failed = r->out_of_memory = true;
-    free(bytes);
-    return steps;
+static void get_u32_array(weirp_bytes *r, uint32_t *v, size_t n) {
+    if (weirp_get_u64(r) != n) r->failed = true;
+    weirp_get(r, v, n * sizeof *v);
+}
+
+/* New memory, each stored row where it now belongs; NULL once failed. */
+static float *get_rows(weirp_bytes *r, float *table, const uint32_t *row, size_t n, size_t k) {
+    size_t size = k * sizeof *table;
+    if (weirp_get_u64(r) != n * k || n * size > r->size - r->at) r->failed = true;
+    if (!r->failed && !table) r->failed = r->out_of_memory = true;
+    if (r->failed) {
+        free(table);
+        return NULL;
+    }
+    for (size_t l = 0; l < n; l++) memcpy(table + row[l] * k, r->data + r->at + l * size, size);
+    r->at += n * size;
+    return table;
 }
 
 static void load_tables(forest *f, weirp_bytes *r) {
-    uint32_t *first = weirp_get_u32s(r, WEIRP_N_TREES + 1), *first_leaf = weirp_get_u32s(r, WEIRP_N_TREES + 1);
-    uint32_t *depth = weirp_get_u32s(r, WEIRP_N_TREES);
-    if (!r->failed && ascending(first) && ascending(first_leaf)) {
-        memcpy(f->first, first, sizeof f->first);
-        memcpy(f->first_leaf, first_leaf, sizeof f->first_leaf);
-        memcpy(f->depth, depth, sizeof f->depth);
-        f->steps = load_steps(r, f->first[WEIRP_N_TREES] * sizeof *f->steps);
-        f->value = weirp_get_f32s(r, n_leaves(f) * f->base.n_models);
-        f->count = weirp_get_f32s(r, n_leaves(f) * f->base.n_models);
-    } else {
+    weirp_steps s = {0};
+    get_u32_array(r, s.first, WEIRP_N_TREES + 1);
+    get_u32_array(r, s.first_leaf, WEIRP_N_TREES + 1);
+    get_u32_array(r, s.depth, WEIRP_N_TREES);
+    size_t k = f->base.n_models, n = s.first_leaf[WEIRP_N_TREES];
+    if (!r->failed && ascending(s.first) && ascending(s.first_leaf))
+        s.step = (weirp_step *)(void *)weirp_get_u8s(r, s.first[WEIRP_N_TREES] * sizeof *s.step);
+    if (!s.step || !weirp_steps_sound(&s, f->base.dim) || n * k > (r->size - r->at) / sizeof *f->value) {
         r->failed = true;
+        free(s.step);
+        return;
     }
-    free(first);
-    free(first_leaf);
-    free(depth);
+    uint32_t *row = weirp_array(n, sizeof *row);
+    f->walk = row ? weirp_walk_new(&s, f->base.dim, row) : NULL;
+    free(s.step);
+    if (f->walk) {
+        f->value = get_rows(r, weirp_large(n * k, sizeof *f->value), row, n, k);
+        f->count = r->failed ? NULL : get_rows(r, weirp_array(n * k, sizeof *f->count), row, n, k);
+    } else {
+        r->failed = r->out_of_memory = true;
+    }
+    free(row);
 }
 
 static weir_status load(weirp_estimator **out, weirp_bytes *r, weir_error *err) {
     uint32_t format = weirp_get_u32(r);
     uint64_t k = weirp_get_u64(r), dim = weirp_get_u64(r);
-    if (r->failed || format != FORMAT || k > UINT16_MAX || dim > MAX_FEATURES)
+    if (r->failed || format != FORMAT || k > UINT16_MAX || dim > WEIRP_MAX_FEATURES)
         return weirp_fail(err, WEIR_CORRUPT, 0, "estimator \"forest\" is damaged");
     forest *f = forest_new((size_t)k, (size_t)dim);
     if (!f) return weirp_nomem(err);
@@ -475,7 +455,7 @@ static weir_status load(weirp_estimator **out, weirp_bytes *r, weir_error *err) 
     f->mean = weirp_get_f64s(r, (size_t)k);
     f->variance = weirp_get_f64s(r, (size_t)k);
     load_tables(f, r);
-    if (r->failed || !sound(f)) {
+    if (r->failed) {
         forest_free(&f->base);
         return weirp_fail(err, WEIR_CORRUPT, 0, "estimator \"forest\" is damaged");
     }

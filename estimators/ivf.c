@@ -315,7 +315,7 @@ static size_t most_seen(const weirp_ivf *v, size_t k) {
 size_t weirp_ivf_scratch_size(const weirp_ivf *v, size_t k) {
     size_t seen = weirp_padded(most_seen(v, k)), lists = weirp_padded(v->n_lists);
     return v->stride * sizeof(int16_t) + 3 * weirp_padded(v->columns) * sizeof(float) +
-           (2 * seen + 2 * lists + 2 * LIST_MAX) * sizeof(uint32_t);
+           (3 * seen + 3 * lists + 2 * LIST_MAX) * sizeof(uint32_t);
 }
 
 void weirp_ivf_begin(const weirp_ivf *v, const float *x, void *scratch, weirp_near *near) {
@@ -328,8 +328,8 @@ void weirp_ivf_begin(const weirp_ivf *v, const float *x, void *scratch, weirp_ne
     near->centroid_distance = (uint32_t *)(near->square + columns);
     near->order = near->centroid_distance + lists;
     near->dot = (int32_t *)(near->order + lists);
-    near->slot = (uint32_t *)(near->dot + LIST_MAX);
-    near->distance = near->slot + LIST_MAX;
+    near->chosen = (uint32_t *)(near->dot + LIST_MAX);
+    near->distance = near->chosen + lists;
     near->norm = quantise(v, x, q, NULL);
     near->x = q;
     for (size_t i = 0; i < v->n_lists; i += LIST_MAX) {
@@ -341,8 +341,14 @@ void weirp_ivf_begin(const weirp_ivf *v, const float *x, void *scratch, weirp_ne
     for (size_t i = 0; i < v->n_lists; i++) near->order[i] = (uint32_t)i;
 }
 
-/* Reads the next nearest list. */
-static void probe(const weirp_ivf *v, weirp_near *near) {
+/* Rows to come, all under way at once; into the second-level cache, for the first has too few places. */
+static void send_for(const void *from, size_t bytes) {
+    enum { LINE = 64 };
+    for (size_t at = 0; at < bytes; at += LINE) __builtin_prefetch((const char *)from + at, 0, 2);
+}
+
+/* Chooses the next nearest list, and sends for its rows. */
+static void choose_list(const weirp_ivf *v, weirp_near *near) {
     size_t at = near->n_probed++;
     uint32_t *d = near->centroid_distance;
     size_t best = at + weirp_first_smallest(d + at, v->n_lists - at);
@@ -350,50 +356,70 @@ static void probe(const weirp_ivf *v, weirp_near *near) {
     d[at] = d[best], near->order[at] = near->order[best];
     d[best] = t, near->order[best] = o;
     const weirp_list *l = &v->lists[near->order[at]];
-    weirp_rows_dot_i8(l->x, l->n, v->stride, near->x, near->dot);
-    for (size_t i = 0; i < l->n; i++)
-        near->distance[near->n_seen + i] = near->norm + l->norm[i] - 2 * (uint32_t)near->dot[i];
+    send_for(l->x, l->n * v->stride * sizeof *l->x);
+    send_for(l->norm, l->n * sizeof *l->norm);
     near->n_seen += l->n;
 }
 
-/* Adds the rows of one list that are nearer than `limit`, and the first `equal` that are just so far; gives how many of
- * those are still to come. */
-static size_t gather_list(const weirp_ivf *v, const weirp_list *l, const uint32_t *distance, uint32_t limit,
-                          size_t equal, weirp_near *near) {
+/* Distances to the rows of a list. */
+static void measure_list(const weirp_ivf *v, const weirp_list *l, const weirp_near *near, uint32_t *distance) {
+    weirp_rows_dot_i8(l->x, l->n, v->stride, near->x, near->dot);
+    for (size_t i = 0; i < l->n; i++) distance[i] = near->norm + l->norm[i] - 2 * (uint32_t)near->dot[i];
+}
+
+/* The rows of one list that are nearer than `limit`, and the first `*equal` that are just so far, which then says how
+ * many of those are still to come. Gives their number. */
+static size_t choose_rows_of(const weirp_list *l, const uint32_t *distance, uint32_t limit, size_t *equal,
+                             uint32_t *slot) {
     size_t n = 0;
-    uint32_t *slot = near->slot;
     for (size_t i = 0; i < l->n; i++) { /* without branches: half of them would go wrong */
         slot[n] = (uint32_t)i;
         n += distance[i] < limit;
     }
-    for (size_t i = 0; i < l->n && equal; i++) {
+    for (size_t i = 0; i < l->n && *equal; i++) {
         if (distance[i] != limit) continue;
         slot[n++] = (uint32_t)i;
-        equal--;
+        --*equal;
     }
-    weirp_rows_gather(l->y, v->columns, slot, n, near->count, near->sum, near->square);
-    return equal;
+    return n;
+}
+
+/* Adds the k nearest of the rows seen; all of their outcomes are sent for before the first is read. */
+static void add_nearest(const weirp_ivf *v, size_t k, weirp_near *near) {
+    const uint32_t *distance = near->distance;
+    uint32_t limit = UINT32_MAX, *work = near->distance + near->n_seen, *slot = work + near->n_seen;
+    size_t equal = k;
+    if (near->n_seen > k) {
+        limit = weirp_kth_smallest(distance, near->n_seen, k, work);
+        for (size_t i = 0; i < near->n_seen; i++) equal -= distance[i] < limit;
+    }
+    for (size_t i = 0; i < near->n_probed; i++) {
+        const weirp_list *l = &v->lists[near->order[i]];
+        size_t n = choose_rows_of(l, distance, limit, &equal, slot);
+        for (size_t j = 0; j < n; j++) __builtin_prefetch(l->y + slot[j] * v->columns, 0, 2);
+        distance += l->n;
+        slot += n;
+        near->chosen[i] = (uint32_t)n;
+    }
+    slot = work + near->n_seen;
+    for (size_t i = 0; i < near->n_probed; slot += near->chosen[i++])
+        weirp_rows_gather(v->lists[near->order[i]].y, v->columns, slot, near->chosen[i], near->count, near->sum,
+                          near->square);
 }
 
 void weirp_ivf_gather(const weirp_ivf *v, size_t k, weirp_near *near) {
-    size_t wanted = v->probe_all ? SIZE_MAX : enough(k);
-    while (near->n_probed < v->n_lists && near->n_seen < wanted) probe(v, near);
+    size_t wanted = v->probe_all ? SIZE_MAX : enough(k), from = near->n_probed;
+    uint32_t *distance = near->distance + near->n_seen;
+    while (near->n_probed < v->n_lists && near->n_seen < wanted) choose_list(v, near);
+    for (; from < near->n_probed; from++) {
+        const weirp_list *l = &v->lists[near->order[from]];
+        measure_list(v, l, near, distance);
+        distance += l->n;
+    }
     near->weight = near->deviation = 0;
     memset(near->count, 0, 3 * weirp_padded(v->columns) * sizeof *near->count);
     if (!near->n_seen) return;
-    uint32_t limit = UINT32_MAX;
-    size_t equal = k;
-    if (near->n_seen > k) {
-        near->work = near->distance + near->n_seen;
-        limit = weirp_kth_smallest(near->distance, near->n_seen, k, near->work);
-        for (size_t i = 0; i < near->n_seen; i++) equal -= near->distance[i] < limit;
-    }
-    const uint32_t *distance = near->distance;
-    for (size_t i = 0; i < near->n_probed; i++) {
-        const weirp_list *l = &v->lists[near->order[i]];
-        equal = gather_list(v, l, distance, limit, equal, near);
-        distance += l->n;
-    }
+    add_nearest(v, k, near);
     near->weight = near->count[v->columns - 1]; /* a deviation is never missing */
     near->deviation = near->sum[v->columns - 1];
 }

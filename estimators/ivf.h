@@ -41,7 +41,8 @@ typedef struct weirp_near {
     /* the search's own */
     const int16_t *x;
     uint32_t norm;
-    uint32_t *distance, *order, *work, *slot; /* of rows seen so far; of lists */
+    uint32_t *distance;       /* of rows seen so far; behind it, what a gather needs */
+    uint32_t *order, *chosen; /* of lists: the nearest first; how many of their rows are among the nearest */
     int32_t *dot;
     uint32_t *centroid_distance;
     size_t n_seen, n_probed;

@@ -9,17 +9,12 @@
 
 enum { MAX_OPTIONS = 64, FIRST_LONG = 1000, HELP = FIRST_LONG + MAX_OPTIONS, LIST_OPTIONS, MAN };
 
-const cli_entry cli_entries[] = {
-#define ENTRY(name, summary) {#name, weir_cmd_##name, summary},
-    CLI_COMMAND_TABLE(ENTRY)
-#undef ENTRY
-        {0},
-};
+const char *cli_prefix = "weir ";
 
-const char *cli_summary(const char *command) {
-    for (const cli_entry *e = cli_entries; e->name; e++)
-        if (!strcmp(e->name, command)) return e->summary;
-    return "";
+const char *cli_summary(const cli_command *command) {
+    for (const cli_entry *e = cli_entries; !command->summary && e->name; e++)
+        if (!strcmp(e->name, command->name)) return e->summary;
+    return command->summary ? command->summary : "";
 }
 
 /* ---- nearest name ---- */

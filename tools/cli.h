@@ -42,6 +42,8 @@ enum { CLI_GO = -1, CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
     X(convert, "turn other systems' data into outcome files")                                                          \
     X(serve, "serve OpenAI and Anthropic clients, routed over many vendors")                                           \
     X(store, "look into, check, compact or export a store; change its pool")                                           \
+    X(key, "make, list, rotate, expire and revoke virtual API keys")                                                   \
+    X(budget, "limit what may be spent; show and audit what was")                                                      \
     X(bench, "measure decisions, learning and training on this machine")                                               \
     X(completion, "print shell completion")
 
@@ -55,7 +57,10 @@ typedef struct cli_entry {
     const char *summary;
 } cli_entry;
 
-extern const cli_entry cli_entries[]; /* ends with a NULL name */
+extern const cli_entry cli_entries[]; /* the program's own, beside its main; ends with a NULL name */
+
+/* What comes before a command's name: "weir "; "weir-" for programs of their own (tools/vendor/main.c). */
+extern const char *cli_prefix;
 
 /* ---- options ---- */
 
@@ -90,6 +95,7 @@ typedef struct cli_option {
 
 typedef struct cli_command {
     const char *name;
+    const char *summary;  /* NULL: that of the table above */
     const char *operands; /* "PROMPT | -"; NULL: none are taken */
     size_t max_operands;
     const char *text;          /* what it does, paragraphs; may be NULL */

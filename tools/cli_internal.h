@@ -13,6 +13,6 @@ void cli_print_man(const cli_command *command);
 void cli_print_man_overview(const char *first_steps);
 /* An option's help with its choices and its default. */
 void cli_option_help(const cli_option *option, char *text, size_t size);
-const char *cli_summary(const char *command);
+const char *cli_summary(const cli_command *command); /* "": none */
 
 #endif

@@ -79,7 +79,7 @@ static void print_option(const cli_option *o) {
 }
 
 static void print_usage(const cli_command *c) {
-    printf("Usage: weir %s", c->name);
+    printf("Usage: %s%s", cli_prefix, c->name);
     for (const cli_option *o = c->options; o->name; o++)
         if (o->required) printf(" --%s %s%s", o->name, o->argument, o->kind == CLI_LIST ? "..." : "");
     printf(" [OPTION]...%s%s\n", c->operands ? " " : "", c->operands ? c->operands : "");
@@ -99,7 +99,7 @@ static void print_text(const char *text) {
 }
 
 void cli_print_help(const cli_command *c) {
-    const char *summary = cli_summary(c->name);
+    const char *summary = cli_summary(c);
     print_usage(c);
     if (*summary) printf("\n%c%s.\n", summary[0] - 'a' + 'A', summary + 1);
     if (c->text) print_text(c->text);

@@ -6,6 +6,13 @@
 
 #include "tools/cli_internal.h"
 
+const cli_entry cli_entries[] = {
+#define ENTRY(name, summary) {#name, weir_cmd_##name, summary},
+    CLI_COMMAND_TABLE(ENTRY)
+#undef ENTRY
+        {0},
+};
+
 static const char *command_name(size_t index) {
     return cli_entries[index].name;
 }

@@ -103,7 +103,7 @@ static void option(const cli_option *o) {
 
 static void synopsis(const cli_command *c) {
     printf(".SH SYNOPSIS\n");
-    bold("weir ", c->name);
+    bold(cli_prefix, c->name);
     for (const cli_option *o = c->options; o->name; o++) {
         if (!o->required) continue;
         putchar(' ');
@@ -116,7 +116,7 @@ static void synopsis(const cli_command *c) {
 }
 
 void cli_print_man(const cli_command *c) {
-    head(c->name, cli_summary(c->name));
+    head(c->name, cli_summary(c));
     synopsis(c);
     if (c->text) {
         printf(".SH DESCRIPTION\n");

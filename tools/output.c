@@ -14,16 +14,16 @@
 /* ---- errors and warnings ---- */
 
 int cli_fail(const char *command, const weir_error *err) {
-    fprintf(stderr, "weir %s: %s\n", command, err->text[0] ? err->text : weir_status_text(err->status));
+    fprintf(stderr, "%s%s: %s\n", cli_prefix, command, err->text[0] ? err->text : weir_status_text(err->status));
     return CLI_FAILED;
 }
 
 int cli_misuse(const char *command, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "weir %s: ", command);
+    fprintf(stderr, "%s%s: ", cli_prefix, command);
     vfprintf(stderr, format, args);
-    fprintf(stderr, "\nTry 'weir %s --help'.\n", command);
+    fprintf(stderr, "\nTry '%s%s --help'.\n", cli_prefix, command);
     va_end(args);
     return CLI_USAGE;
 }
@@ -31,7 +31,7 @@ int cli_misuse(const char *command, const char *format, ...) {
 void cli_note(const char *command, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    fprintf(stderr, "weir %s: ", command);
+    fprintf(stderr, "%s%s: ", cli_prefix, command);
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
@@ -41,18 +41,18 @@ enum { WARNINGS_SHOWN = 10 };
 
 void cli_warn(void *user, const char *text) {
     cli_warnings *w = user;
-    if (w->n++ < WARNINGS_SHOWN) fprintf(stderr, "weir %s: warning: %s\n", w->command, text);
+    if (w->n++ < WARNINGS_SHOWN) fprintf(stderr, "%s%s: warning: %s\n", cli_prefix, w->command, text);
 }
 
 void cli_warn_end(const cli_warnings *w) {
     if (w->n > WARNINGS_SHOWN)
-        fprintf(stderr, "weir %s: ... and %zu more warnings\n", w->command, w->n - WARNINGS_SHOWN);
+        fprintf(stderr, "%s%s: ... and %zu more warnings\n", cli_prefix, w->command, w->n - WARNINGS_SHOWN);
 }
 
 size_t cli_find_name(const char *command, const cli_names *names, const char *name) {
     for (size_t i = 0; i < names->n; i++)
         if (!strcmp(names->name(names->owner, i), name)) return i;
-    fprintf(stderr, "weir %s: no model '%s'; there are:", command, name);
+    fprintf(stderr, "%s%s: no model '%s'; there are:", cli_prefix, command, name);
     for (size_t i = 0; i < names->n; i++) fprintf(stderr, "%s %s", i ? "," : "", names->name(names->owner, i));
     fputc('\n', stderr);
     return (size_t)-1;
@@ -187,7 +187,8 @@ int cli_write(const char *command, const char *path, const char *text) {
     if (f && !to_stdout && fclose(f) != 0) ok = false, why = errno;
     if (ok) return CLI_OK;
     if (to_stdout && why == EPIPE) return CLI_FAILED; /* the reader has what it wanted */
-    fprintf(stderr, "weir %s: can't write %s: %s\n", command, to_stdout ? "standard output" : path, strerror(why));
+    fprintf(stderr, "%s%s: can't write %s: %s\n", cli_prefix, command, to_stdout ? "standard output" : path,
+            strerror(why));
     return CLI_FAILED;
 }
 

@@ -1,4 +1,5 @@
 /* serve.c: weir serve. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "tools/cli.h"
@@ -10,6 +11,16 @@ typedef struct arguments {
     size_t threads;
     bool check;
 } arguments;
+
+/* A program that runs for months. By itself glibc takes the largest piece that was ever freed (up to 32 MiB) for the
+ * size from which pieces get pages of their own, so that the estimators, which are copied whenever something was
+ * learned, come to lie among small pieces, which hold them in place: the heaps grow for a while, and stay large. At a
+ * fixed size they are given back when they are freed. The size is above what requests usually take (libcurl's largest
+ * buffer has 64 KiB), for a piece with pages of its own costs two system calls. */
+static void keep_heaps_small(void) {
+    mallopt(M_MMAP_THRESHOLD, 80 << 10);
+    mallopt(M_TRIM_THRESHOLD, 256 << 10); /* of a heap's free end: what a burst of requests took goes back */
+}
 
 static void ready(void *user, const char *address) {
     (void)user;
@@ -49,6 +60,7 @@ int weir_cmd_serve(int argc, char **argv) {
     int rc = cli_parse(&command, argc, argv);
     if (rc != CLI_GO) return rc;
     if (a.check) return check(&a);
+    keep_heaps_small();
     weir_error err = {0};
     weir_gateway_options serve = {
         .config_path = a.config, .listen = a.listen, .threads = (unsigned)a.threads, .ready = ready};

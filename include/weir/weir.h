@@ -2,6 +2,7 @@
 #ifndef WEIR_WEIR_H
 #define WEIR_WEIR_H
 
+#include "weir/budget.h"
 #include "weir/convert.h"
 #include "weir/data.h"
 #include "weir/error.h"

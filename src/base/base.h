@@ -31,6 +31,10 @@ weir_status weirp_fail_errno(weir_error *err, int errno_value, const char *what,
 
 /* n * size bytes of zeros; NULL on overflow or when memory is out. free() it. n == 0 gives a valid pointer. */
 void *weirp_array(size_t n, size_t size) __attribute__((malloc, alloc_size(1, 2)));
+/* n * size bytes that begin at a cache line's border, not cleared; from 2 MiB on in huge pages, where the system has
+ * them and no more than an eighth of one is lost: a table that is read here and there then needs a few address
+ * translations, not hundreds. NULL on overflow or when memory is out. free() it. */
+void *weirp_large(size_t n, size_t size) __attribute__((malloc, alloc_size(1, 2)));
 /* Grows *array (capacity in elements) to hold at least `need`; false: out of memory, and nothing has changed. */
 bool weirp_reserve(void **array, size_t *capacity, size_t need, size_t size);
 char *weirp_strndup(const char *text, size_t len); /* NUL-terminated copy; NULL: out of memory; free() it */

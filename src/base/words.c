@@ -22,6 +22,7 @@ static size_t ascii_run(const char *text, size_t len) {
 
 size_t weirp_utf8_valid(const char *text, size_t len) {
     size_t at = 0;
+    if (!len) return 0; /* NULL is an empty text, and isn't added to */
     for (;;) {
         at += ascii_run(text + at, len - at);
         if (at == len) return at;
@@ -59,6 +60,14 @@ const char *weirp_excerpt(char *out, size_t size, const char *text, size_t len) 
     memcpy(out + n, "...", cut ? 3 : 0);
     out[n + (cut ? 3 : 0)] = '\0';
     return out;
+}
+
+size_t weirp_copy_text(char *out, size_t size, const char *text) {
+    size_t len = strlen(text), n = len < size ? len : size - 1;
+    if (!size) return len;
+    memcpy(out, text, n);
+    out[n] = '\0';
+    return len;
 }
 
 bool weirp_number_parse(const char *text, size_t len, double *out) {

@@ -16,6 +16,11 @@ size_t weirp_utf8_repair(char *out, const char *text, size_t len);
  * as '?'. Always terminated; gives `out`. `size` >= 8. */
 const char *weirp_excerpt(char *out, size_t size, const char *text, size_t len);
 
+/* Copies a text, cut where it doesn't fit; always terminated. Gives its whole length, so that `size` or more means that
+ * it was cut. On paths where snprintf is too slow: libquadmath, which comes with LAPACK, extends printf, and makes
+ * glibc take the slow way through every format of the process. */
+size_t weirp_copy_text(char *out, size_t size, const char *text);
+
 /* Reads all of text as a decimal number ("1", "-2.5e3"), '.' being the point in every locale. False: it isn't one.
  * Overflow gives +-INFINITY; "inf" and "nan" aren't numbers. */
 bool weirp_number_parse(const char *text, size_t len, double *out);

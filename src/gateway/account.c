@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
 #include "src/gateway/exchange.h"
 
 static double ms_since(uint64_t from_ns) {
@@ -24,13 +25,14 @@ static bool is_billed(weirp_result r, const weirp_try *t) {
     case WEIRP_RESULT_MALFORMED:
     case WEIRP_RESULT_TOO_LARGE:
     case WEIRP_RESULT_HEDGED:
-    case WEIRP_RESULT_GONE: return true;
+    case WEIRP_RESULT_GONE:
+    case WEIRP_RESULT_SHUTDOWN: return true;
     default: return weirp_answer_facts_of(t->answer)->has_content; /* an error in the middle of a stream */
     }
 }
 
 /* The vendor's count where it is final; otherwise what went in, as predicted, and what came out, as counted here. */
-double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage) {
+int64_t weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage) {
     const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
     *usage = f->usage;
     bool final = f->usage.known && (f->done || !t->streaming);
@@ -41,17 +43,26 @@ double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *us
         usage->estimated = true;
     }
     size_t model = x->setup->config->deployments[t->deployment].model;
-    return weirp_price_usage(&x->setup->config->pool->models[model], usage);
+    return weirp_bill(&x->setup->rates[model], usage);
+}
+
+double weirp_account_usd(int64_t nano) {
+    return nano == WEIRP_UNKNOWN_COST ? NAN : (double)nano / (double)WEIRP_NANO_PER_USD;
 }
 
 void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     const weirp_deployment *d = &x->setup->config->deployments[t->deployment];
-    weirp_usage usage;
-    double cost = is_billed(result, t) ? weirp_account_cost(x, t, &usage) : 0;
+    weirp_usage usage = {0};
+    bool billed = is_billed(result, t);
+    int64_t nano = billed ? weirp_account_cost(x, t, &usage) : 0;
+    double cost = weirp_account_usd(nano);
+    weirp_spend_settle(x, t, billed, nano, &usage);
     double ms = ms_since(t->started_ns);
     weirp_worker *w = x->worker;
     weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);
     x->served.cost_usd += cost;
+    x->billed_tokens += usage.input_tokens + usage.output_tokens;
+    x->served.usage_estimated |= usage.estimated;
     if (result != WEIRP_RESULT_OK && x->winner != t && cost > 0)
         weirp_metrics_cost(w->metrics, weirp_worker_model(w, x->setup, d->model), cost, 0, true);
     if (x->served.n_attempts == WEIRP_MAX_ATTEMPTS) return;
@@ -62,17 +73,17 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
                          .started_ms = (float)((double)(t->started_ns - x->arrived_ns) * 1e-6),
                          .ms = (float)ms,
                          .cost_usd = cost};
-    snprintf(a->deployment, sizeof a->deployment, "%s", d->name);
-    snprintf(a->result, sizeof a->result, "%s", weirp_result_label(result));
+    weirp_copy_text(a->deployment, sizeof a->deployment, d->name);
+    weirp_copy_text(a->result, sizeof a->result, weirp_result_label(result));
 }
 
 void weirp_account_served(weirp_exchange *x, weirp_try *t) {
     weirp_served *s = &x->served;
     const weirp_choice *choice = &x->plan.choice[t->choice];
-    double cost = weirp_account_cost(x, t, &s->usage);
+    double cost = weirp_account_usd(weirp_account_cost(x, t, &s->usage));
     s->model = choice->router_model;
     s->predicted_cost_usd = choice->cost_usd;
-    s->usage_estimated = s->usage.estimated;
+    s->usage_estimated |= s->usage.estimated;
     s->first_token_ms = t->first_ns ? (double)(t->first_ns - x->arrived_ns) * 1e-6 : NAN;
     x->vendor_ms = ms_since(t->started_ns);
     const weirp_usage *u = &s->usage;
@@ -136,6 +147,8 @@ static void record(weirp_exchange *x) {
     s->pinned = x->plan.pinned;
     s->streamed = x->request.stream;
     s->client_gone = x->gone;
+    s->budget_action = weirp_spend_action(x);
+    if (s->budget_action) s->budget = x->spend.shortage.budget;
     weirp_record_served(&x->record, s);
     weirp_journal_record(x->worker->gateway->journal, &x->record);
     weirp_writer_free(&text);
@@ -169,6 +182,7 @@ void weirp_account_record(weirp_exchange *x, int status) {
     if (x->answered_ns) return;
     x->answered_ns = weirp_monotonic_ns();
     double ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
+    weirp_admit_leave(x, x->billed_tokens);
     s->status = status;
     if (s->model != (size_t)-1) s->latency_ms = ms;
     weirp_metrics_request(x->worker->metrics, x->endpoint, status, ms * 1e-3);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "src/base/words.h"
 #include "src/gateway/exchange.h"
 
 enum {
@@ -42,6 +43,7 @@ static weirp_result result_of_fault(weirp_vendor_fault_kind kind) {
     case WEIRP_VENDOR_TOO_LONG: return WEIRP_RESULT_TOO_LONG;
     case WEIRP_VENDOR_FILTERED: return WEIRP_RESULT_FILTERED;
     case WEIRP_VENDOR_INVALID: return WEIRP_RESULT_INVALID;
+    case WEIRP_VENDOR_UNSUPPORTED: return WEIRP_RESULT_UNSUPPORTED;
     case WEIRP_VENDOR_TIMEOUT: return WEIRP_RESULT_TOTAL_TIMEOUT;
     default: return WEIRP_RESULT_SERVER;
     }
@@ -153,7 +155,8 @@ static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t le
         return;
     }
     bool good = t->status >= 200 && t->status < 300;
-    if (!good && t->got.size + len > MAX_ERROR_BODY) return;
+    /* an error is told in its first words: no piece after the first that doesn't fit, or there would be a hole */
+    if (!good && len > MAX_ERROR_BODY - t->got.size) len = MAX_ERROR_BODY - t->got.size;
     if (t->got.size + len > t->exchange->setup->config->limits.answer_bytes) {
         blame(t->exchange, "the answer is too large");
         fail(t, WEIRP_RESULT_TOO_LARGE);
@@ -215,7 +218,6 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
     weirp_try *t = user;
     weirp_exchange *x = t->exchange;
     int status = t->status;
-    int64_t retry_after = weirp_fetch_retry_after_ms(fetch);
     t->fetch = NULL;
     if (t->first_token) weirp_timer_stop(t->first_token);
     if (result != WEIRP_FETCH_DONE) {
@@ -232,6 +234,8 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
             x->setup->config->providers[x->setup->config->deployments[t->deployment].provider].protocol;
         weirp_vendor_fault_read(&x->fault, protocol, status, (const char *)t->got.data, t->got.size);
         clean(x);
+        int64_t retry_after = weirp_fetch_retry_after_ms(fetch);
+        if (retry_after < 0 && x->fault.retry_after_ms) retry_after = x->fault.retry_after_ms;
         weirp_exchange_try_failed(x, t, result_of_fault(x->fault.kind), retry_after);
     } else if (t->streaming) {
         stream_ended(t);
@@ -247,9 +251,10 @@ static bool write_request(weirp_exchange *x, weirp_try *t, char *url) {
     const weirp_deployment *d = &c->deployments[t->deployment];
     const weirp_provider *p = &c->providers[d->provider];
     double most = c->pool->models[d->model].max_output_tokens;
+    most = isfinite(most) && x->request.max_output_tokens > most ? most : NAN;
     weirp_target target = {.protocol = p->protocol,
                            .model = d->vendor_model,
-                           .max_output_tokens = isfinite(most) && x->request.max_output_tokens > most ? most : NAN,
+                           .max_output_tokens = fmin(most, x->spend.most_output), /* passes over a NAN */
                            .default_max_output_tokens = d->default_max_output_tokens,
                            .legacy_completions = d->legacy_completions,
                            .no_stream_options = d->no_stream_options,
@@ -257,7 +262,10 @@ static bool write_request(weirp_exchange *x, weirp_try *t, char *url) {
     weirp_fault fault = {{0}, {0}, {0}};
     char path[512];
     weir_status st = weirp_request_write(&x->request, &target, &t->body, path, sizeof path, &fault);
-    if (st == WEIR_OK && !t->body.failed && snprintf(url, URL_SIZE, "%s%s", p->base_url, path) < URL_SIZE) return true;
+    if (st == WEIR_OK && !t->body.failed) {
+        size_t n = weirp_copy_text(url, URL_SIZE, p->base_url);
+        if (n < URL_SIZE && n + weirp_copy_text(url + n, URL_SIZE - n, path) < URL_SIZE) return true;
+    }
     x->fault = (weirp_vendor_fault){.kind = WEIRP_VENDOR_INVALID};
     snprintf(x->fault.text, sizeof x->fault.text, "%s", fault.text[0] ? fault.text : weir_status_text(st));
     snprintf(x->fault.code, sizeof x->fault.code, "%s", fault.code);
@@ -277,7 +285,8 @@ static size_t lines(weirp_exchange *x, const weirp_provider *p, size_t provider,
         line[n++] = extra[e++];
     }
     if (x->request_id[0]) {
-        snprintf(extra[e], sizeof extra[e], "x-request-id: %s", x->request_id);
+        size_t at = weirp_copy_text(extra[e], sizeof extra[e], "x-request-id: ");
+        weirp_copy_text(extra[e] + at, sizeof extra[e] - at, x->request_id);
         line[n++] = extra[e++];
     }
     const char *beta = p->protocol == WEIRP_PROTOCOL_ANTHROPIC && x->api == WEIRP_API_MESSAGES
@@ -360,6 +369,8 @@ bool weirp_try_start(weirp_exchange *x, size_t choice, size_t deployment, bool h
         blame(x, "the request couldn't be started");
         return false;
     }
+    t->claim = x->spend.offer;
+    x->spend.offer = (weirp_claim){0};
     t->live = true;
     x->n_tries++;
     return true;

@@ -109,18 +109,18 @@ static json_t *config_json(const weirp_config *c) {
     snprintf(version, sizeof version, "%016llx", (unsigned long long)c->price_version);
     json_t *warnings = json_array();
     for (size_t i = 0; i < c->n_warnings; i++) json_array_append_new(warnings, json_string(c->warnings[i]));
-    return json_pack("{s:s, s:s, s:i, s:s, s:{s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:b}, s:{s:i, s:i, s:i},"
-                     " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:{s:i}, s:s, s:o}",
-                     "path", c->path, "listen", c->listen, "threads", (int)c->threads, "store", c->store, "auth",
-                     "keys", (json_int_t)c->n_client_keys, "policy", policy_json(c), "providers", providers_json(c),
-                     "models", models_json(c), "embeddings", text(c->embeddings), "limits", limits_json(c), "retry",
-                     "max", (int)c->retry.max, "base_ms", (int)c->retry.base_ms, "max_ms", (int)c->retry.max_ms,
-                     "other_models", c->retry.other_models, "breaker", "failures", (int)c->breaker.failures,
-                     "window_ms", (int)c->breaker.window_ms, "open_ms", (int)c->breaker.open_ms, "hedge", "on",
-                     c->hedge.on, "max_share", c->hedge.max_share, "least_ms", (int)c->hedge.least_ms, "log", "format",
-                     formats[c->log.format], "level", levels[c->log.level], "requests", c->log.requests, "traffic",
-                     traffic_json(c), "shutdown", "drain_ms", (int)c->shutdown.drain_ms, "price_version", version,
-                     "warnings", warnings);
+    return json_pack(
+        "{s:s, s:s, s:i, s:i, s:s, s:{s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:b}, s:{s:i, s:i, s:i},"
+        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:{s:i}, s:s, s:o}",
+        "path", c->path, "listen", c->listen, "threads", (int)c->threads, "busy_poll_us", (int)c->busy_poll_us, "store",
+        c->store, "auth", "keys", (json_int_t)c->n_client_keys, "policy", policy_json(c), "providers",
+        providers_json(c), "models", models_json(c), "embeddings", text(c->embeddings), "limits", limits_json(c),
+        "retry", "max", (int)c->retry.max, "base_ms", (int)c->retry.base_ms, "max_ms", (int)c->retry.max_ms,
+        "other_models", c->retry.other_models, "breaker", "failures", (int)c->breaker.failures, "window_ms",
+        (int)c->breaker.window_ms, "open_ms", (int)c->breaker.open_ms, "hedge", "on", c->hedge.on, "max_share",
+        c->hedge.max_share, "least_ms", (int)c->hedge.least_ms, "log", "format", formats[c->log.format], "level",
+        levels[c->log.level], "requests", c->log.requests, "traffic", traffic_json(c), "shutdown", "drain_ms",
+        (int)c->shutdown.drain_ms, "price_version", version, "warnings", warnings);
 }
 
 weir_status weir_gateway_check(const char *config_path, char **json, weir_error *err) {

@@ -96,6 +96,7 @@ static weir_status set_basics(weirp_maker *m) {
     c->listen = f->listen;
     f->listen = NULL; /* the configuration's now */
     c->threads = f->threads ? (unsigned)f->threads : cores();
+    c->busy_poll_us = (unsigned)f->busy_poll_us;
     return c->path && c->store ? WEIR_OK : weirp_nomem(m->err);
 }
 
@@ -125,6 +126,9 @@ static void set_limits(weirp_config *c, const weirp_file *f) {
     c->traffic.commit_ms = (unsigned)f->traffic.commit_ms;
     c->traffic.refresh_ms = (unsigned)f->traffic.refresh_ms;
     c->traffic.queue_bytes = (size_t)f->traffic.queue_bytes;
+    c->virtual_keys = f->auth.virtual_keys;
+    c->budgets.wait_ms = (unsigned)f->budgets.wait_ms;
+    c->budgets.refuse_status = f->budgets.refuse_status ? 402 : 429;
     c->shutdown.drain_ms = (unsigned)f->shutdown.drain_ms;
 }
 
@@ -175,9 +179,14 @@ static weir_status check_whole(weirp_maker *m) {
                                   "provider \"%s\" is where weir itself is to listen (%s)", c->providers[i].name,
                                   c->listen);
     }
+    const char *hook = f->budgets.webhook;
+    if (hook && strncmp(hook, "http://", 7) != 0 && strncmp(hook, "https://", 8) != 0)
+        return weirp_maker_wrong(m, f->budgets.webhook_line, "key \"webhook\" must be an http:// or https:// URL");
+    c->budgets.webhook = m->file.budgets.webhook;
+    m->file.budgets.webhook = NULL; /* the configuration's now */
     bool local =
         !strncmp(c->listen, "127.", 4) || !strncmp(c->listen, "[::1]", 5) || !strncmp(c->listen, "localhost:", 10);
-    if (!st && !local && !c->n_client_keys)
+    if (!st && !local && !c->n_client_keys && !c->virtual_keys)
         st = weirp_maker_warn(m, f->listen_line, "anyone who can reach %s may spend: \"auth\" has no keys", c->listen);
 done:
     return st;
@@ -259,6 +268,7 @@ void weirp_config_free(weirp_config *c) {
     free_texts(c->traffic.redact, c->traffic.n_redact);
     free_texts(c->warnings, c->n_warnings);
     free(c->embeddings);
+    weirp_forget(c->budgets.webhook); /* may hold a key */
     free(c->path);
     free(c->listen);
     free(c->store);

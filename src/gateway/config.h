@@ -47,10 +47,13 @@ typedef struct weirp_config {
     char *path;
     char *listen;     /* "127.0.0.1:8080" */
     unsigned threads; /* at least 1 */
-    char *store;      /* path; relative ones are relative to the configuration file */
+    unsigned busy_poll_us;
+    char *store; /* path; relative ones are relative to the configuration file */
 
     size_t n_client_keys;
     char **client_keys; /* (n_client_keys) that clients must show; none: anyone may ask */
+
+    bool virtual_keys; /* clients must show one of the store's, or one of client_keys */
 
     weir_policy_options policy; /* of requests that say nothing else; its models are indices into pool */
     size_t n_providers;
@@ -95,6 +98,11 @@ typedef struct weirp_config {
         size_t queue_bytes;  /* of records that wait to be written: beyond, new decision records are dropped, and
                                 counted */
     } traffic;
+    struct {
+        unsigned wait_ms;  /* how long a request may wait for what calls under way leave of a budget */
+        int refuse_status; /* 429 or 402 */
+        char *webhook;     /* where warnings are sent; NULL: nowhere */
+    } budgets;
     struct {
         unsigned drain_ms; /* after SIGTERM */
     } shutdown;

@@ -46,10 +46,11 @@ typedef struct weirp_file_policy {
 
 typedef struct weirp_file {
     char *listen, *store, *embeddings;
-    int64_t threads;
+    int64_t threads, busy_poll_us;
     size_t listen_line, store_line, embeddings_line;
     struct {
         weirp_yaml_list key_files, key_envs; /* of char * */
+        bool virtual_keys;
         size_t key_files_line, key_envs_line;
     } auth;
     weirp_file_policy policy;
@@ -81,6 +82,12 @@ typedef struct weirp_file {
         int64_t commit_ms, refresh_ms, queue_bytes;
         size_t redact_line;
     } traffic;
+    struct {
+        int64_t wait_ms;
+        int refuse_status;
+        char *webhook;
+        size_t webhook_line;
+    } budgets;
     struct {
         int64_t drain_ms;
     } shutdown;

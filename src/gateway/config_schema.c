@@ -136,11 +136,13 @@ typedef __typeof__(((weirp_file *)0)->breaker) file_breaker;
 typedef __typeof__(((weirp_file *)0)->hedge) file_hedge;
 typedef __typeof__(((weirp_file *)0)->log) file_log;
 typedef __typeof__(((weirp_file *)0)->traffic) file_traffic;
+typedef __typeof__(((weirp_file *)0)->budgets) file_budgets;
 typedef __typeof__(((weirp_file *)0)->shutdown) file_shutdown;
 
 static const weirp_yaml_key auth_keys[] = {
     {"key_files", WEIRP_YAML_TEXTS, offsetof(file_auth, key_files), LINE(file_auth, key_files_line)},
     {"key_envs", WEIRP_YAML_TEXTS, offsetof(file_auth, key_envs), LINE(file_auth, key_envs_line)},
+    FLAG(file_auth, virtual_keys, 0),
 };
 static const weirp_yaml_map auth_map = {"where clients' keys are", sizeof(file_auth), COUNT_OF(auth_keys), auth_keys};
 
@@ -201,6 +203,14 @@ static const weirp_yaml_key traffic_keys[] = {
 static const weirp_yaml_map traffic_map = {"the traffic log", sizeof(file_traffic), COUNT_OF(traffic_keys),
                                            traffic_keys};
 
+static const char *const refusals[] = {"429", "402", NULL};
+static const weirp_yaml_key budget_keys[] = {
+    MILLISECONDS(file_budgets, wait_ms, 0, 10000),
+    {"refuse_status", WEIRP_YAML_CHOICE, offsetof(file_budgets, refuse_status), .choices = refusals},
+    {TEXT(file_budgets, webhook), LINE(file_budgets, webhook_line)},
+};
+static const weirp_yaml_map budget_map = {"budgets", sizeof(file_budgets), COUNT_OF(budget_keys), budget_keys};
+
 static const weirp_yaml_key shutdown_keys[] = {
     MILLISECONDS(file_shutdown, drain_ms, 0, 30000),
 };
@@ -209,6 +219,7 @@ static const weirp_yaml_map shutdown_map = {"the end", sizeof(file_shutdown), CO
 static const weirp_yaml_key file_keys[] = {
     {TEXT(weirp_file, listen), .text = "127.0.0.1:8080", LINE(weirp_file, listen_line)},
     WHOLE(weirp_file, threads, "threads", 0, 64, 0),
+    WHOLE(weirp_file, busy_poll_us, "microseconds", 0, 10000, 0),
     {TEXT(weirp_file, store), .required = true, LINE(weirp_file, store_line)},
     SECTION(auth, auth_map),
     {"policy", WEIRP_YAML_MAP, offsetof(weirp_file, policy), .map = &policy_map},
@@ -221,6 +232,7 @@ static const weirp_yaml_key file_keys[] = {
     SECTION(hedge, hedge_map),
     SECTION(log, log_map),
     SECTION(traffic, traffic_map),
+    SECTION(budgets, budget_map),
     SECTION(shutdown, shutdown_map),
 };
 const weirp_yaml_map weirp_file_schema = {"the gateway's configuration", sizeof(weirp_file), COUNT_OF(file_keys),

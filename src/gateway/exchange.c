@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
+
 enum {
     MAX_SPARE = 256,
     LARGE_BODY = 1 << 20,
@@ -48,6 +50,8 @@ static void release(weirp_exchange *x) {
     if (x->parsed) weirp_request_free(&x->request);
     weirp_timer_free(x->pause);
     weirp_timer_free(x->hedge);
+    weirp_spend_free(x);
+    weirp_admit_free(x);
     weirp_writer_free(&x->record);
     weirp_setup_drop(x->setup);
     w->n_active--;
@@ -79,8 +83,7 @@ void weirp_exchange_free_spares(weirp_worker *w) {
 
 static size_t tries_on(const weirp_exchange *x, size_t deployment) {
     size_t n = 0;
-    for (size_t i = 0; i < x->served.n_attempts; i++)
-        n += x->tried[i] == deployment;
+    for (size_t i = 0; i < x->served.n_attempts; i++) n += x->tried[i] == deployment;
     for (size_t i = 0; i < 2; i++) n += x->tries[i].live && x->tries[i].deployment == deployment;
     return n;
 }
@@ -93,6 +96,7 @@ static size_t pick(weirp_exchange *x, size_t model, size_t most) {
     double total = 0;
     for (size_t d = first; d < first + n; d++) {
         if (weirp_breaker_wait_ms(x->setup->breaker[d], now) || tries_on(x, d) >= most) continue;
+        if (d < 64 && x->spend.blocked >> d & 1) continue;
         total += c->deployments[d].weight;
         if (weirp_worker_random(x->worker) * total < c->deployments[d].weight) chosen = d;
     }
@@ -116,8 +120,15 @@ static void on_hedge(void *user) {
         if (at != x->at && (x->plan.pinned || !c->retry.other_models)) return;
         size_t d = pick(x, x->plan.choice[at].model, 1);
         if (d == (size_t)-1) continue;
-        x->worker->n_hedges++;
-        if (!weirp_try_start(x, at, d, true)) weirp_breaker_leave(x->setup->breaker[d]);
+        const weirp_spend before = x->spend; /* a hedge that can't be paid for says nothing about the request */
+        bool paid = weirp_spend_claim(x, at, d) == WEIRP_LEAVE_GO;
+        if (paid && weirp_try_start(x, at, d, true)) {
+            x->worker->n_hedges++;
+            return;
+        }
+        weirp_spend_return(x);
+        x->spend = before;
+        weirp_breaker_leave(x->setup->breaker[d]);
         return;
     }
 }
@@ -131,15 +142,43 @@ static void arm_hedge(weirp_exchange *x) {
     weirp_timer_start(x->hedge, (uint64_t)fmin(after, 1e9));
 }
 
-/* False: the try couldn't even be started. */
+static void on_money(weirp_exchange *x);
+
+/* False: the budgets don't let it go. */
+static bool pay(weirp_exchange *x, size_t choice, size_t deployment) {
+    weirp_leave leave = weirp_spend_claim(x, choice, deployment);
+    if (leave == WEIRP_LEAVE_GO) return true;
+    if (leave == WEIRP_LEAVE_WAIT && weirp_spend_wait(x, on_money)) return true;
+    if (leave == WEIRP_LEAVE_WAIT) x->spend.refused = true; /* it has waited long enough */
+    if (deployment < 64) x->spend.blocked |= UINT64_C(1) << deployment;
+    x->result = WEIRP_RESULT_BUDGET;
+    return false;
+}
+
+/* False: the try couldn't even be started. True: it has been, or will be when its budget lets it go. */
 static bool start(weirp_exchange *x, size_t choice, size_t deployment) {
     x->at = choice;
-    if (!weirp_try_start(x, choice, deployment, false)) {
+    bool paid = pay(x, choice, deployment);
+    if (!paid || x->spend.patience || !weirp_try_start(x, choice, deployment, false)) {
         weirp_breaker_leave(x->setup->breaker[deployment]);
+        if (x->spend.patience) return true;
+        weirp_spend_return(x);
         return false;
     }
     arm_hedge(x);
     return true;
+}
+
+/* At any of the model's deployments that may be asked; (size_t)-1: none could be started. Budgets may let one go where
+ * they hold another back. */
+static size_t start_any(weirp_exchange *x, size_t choice, size_t most) {
+    for (size_t i = 0; i < 64; i++) {
+        size_t d = pick(x, x->plan.choice[choice].model, most);
+        if (d == (size_t)-1) return d;
+        if (start(x, choice, d)) return d;
+        if (x->result != WEIRP_RESULT_BUDGET || x->spend.refused) return (size_t)-1;
+    }
+    return (size_t)-1;
 }
 
 static void on_pause_over(void *user) {
@@ -147,6 +186,13 @@ static void on_pause_over(void *user) {
     if (x->gone || x->answered) return;
     size_t d = out_of_time(x) ? (size_t)-1 : pick(x, x->plan.choice[x->at].model, WEIRP_MAX_ATTEMPTS);
     if (d == (size_t)-1 || !start(x, x->at, d)) next_try(x, WEIRP_RESULT_OTHER);
+}
+
+/* What it waited for may be there now. */
+static void on_money(weirp_exchange *x) {
+    if (x->gone || x->answered || x->completed) return;
+    x->result = WEIRP_RESULT_BREAKER;
+    if (out_of_time(x) || start_any(x, x->at, WEIRP_MAX_ATTEMPTS) == (size_t)-1) next_try(x, x->result);
 }
 
 /* Waits before the present choice is tried again. False: the deadline comes first. */
@@ -168,6 +214,11 @@ static bool final(weirp_result r) {
     return r == WEIRP_RESULT_INVALID || r == WEIRP_RESULT_FILTERED;
 }
 
+/* What no other deployment of the model would do better, and another model may. */
+static bool of_model(weirp_result r) {
+    return r == WEIRP_RESULT_TOO_LONG || r == WEIRP_RESULT_UNSUPPORTED;
+}
+
 /* Exponential, with full jitter in its upper half (both ends bounded). */
 static uint64_t backoff_ms(weirp_exchange *x) {
     const weirp_config *c = x->setup->config;
@@ -182,11 +233,9 @@ static bool fall_back(weirp_exchange *x) {
     if (x->plan.pinned || !c->retry.other_models) return false;
     size_t from = x->plan.choice[x->at].model;
     for (size_t at = x->at + 1; at < x->plan.n; at++) {
-        size_t d = pick(x, x->plan.choice[at].model, 1);
-        if (d == (size_t)-1) continue;
         weirp_result result = x->result;
         weirp_vendor_fault fault = x->fault;
-        if (!start(x, at, d)) { /* what was wrong first is what the client is told */
+        if (start_any(x, at, 1) == (size_t)-1) { /* what was wrong first is what the client is told */
             x->result = result;
             x->fault = fault;
             continue;
@@ -218,12 +267,12 @@ static bool wait_for_anyone(weirp_exchange *x) {
 static void next_try(weirp_exchange *x, weirp_result after) {
     const weirp_config *c = x->setup->config;
     if (x->tries[0].live || x->tries[1].live) return; /* the other one may still make it */
-    bool more =
-        !final(after) && x->n_tries <= c->retry.max && !out_of_time(x) && x->served.n_attempts < WEIRP_MAX_ATTEMPTS;
+    bool more = !x->spend.refused && !final(after) && x->n_tries <= c->retry.max && !out_of_time(x) &&
+                x->served.n_attempts < WEIRP_MAX_ATTEMPTS;
     size_t model = x->plan.choice[x->at].model;
-    if (more && after != WEIRP_RESULT_TOO_LONG) {
-        size_t d = pick(x, model, 1);
-        if (d != (size_t)-1 && start(x, x->at, d)) {
+    if (more && !of_model(after)) {
+        size_t d = start_any(x, x->at, 1);
+        if (d != (size_t)-1) {
             weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, d));
             return;
         }
@@ -331,20 +380,28 @@ void weirp_exchange_drained(weirp_exchange *x) {
     weirp_fetch_resume(x->winner->fetch);
 }
 
+static void give_up(weirp_exchange *x, weirp_result result) {
+    for (size_t i = 0; i < 2; i++)
+        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], result);
+}
+
+/* The client has left, or the gateway ends before it has answered. */
 void weirp_exchange_gone(weirp_exchange *x) {
-    x->gone = true;
-    weirp_metrics_client_gone(x->worker->metrics);
+    bool left = !x->worker->ended;
+    x->gone = left;
+    if (left) weirp_metrics_client_gone(x->worker->metrics);
     if (x->pause) weirp_timer_stop(x->pause);
     if (x->hedge) weirp_timer_stop(x->hedge);
-    for (size_t i = 0; i < 2; i++)
-        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], WEIRP_RESULT_GONE);
-    weirp_account_complete(x, 499);
+    weirp_spend_end(x);
+    give_up(x, left ? WEIRP_RESULT_GONE : WEIRP_RESULT_SHUTDOWN);
+    if (!left)
+        snprintf(x->fault.text, sizeof x->fault.text, "The gateway was shut down before the answer was complete.");
+    weirp_account_complete(x, left ? 499 : x->streaming ? 200 : 503);
 }
 
 void weirp_exchange_end(weirp_exchange *x) {
     x->call = NULL;
-    for (size_t i = 0; i < 2; i++)
-        if (x->tries[i].live) weirp_try_give_up(&x->tries[i], WEIRP_RESULT_GONE);
+    give_up(x, x->worker->ended ? WEIRP_RESULT_SHUTDOWN : WEIRP_RESULT_GONE);
     release(x);
 }
 
@@ -382,7 +439,9 @@ static void read_ids(weirp_exchange *x) {
     x->request_id[n] = 0;
     if (!n) { /* the decision's id comes later, or never */
         uint64_t drawn = weirp_random_u64(x->worker->gateway->started_ns, x->worker->number, x->worker->n_requests);
-        snprintf(x->request_id, sizeof x->request_id, "req-%016llx", (unsigned long long)drawn);
+        char *at = x->request_id + weirp_copy_text(x->request_id, sizeof x->request_id, "req-");
+        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[drawn >> shift & 15];
+        *at = '\0';
     }
     if (trace && traceparent_good(trace)) snprintf(x->traceparent, sizeof x->traceparent, "%s", trace);
 }
@@ -398,6 +457,11 @@ static weir_status plan_embeddings(weirp_exchange *x, weirp_fault *fault) {
         snprintf(fault->code, sizeof fault->code, "model_not_found");
         return WEIR_NOTFOUND;
     }
+    if (x->knobs.key && !weirp_key_allows(x->knobs.key, c->pool->models[m].name)) {
+        snprintf(fault->text, sizeof fault->text, "The API key isn't allowed this model.");
+        snprintf(fault->code, sizeof fault->code, "model_not_allowed");
+        return WEIR_NOTFOUND;
+    }
     weir_router *router = weirp_planner_router_of(x->worker->planner);
     size_t r = weir_router_find_model(router, c->pool->models[m].name);
     x->plan = (weirp_plan){.pinned = true, .n = 1, .rule = WEIR_RULE_FIXED, .reason = WEIR_REASON_ASKED};
@@ -411,6 +475,7 @@ static weir_status plan_embeddings(weirp_exchange *x, weirp_fault *fault) {
 static weir_status plan(weirp_exchange *x, uint64_t *wait_ms, weirp_fault *fault, weir_error *err) {
     weir_status st = weirp_knobs_read(&x->knobs, x->setup, x->request.model, header_of, x, fault);
     if (st != WEIR_OK) return st;
+    x->knobs.key = x->admission.key;
     if (x->api == WEIRP_API_EMBEDDINGS) return plan_embeddings(x, fault);
     uint64_t began = weirp_monotonic_ns();
     st = weirp_plan_make(x->worker->planner, &x->request, &x->knobs, began / 1000000u, &x->plan,
@@ -440,14 +505,16 @@ static void serve(weirp_exchange *x) {
     x->body_len = len;
     weir_status st = weirp_request_parse(&x->request, x->api, body, len, &fault);
     x->parsed = st == WEIR_OK;
+    weirp_admit_begin(x);
     if (st == WEIR_OK) st = plan(x, &wait_ms, &fault, &err);
     if (st != WEIR_OK) {
         refuse(x, st, &fault, wait_ms, &err);
         return;
     }
-    size_t d = pick(x, x->plan.choice[0].model, 1);
-    if (d != (size_t)-1 && start(x, 0, d)) return;
-    if (d == (size_t)-1) x->result = WEIRP_RESULT_BREAKER;
+    weirp_spend_begin(x);
+    if (!weirp_admit_enter(x)) return;
+    x->result = WEIRP_RESULT_BREAKER;
+    if (start_any(x, 0, 1) != (size_t)-1) return;
     /* what can't be said in this vendor's protocol, another's may have words for */
     next_try(x, WEIRP_RESULT_TOO_LONG);
 }

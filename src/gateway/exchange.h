@@ -8,7 +8,9 @@
 #ifndef WEIRP_EXCHANGE_H
 #define WEIRP_EXCHANGE_H
 
+#include "src/gateway/admit.h"
 #include "src/gateway/endpoints.h"
+#include "src/gateway/spend.h"
 #include "src/gateway/worker.h"
 #include "src/net/sse.h"
 
@@ -31,6 +33,7 @@ typedef struct weirp_try {
     weirp_writer got;  /* whole answers and error bodies: the vendor's bytes; streams: the client's, until commit */
     weirp_timer *first_token;
     uint64_t started_ns, first_ns;
+    weirp_claim claim; /* on the budgets */
 } weirp_try;
 
 struct weirp_exchange {
@@ -46,6 +49,8 @@ struct weirp_exchange {
     char traceparent[64]; /* "" where the client sent none that is well-formed */
     weirp_knobs knobs;
     weirp_plan plan;
+    weirp_admission admission;
+    weirp_spend spend;
     weirp_writer record; /* the decision, for the log */
     size_t at;           /* choice that is being tried */
     size_t n_tries;
@@ -63,9 +68,10 @@ struct weirp_exchange {
     int64_t retry_after_ms;
     weirp_served served;
     size_t tried[WEIRP_MAX_ATTEMPTS]; /* (served.n_attempts) deployments */
-    double vendor_ms;            /* of the try that answered */
-    weirp_later finish;          /* the log line of a good answer waits until it has gone out */
-    struct weirp_exchange *next; /* in the free list */
+    int64_t billed_tokens;            /* of all tries */
+    double vendor_ms;                 /* of the try that answered */
+    weirp_later finish;               /* the log line of a good answer waits until it has gone out */
+    struct weirp_exchange *next;      /* in the free list */
 };
 
 /* A request has come: `call` belongs to the exchange from here on. */
@@ -78,7 +84,7 @@ void weirp_exchange_free_spares(weirp_worker *worker);
 
 /* ---- between exchange.c, attempt.c and reply.c ---- */
 
-enum { WEIRP_MAX_FIELDS = 20 };
+enum { WEIRP_MAX_FIELDS = 32 };
 
 /* attempt.c: starts a try; false: it couldn't be started, and x->result and x->fault say why. */
 bool weirp_try_start(weirp_exchange *x, size_t choice, size_t deployment, bool hedge);
@@ -104,6 +110,8 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result); /*
 void weirp_account_served(weirp_exchange *x, weirp_try *t);                   /* who answered: usage and cost */
 void weirp_account_record(weirp_exchange *x, int status);                     /* into metrics and traffic log: once */
 void weirp_account_complete(weirp_exchange *x, int status);                   /* that, and the log line: once */
-double weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage);
+/* Nano-USD; WEIRP_UNKNOWN_COST. */
+int64_t weirp_account_cost(weirp_exchange *x, const weirp_try *t, weirp_usage *usage);
+double weirp_account_usd(int64_t nano); /* NAN: unknown */
 
 #endif

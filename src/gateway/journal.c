@@ -15,10 +15,17 @@
 
 #include "src/price/price.h"
 
-enum { GROUP = 4096 /* records a transaction at most */, MAX_FEEDBACK_WAITING = 4096 };
+enum {
+    GROUP = 4096, /* records a transaction at most */
+    MAX_FEEDBACK_WAITING = 4096,
+    KEPT_BYTES = 256 << 10, /* of a queue's array: what a burst took, or a slow disk, goes back */
+};
 
-/* Without a record for so long, freed memory goes back to the system. */
+/* Freed memory goes back to the system when there has been no record for so long, and in any case every so often: what
+ * bursts leave behind in the threads' heaps would add up for hours. A trim takes about a millisecond, in which the heap
+ * that it is at is locked: once in twenty seconds that is nothing. */
 #define QUIET_NS UINT64_C(5000000000)
+#define TRIM_NS  UINT64_C(20000000000)
 
 typedef struct item {
     enum { ITEM_RECORD, ITEM_FEEDBACK, ITEM_POOL } kind;
@@ -63,7 +70,7 @@ struct weirp_journal {
     bool learned; /* something that decisions don't use yet */
     bool worked;  /* since memory was last given back */
     weir_pool *pool;
-    uint64_t refreshed_ns;
+    uint64_t refreshed_ns, trimmed_ns;
     _Atomic uint64_t n_records, n_dropped, n_errors, n_feedbacks, n_refused, version, published_ns;
 };
 
@@ -299,6 +306,10 @@ static void work(weirp_journal *j) {
     if (st != WEIR_OK) complain(j, "the log can't be written", &err);
     answer_feedbacks(j, st, err.text);
     for (size_t i = 0; i < j->taken.n; i++) item_free(&j->taken.items[i]);
+    if (j->taken.capacity * sizeof *j->taken.items > KEPT_BYTES) {
+        free(j->taken.items);
+        j->taken = (queue){0};
+    }
     j->taken.n = j->taken.bytes = j->taken.n_feedback = 0;
 }
 
@@ -336,6 +347,11 @@ static void gather(weirp_journal *j) {
     pthread_mutex_unlock(&j->mutex);
 }
 
+static void give_back(weirp_journal *j) {
+    malloc_trim(0);
+    j->trimmed_ns = weirp_monotonic_ns();
+}
+
 static void *run(void *user) {
     weirp_journal *j = user;
     for (;;) {
@@ -343,7 +359,7 @@ static void *run(void *user) {
         uint64_t quiet = weirp_monotonic_ns() + QUIET_NS;
         if (!await(j, j->learned ? due : j->worked ? quiet : 0)) return NULL;
         if (j->worked && !j->learned && weirp_monotonic_ns() >= quiet) {
-            malloc_trim(0); /* routers that nobody uses any more, streams that have ended */
+            give_back(j); /* routers that nobody uses any more, streams that have ended */
             j->worked = false;
             continue;
         }
@@ -351,6 +367,7 @@ static void *run(void *user) {
         j->worked |= j->taken.n > 0;
         work(j);
         if (j->learned && j->learner && weirp_monotonic_ns() >= due) refresh(j);
+        if (weirp_monotonic_ns() >= j->trimmed_ns + TRIM_NS) give_back(j);
     }
 }
 
@@ -389,7 +406,7 @@ weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const 
     j->queue_bytes = options->queue_bytes;
     weirp_journal_pace(j, options->commit_ms, options->refresh_ms);
     j->refreshed_ns = weirp_monotonic_ns();
-    j->published_ns = j->refreshed_ns;
+    j->published_ns = j->trimmed_ns = j->refreshed_ns;
     if (!(j->store = copy(options->store))) WEIRP_TRY(weirp_nomem(err));
     WEIRP_TRY(weirp_pool_copy(&j->pool, options->pool, err));
     WEIRP_TRY(bring_up(j->store, j->pool, router, err));

@@ -9,13 +9,15 @@
 #ifndef WEIRP_KNOBS_H
 #define WEIRP_KNOBS_H
 
+#include "src/budget/keys.h"
 #include "src/gateway/setup.h"
 
 #define WEIRP_UNPINNED ((size_t)-1)
 
 typedef struct weirp_knobs {
     weir_policy_options policy;
-    size_t pinned; /* index into the configuration's pool, or WEIRP_UNPINNED */
+    size_t pinned;        /* index into the configuration's pool, or WEIRP_UNPINNED */
+    const weirp_key *key; /* whose list of models holds; NULL: nobody's; borrowed, and set by the caller afterwards */
 } weirp_knobs;
 
 /* `header` looks a header up (NULL: absent). WEIR_PARSE: a knob is wrong (400); WEIR_NOTFOUND: no such model (404); the

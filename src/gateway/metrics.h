@@ -33,9 +33,12 @@
     X(TOO_LONG, "too_long")                                                                                            \
     X(FILTERED, "filtered")                                                                                            \
     X(INVALID, "invalid_request")                                                                                      \
+    X(UNSUPPORTED, "unsupported")                                                                                      \
     X(HEDGED, "hedge_lost")                                                                                            \
     X(GONE, "client_gone")                                                                                             \
+    X(SHUTDOWN, "shutdown")                                                                                            \
     X(BREAKER, "breaker_open")                                                                                         \
+    X(BUDGET, "budget")                                                                                                \
     X(OTHER, "other")
 
 typedef enum weirp_result {

@@ -138,13 +138,14 @@ static bool is_limited(const weirp_setup *s, size_t model, uint64_t now_ms) {
 
 typedef struct excluded {
     size_t configured, unable, too_long, resting, limited; /* limited: resting because a vendor asked for it */
+    size_t forbidden;                                      /* the client's key doesn't have them */
     uint64_t wait_ms;
 } excluded;
 
 /* Takes out of the estimates who may not be asked. Where every able model rests because of its breaker, nobody is left.
  */
-static size_t restrict_to(weirp_planner *p, const weir_estimates *e, const weirp_request *r, uint64_t now_ms,
-                          excluded *x) {
+static size_t restrict_to(weirp_planner *p, const weir_estimates *e, const weirp_request *r, const weirp_key *key,
+                          uint64_t now_ms, excluded *x) {
     size_t left = 0;
     *x = (excluded){.wait_ms = UINT64_MAX};
     for (size_t i = 0; i < e->n_models; i++) {
@@ -154,7 +155,9 @@ static size_t restrict_to(weirp_planner *p, const weir_estimates *e, const weirp
         if (m == (size_t)-1) continue;
         x->configured++;
         uint64_t wait = wait_for(p->setup, m, now_ms);
-        if (!able(&p->setup->config->abilities[m], r)) {
+        if (key && !weirp_key_allows(key, p->setup->config->pool->models[m].name)) {
+            x->forbidden++;
+        } else if (!able(&p->setup->config->abilities[m], r)) {
             x->unable++;
         } else if (!fits) {
             x->too_long++;
@@ -170,6 +173,8 @@ static size_t restrict_to(weirp_planner *p, const weir_estimates *e, const weirp
     return left;
 }
 
+#define NOT_ALLOWED "model_not_allowed"
+
 static weir_status nobody(const excluded *x, uint64_t *wait_ms, weirp_fault *fault) {
     *wait_ms = x->resting ? x->wait_ms : 0;
     const char *why = "No model of the pool is known to the store.";
@@ -184,6 +189,9 @@ static weir_status nobody(const excluded *x, uint64_t *wait_ms, weirp_fault *fau
         why = "The prompt is longer than any model of the pool takes.";
         snprintf(fault->code, sizeof fault->code, "context_length_exceeded");
         snprintf(fault->param, sizeof fault->param, "messages");
+    } else if (x->forbidden && x->forbidden == x->configured) {
+        why = "The API key isn't allowed any model that could answer this.";
+        snprintf(fault->code, sizeof fault->code, NOT_ALLOWED);
     } else if (x->unable) {
         why = "No model of the pool can do what this request asks for (tools, images, audio or JSON).";
         snprintf(fault->code, sizeof fault->code, "unsupported_request");
@@ -197,6 +205,7 @@ static weirp_choice choice_of(const weirp_planner *p, size_t router_model) {
     return (weirp_choice){.model = p->to_setup[router_model],
                           .router_model = router_model,
                           .cost_usd = e->cost_usd[router_model],
+                          .cost_hi_usd = e->cost_hi[router_model],
                           .latency_p95_ms = e->latency_p95[router_model],
                           .output_tokens = e->output_tokens[router_model]};
 }
@@ -240,6 +249,8 @@ static weir_status pin(weirp_planner *p, const weirp_knobs *knobs, uint64_t now_
     size_t r = p->to_router[knobs->pinned];
     excluded x = {.configured = 1};
     if (r == (size_t)-1) return nobody(&x, wait_ms, fault);
+    x.forbidden = knobs->key && !weirp_key_allows(knobs->key, p->setup->config->pool->models[knobs->pinned].name);
+    if (x.forbidden) return nobody(&x, wait_ms, fault);
     x.wait_ms = wait_for(p->setup, knobs->pinned, now_ms);
     if (x.wait_ms) {
         x.resting = 1;
@@ -272,7 +283,7 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
         if (st != WEIR_OK) return st;
     } else {
         excluded x;
-        if (!restrict_to(p, p->estimates, request, now_ms, &x)) return nobody(&x, wait_ms, fault);
+        if (!restrict_to(p, p->estimates, request, knobs->key, now_ms, &x)) return nobody(&x, wait_ms, fault);
     }
     st = weir_session_decide(p->session, &options, &p->decision, err);
     if (st != WEIR_OK) return st;
@@ -289,6 +300,7 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
 }
 
 int weirp_plan_http_status(weir_status st, uint64_t wait_ms, const weirp_fault *fault) {
+    if (!strcmp(fault->code, NOT_ALLOWED)) return 403;
     if (st == WEIR_PARSE || (st == WEIR_NODATA && !wait_ms)) return 400;
     if (st == WEIR_NOTFOUND) return 404;
     if (st != WEIR_NODATA) return 500;

@@ -10,6 +10,7 @@ typedef struct weirp_choice {
     size_t model;          /* in the configuration's pool */
     size_t router_model;   /* in the store's */
     double cost_usd;       /* expected; NAN: not known */
+    double cost_hi_usd;    /* upper end of its interval; NAN: not known */
     double latency_p95_ms; /* NAN: not known */
     double output_tokens;  /* expected; NAN: not known */
 } weirp_choice;

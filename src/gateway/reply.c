@@ -6,12 +6,15 @@
 
 #include "src/gateway/exchange.h"
 
+enum { LONG_MS = 60000 }; /* nobody sits and waits so long */
+
 /* Fields of one answer, with room for the numbers among them. */
 typedef struct head {
     size_t n;
     weirp_field field[WEIRP_MAX_FIELDS];
     char text[512];
     size_t used;
+    char quota[WEIRP_QUOTA_FIELDS][WEIRP_QUOTA_TEXT];
 } head;
 
 static void add(head *h, const char *name, const char *value) {
@@ -33,6 +36,7 @@ static void add_ids(head *h, const weirp_exchange *x) {
     add(h, "x-request-id", id);
     if (x->api == WEIRP_API_MESSAGES) add(h, "request-id", id); /* where Anthropic's clients look for it */
     add(h, "x-weir-decision-id", decision);
+    if (h->n + WEIRP_QUOTA_FIELDS <= WEIRP_MAX_FIELDS) h->n += weirp_admit_fields(x, h->field + h->n, h->quota);
 }
 
 static void add_answer(head *h, const weirp_exchange *x, const weirp_try *t) {
@@ -45,6 +49,11 @@ static void add_answer(head *h, const weirp_exchange *x, const weirp_try *t) {
     add_number(h, "x-weir-predicted-cost-usd", "%.9g", choice->cost_usd);
     if (x->n_tries > 1) add_number(h, "x-weir-attempts", "%.0f", (double)x->n_tries);
     if (t->choice > 0) add(h, "x-weir-fallback-from", c->pool->models[x->plan.choice[0].model].name);
+    weirp_budget_action action = weirp_spend_action(x);
+    if (action == WEIRP_BUDGET_NONE) return;
+    add(h, "x-weir-budget", x->spend.shortage.budget);
+    add(h, "x-weir-budget-action", weirp_budget_action_name(action));
+    if (action == WEIRP_BUDGET_LOWERED) add_number(h, "x-weir-max-tokens", "%.0f", x->spend.lowered_to);
 }
 
 void weirp_reply_begin(weirp_exchange *x, weirp_try *t) {
@@ -76,7 +85,7 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
     weirp_exchange *x = t->exchange;
     (void)facts;
     weirp_usage usage;
-    double cost = weirp_account_cost(x, t, &usage);
+    double cost = weirp_account_usd(weirp_account_cost(x, t, &usage));
     const weirp_choice *choice = &x->plan.choice[t->choice];
     char text[512];
     int n = snprintf(text, sizeof text, "weir decision=%s model=%s", x->plan.id,
@@ -85,7 +94,7 @@ void weirp_reply_note(void *one_try, const weirp_answer_facts *facts, weirp_writ
         n += snprintf(text + n, sizeof text - (size_t)n, " predicted_cost_usd=%.9g", choice->cost_usd);
     if (isfinite(cost) && n > 0 && (size_t)n < sizeof text)
         n += snprintf(text + n, sizeof text - (size_t)n, " cost_usd=%.15g%s", x->served.cost_usd + cost,
-                      usage.estimated ? " usage_estimated=true" : "");
+                      usage.estimated || x->served.usage_estimated ? " usage_estimated=true" : "");
     if (n > 0) weirp_put(out, text, strlen(text));
 }
 
@@ -98,6 +107,7 @@ void weirp_reply_error(weirp_exchange *x, int status, const char *type, const ch
     if (retry_after_ms > 0) {
         add_number(&h, "retry-after", "%.0f", ceil((double)retry_after_ms / 1000));
         add_number(&h, "retry-after-ms", "%.0f", (double)retry_after_ms);
+        if (retry_after_ms > LONG_MS) add(&h, "x-should-retry", "false"); /* OpenAI's and Anthropic's clients heed it */
     }
     weirp_error_write(x->api, status, type, code, param, text, &out);
     if (!x->fault.text[0]) snprintf(x->fault.text, sizeof x->fault.text, "%s", text);
@@ -119,6 +129,7 @@ static const struct {
     bool vendor_text;
 } told[] = {
     {WEIRP_RESULT_INVALID, 400, NULL, "The model's vendor refused the request.", true},
+    {WEIRP_RESULT_UNSUPPORTED, 400, NULL, "The model doesn't support what the request asks.", true},
     {WEIRP_RESULT_FILTERED, 400, "content_filter", "The model's vendor refused the request for its content.", true},
     {WEIRP_RESULT_TOO_LONG, 400, "context_length_exceeded", "The prompt is longer than the model takes.", true},
     {WEIRP_RESULT_RATE_LIMIT, 429, "rate_limit_exceeded", "Every model that could answer is rate limited.", false},
@@ -139,6 +150,10 @@ static const struct {
 };
 
 void weirp_reply_result(weirp_exchange *x) {
+    if (x->result == WEIRP_RESULT_BUDGET) {
+        weirp_spend_refuse(x);
+        return;
+    }
     for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
         if (told[i].result != x->result) continue;
         bool own = told[i].vendor_text && x->fault.text[0];

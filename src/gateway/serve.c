@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/gateway/treasury.h"
+#include "src/gateway/webhook.h"
 #include "src/gateway/worker.h"
 #include "weir/gateway.h"
 
@@ -26,6 +28,13 @@ static void publish(void *user, weir_router *router) {
     for (size_t i = 0; i < s->gateway.n_workers; i++)
         if (s->gateway.workers[i].loop) weirp_worker_take_router(&s->gateway.workers[i], router);
     weir_router_close(router);
+}
+
+/* ---- limits that come near ---- */
+
+static void warned(void *user, const weirp_warning *warning) {
+    serving *s = user;
+    weirp_webhook_send(&s->gateway.workers[0], warning);
 }
 
 /* ---- starting ---- */
@@ -60,6 +69,12 @@ static weir_status start_journal(serving *s, weir_router **router, weir_error *e
     return weirp_journal_open(&s->gateway.journal, router, &options, err);
 }
 
+static weir_status start_treasury(serving *s, weir_error *err) {
+    weirp_treasury_options options = {
+        .store = s->setup->config->store, .log = s->gateway.log, .warned = warned, .user = s};
+    return weirp_treasury_open(&s->gateway.treasury, &options, err);
+}
+
 static weir_status start(serving *s, const weir_gateway_options *options, weir_error *err) {
     weirp_gateway *g = &s->gateway;
     weirp_config *config = NULL;
@@ -79,6 +94,7 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
         WEIRP_LOG(g->log, WEIRP_LOG_WARN, "configuration", WEIRP_S("warning", s->setup->config->warnings[i]));
     WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
     WEIRP_TRY(start_journal(s, &router, err));
+    WEIRP_TRY(start_treasury(s, err));
     for (size_t i = 0; i < g->n_workers; i++)
         WEIRP_TRY(weirp_worker_start(&g->workers[i], g, (unsigned)i, s->listen_fd[i], s->setup, router, err));
     g->loaded_unix_ms = weirp_unix_ms();
@@ -192,7 +208,10 @@ static void drain(serving *s, const sigset_t *signals) {
 
 static weir_status clear(serving *s, weir_error *err) {
     weirp_gateway *g = &s->gateway;
+    weir_error settling = {0};
+    weir_status settled = weirp_treasury_close(g->treasury, &settling);
     weir_status st = weirp_journal_close(g->journal, err);
+    if (st == WEIR_OK && settled != WEIR_OK) st = weirp_fail(err, settled, 0, "%s", settling.text);
     for (size_t i = 0; g->workers && i < g->n_workers; i++) {
         weirp_worker_clear(&g->workers[i]);
         if (s->listen_fd && s->listen_fd[i] >= 0) close(s->listen_fd[i]);

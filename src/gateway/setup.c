@@ -139,11 +139,13 @@ static bool make(weirp_setup *s, weirp_breakers *breakers) {
     s->head = weirp_array(c->n_providers, sizeof *s->head);
     s->breaker = weirp_array(c->n_deployments, sizeof *s->breaker);
     s->key_digest = weirp_array(c->n_client_keys, sizeof *s->key_digest);
-    if (!s->n_heads || !s->head || !s->breaker || !s->key_digest || !names_make(s)) return false;
+    s->rates = weirp_array(c->pool->n_models, sizeof *s->rates);
+    if (!s->n_heads || !s->head || !s->breaker || !s->key_digest || !s->rates || !names_make(s)) return false;
     for (size_t p = 0; p < c->n_providers; p++)
         if (!heads_make(s, p)) return false;
     for (size_t d = 0; d < c->n_deployments; d++)
         if (!(s->breaker[d] = breaker_of(breakers, c->deployments[d].name))) return false;
+    for (size_t m = 0; m < c->pool->n_models; m++) s->rates[m] = weirp_rates_of(&c->pool->models[m]);
     for (size_t k = 0; k < c->n_client_keys; k++)
         SHA256((const unsigned char *)c->client_keys[k], strlen(c->client_keys[k]), s->key_digest[k]);
     s->breaker_limits = (weirp_breaker_limits){c->breaker.failures, c->breaker.window_ms, c->breaker.open_ms};
@@ -193,6 +195,7 @@ void weirp_setup_drop(weirp_setup *setup) {
     heads_free(setup);
     free(setup->breaker);
     free(setup->key_digest);
+    free(setup->rates);
     for (size_t i = 0; i < setup->n_redact; i++) regfree(&setup->redact[i]);
     free(setup->redact);
     free(setup->name_lists);

@@ -10,6 +10,7 @@
 #include "src/gateway/config.h"
 #include "src/gateway/logging.h"
 #include "src/gateway/metrics.h"
+#include "src/price/money.h"
 
 #define WEIRP_KEY_DIGEST 32 /* bytes of SHA-256 */
 
@@ -30,6 +31,7 @@ typedef struct weirp_setup {
     size_t *n_heads; /* (n_providers) */
     char ***head;    /* (n_providers)(n_heads) lines that go with every request: content type, key, further ones */
     weirp_breaker **breaker; /* (n_deployments) borrowed */
+    weirp_rates *rates;      /* (pool->n_models) */
     weirp_breaker_limits breaker_limits;
     uint8_t (*key_digest)[WEIRP_KEY_DIGEST]; /* (n_client_keys) */
     size_t n_redact;

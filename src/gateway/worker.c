@@ -38,15 +38,6 @@ static bool is_exchange(weirp_endpoint e) {
            e == WEIRP_ENDPOINT_MESSAGES;
 }
 
-static const char *shown_key(const weirp_call *call) {
-    const char *bearer = weirp_call_header(call, "authorization");
-    if (bearer && !strncasecmp(bearer, "bearer ", 7)) {
-        bearer += 7;
-        return bearer + strspn(bearer, " ");
-    }
-    return weirp_call_header(call, "x-api-key");
-}
-
 /* In whose shape errors are told: Anthropic's clients show themselves at other paths than /v1/messages, too. */
 static weirp_endpoint shape(const weirp_call *call, weirp_endpoint e) {
     bool shared = e == WEIRP_ENDPOINT_OTHER || e == WEIRP_ENDPOINT_MODELS;
@@ -68,10 +59,9 @@ static int on_head(void *user, weirp_call *call) {
         status = 405;
         code = "method_not_allowed";
         text = !strcmp(right, "POST") ? "This path takes POST." : "This path takes GET.";
-    } else if (weirp_endpoint_needs_key(e) && !weirp_setup_admits(w->setup, shown_key(call))) {
+    } else if (weirp_endpoint_needs_key(e) && (text = weirp_admit_refusal(w, weirp_admit_shown(call)))) {
         status = 401;
         code = "invalid_api_key";
-        text = "The API key is missing or isn't one of this gateway's.";
     } else if (w->draining && is_exchange(e)) {
         status = 503;
         code = "shutting_down";
@@ -165,7 +155,9 @@ static void take_setup(void *user) {
     weir_error err = {0};
     weir_status st = weirp_planner_setup(w->planner, p->setup, &err);
     if (st == WEIR_OK) st = take_metrics(w, &p->setup, &err);
-    if (st != WEIR_OK)
+    if (st == WEIR_OK)
+        weirp_loop_busy_poll(w->loop, w->setup->config->busy_poll_us);
+    else
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread can't take the new configuration",
                   WEIRP_S("error", err.text));
     weirp_setup_drop(p->setup);
@@ -237,6 +229,7 @@ static void *run(void *user) {
     weir_error err = {0};
     if (weirp_loop_run(w->loop, &err) != WEIR_OK)
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread's loop has failed", WEIRP_S("error", err.text));
+    w->ended = true;
     weirp_server_free(w->server);
     weirp_client_free(w->client);
     w->server = NULL;
@@ -274,6 +267,7 @@ weir_status weirp_worker_start(weirp_worker *w, weirp_gateway *gateway, unsigned
     weirp_client_options client = {0};
     weir_status st;
     WEIRP_TRY(weirp_loop_new(&w->loop, err));
+    weirp_loop_busy_poll(w->loop, c->busy_poll_us);
     WEIRP_TRY(weirp_metrics_new(&w->metrics, &setup->names, err));
     WEIRP_TRY(weirp_planner_new(&w->planner, router, setup, number, err));
     WEIRP_TRY(weirp_client_new(&w->client, w->loop, &client, err));

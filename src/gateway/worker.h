@@ -31,6 +31,7 @@ typedef struct weirp_worker {
     uint64_t n_requests; /* ever */
     uint64_t n_hedges;
     uint64_t n_random;
+    bool ended;                   /* its loop has: what is under way is broken off, by nobody else */
     struct weirp_exchange *spare; /* free list */
     size_t n_spare;
     struct weirp_ticket *tickets; /* feedback that waits for the journal */
@@ -41,6 +42,7 @@ typedef struct weirp_gateway {
     weirp_log *log;
     weirp_breakers breakers; /* the main thread's; what setups point to stays */
     weirp_journal *journal;
+    struct weirp_treasury *treasury; /* NULL: no budgets */
     size_t n_workers;
     weirp_worker *workers; /* (n_workers) */
     uint64_t started_ns;

@@ -58,6 +58,7 @@ struct weirp_fetch {
     struct curl_slist *fields; /* nodes point into `text` */
     size_t fields_capacity;
     char *url, *custom; /* as the easy handle has them; custom: method that isn't GET, HEAD or POST */
+    CURLU *parsed;      /* the url */
     enum fetch_kind kind;
     bool own_ca; /* the handle trusts what its last request asked for */
     bool small, large_body;

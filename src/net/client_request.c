@@ -114,14 +114,26 @@ static CURLcode set_method(weirp_fetch *f, const weirp_fetch_options *o) {
     return CURLE_OK;
 }
 
+/* Given as text, libcurl 7.88 takes the address apart and puts it together again for each request. */
+static CURLcode set_url(weirp_fetch *f, const char *url) {
+    CURLcode code;
+    SET(CURLOPT_CURLU, NULL);
+    SET(CURLOPT_URL, url);
+    curl_url_cleanup(f->parsed);
+    f->parsed = curl_url();
+    free(f->url);
+    f->url = weirp_strndup(url, strlen(url));
+    if (!f->parsed || !f->url) return CURLE_OUT_OF_MEMORY;
+    /* What it can't take apart it refuses when the request is made. */
+    if (curl_url_set(f->parsed, CURLUPART_URL, url, 0) == CURLUE_OK) SET(CURLOPT_CURLU, f->parsed);
+    return CURLE_OK;
+}
+
 static CURLcode set_request(weirp_fetch *f, const weirp_fetch_options *o) {
     CURLcode code = set_method(f, o);
     if (code) return code;
-    if (!f->url || strcmp(f->url, o->url) != 0) {
-        SET(CURLOPT_URL, o->url);
-        free(f->url);
-        if (!(f->url = weirp_strndup(o->url, strlen(o->url)))) return CURLE_OUT_OF_MEMORY;
-    }
+    if (!f->url || strcmp(f->url, o->url) != 0) code = set_url(f, o->url);
+    if (code) return code;
     if (f->kind == KIND_POST) {
         f->large_body = o->body && o->body_len > LARGE_BODY;
         SET(CURLOPT_POSTFIELDS, f->large_body ? NULL : o->body ? o->body : "");
@@ -215,6 +227,7 @@ weirp_fetch *weirp_fetch_new(weirp_client *client, weir_error *err) {
 void weirp_fetch_free(weirp_fetch *f) {
     if (!f) return;
     if (f->easy) curl_easy_cleanup(f->easy);
+    curl_url_cleanup(f->parsed);
     weirp_timer_free(f->timer);
     weirp_writer_free(&f->held);
     free(f->text);

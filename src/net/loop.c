@@ -9,6 +9,7 @@
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct weirp_loop {
     atomic_bool stop;
     weirp_later *later, **later_end; /* for the end of this turn */
     weirp_later *batch;              /* those that are being run */
+    uint64_t busy_ns, busy_until_ns; /* how long, and until when, it looks for events instead of sleeping */
 
     pthread_mutex_t lock; /* of the two below */
     post *posts, **posts_end;
@@ -179,12 +181,26 @@ void weirp_loop_not_later(weirp_loop *loop, weirp_later *node) {
     }
 }
 
+void weirp_loop_busy_poll(weirp_loop *loop, unsigned us) {
+    loop->busy_ns = (uint64_t)us * 1000;
+}
+
+/* Whether to look again rather than to sleep. A turn did something if it left something to be done at its end: all
+ * requests and answers do. */
+static bool stays_awake(weirp_loop *loop) {
+    if (loop->later) return true;
+    if (!loop->busy_ns || weirp_monotonic_ns() >= loop->busy_until_ns) return false;
+    sched_yield(); /* whoever else has something to do on this core does it first */
+    return true;
+}
+
 weir_status weirp_loop_run(weirp_loop *loop, weir_error *err) {
     while (!atomic_load_explicit(&loop->stop, memory_order_acquire)) {
-        int flags = EVLOOP_ONCE | (loop->later ? EVLOOP_NONBLOCK : 0);
+        int flags = EVLOOP_ONCE | (stays_awake(loop) ? EVLOOP_NONBLOCK : 0);
         if (event_base_loop(loop->base, flags) < 0)
             return weirp_fail(err, WEIR_NET, 0, "the event loop failed: %s", strerror(errno));
         run_posts(loop);
+        if (loop->busy_ns && loop->later) loop->busy_until_ns = weirp_monotonic_ns() + loop->busy_ns;
         run_later(loop);
     }
     run_later(loop); /* what the last turn has put off */

@@ -20,6 +20,9 @@ void weirp_loop_free(
     weirp_loop *loop); /* after all that lives on it; posted tasks that didn't run are dropped; NULL is fine */
 weir_status weirp_loop_run(weirp_loop *loop, weir_error *err); /* until weirp_loop_stop */
 void weirp_loop_stop(weirp_loop *loop);                        /* any thread */
+/* For so long after a turn that did something the loop looks for events without sleeping, which costs its core; 0, as
+ * at first: it sleeps at once. */
+void weirp_loop_busy_poll(weirp_loop *loop, unsigned us);
 
 /* Runs task(user) in the loop's thread, soon; tasks keep their order. Any thread. False: out of memory. */
 bool weirp_loop_post(weirp_loop *loop, weirp_task task, void *user);

@@ -180,11 +180,11 @@ static json_t *attempts_json(const export_to *to, const weirp_served *s) {
 
 static json_t *usage_json(const weirp_served *s) {
     const weirp_usage *u = &s->usage;
-    return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "known", u->known, "estimated",
-                     u->estimated || s->usage_estimated, "input_tokens", (json_int_t)u->input_tokens,
-                     "cached_input_tokens", (json_int_t)u->cached_input_tokens, "cache_write_tokens",
-                     (json_int_t)u->cache_write_tokens, "audio_input_tokens", (json_int_t)u->audio_input_tokens,
-                     "output_tokens", (json_int_t)u->output_tokens, "reasoning_tokens", (json_int_t)u->reasoning_tokens,
+    return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "known", u->known, "estimated", u->estimated,
+                     "input_tokens", (json_int_t)u->input_tokens, "cached_input_tokens",
+                     (json_int_t)u->cached_input_tokens, "cache_write_tokens", (json_int_t)u->cache_write_tokens,
+                     "audio_input_tokens", (json_int_t)u->audio_input_tokens, "output_tokens",
+                     (json_int_t)u->output_tokens, "reasoning_tokens", (json_int_t)u->reasoning_tokens,
                      "audio_output_tokens", (json_int_t)u->audio_output_tokens);
 }
 
@@ -254,11 +254,17 @@ static json_t *served_line(const export_to *to, uint64_t n, const weirp_log_reco
                   s->status, "streamed", s->streamed, "client_gone", s->client_gone, "pinned", s->pinned, "fallback",
                   s->model != (size_t)-1 && s->model != r->model, "attempts", attempts_json(to, s), "usage",
                   usage_json(s));
-    json_t *more =
-        json_pack("{s:o, s:o, s:s, s:I, s:o, s:o, s:O}", "predicted_cost", weirp_json_number(s->predicted_cost_usd),
-                  "cost", weirp_json_number(s->cost_usd), "price_version", price_version, "features_version",
-                  (json_int_t)r->features_version, "latency_ms", weirp_json_number(s->latency_ms), "first_token_ms",
-                  weirp_json_number(s->first_token_ms), "feedback", labels);
+    json_t *more = json_pack("{s:o, s:o, s:b, s:s, s:I, s:o, s:o, s:O}", "predicted_cost",
+                             weirp_json_number(s->predicted_cost_usd), "cost", weirp_json_number(s->cost_usd),
+                             "cost_estimated", s->usage_estimated, "price_version", price_version, "features_version",
+                             (json_int_t)r->features_version, "latency_ms", weirp_json_number(s->latency_ms),
+                             "first_token_ms", weirp_json_number(s->first_token_ms), "feedback", labels);
+    const struct {
+        const char *name, *text;
+    } account[] = {{"key", s->key}, {"team", s->team}, {"user", s->user}, {"tag", s->tag}, {"budget", s->budget}};
+    for (size_t i = 0; more && i < sizeof account / sizeof *account; i++)
+        if (account[i].text) set(more, account[i].name, name_json(account[i].text));
+    if (more && s->budget_action) set(more, "budget_action", json_string(weirp_budget_action_name(s->budget_action)));
     if (more && s->prompt) set(more, "prompt", text_json(s->prompt, s->prompt_len));
     if (!o || !more || json_object_update(o, more)) {
         json_decref(o);

@@ -7,7 +7,7 @@
 
 #include "src/router/record.h"
 
-#define WEIRP_RECORD_VERSION 2u
+#define WEIRP_RECORD_VERSION 3u
 #define WEIRP_MAX_DIM        65535u
 #define WEIRP_MAX_ID         (1u << 20) /* bytes of an id that is the caller's own; longer ones are cut */
 #define WEIRP_MAX_SOURCE     63u
@@ -17,8 +17,8 @@
 enum {
     WEIRP_HEAD_BYTES = 64,  /* at least what a head takes without its id, models and features */
     WEIRP_TAIL_GUESS = 320, /* room that is asked for along with the head: what follows mostly fits */
-    WEIRP_SERVED_BYTES = 1 + 2 + 2 + 70 + 4 + 8 + 4 + 4 + 8 + 256 + 256 + 1 + 4,
-    WEIRP_ATTEMPT_BYTES = 2 + 48 + 32 + 2 + 12,
+    WEIRP_SERVED_BYTES = 1 + 2 + 2 + 70 + 4 + 8 + 4 + 4 + 8 + 256 + 256 + 1 + 1 + 5 * 256 + 4,
+    WEIRP_ATTEMPT_BYTES = 2 + 48 + 32 + 2 + 16,
     /* flags of a head */
     WEIRP_HEAD_OWN_ID = 1,
     WEIRP_HEAD_CERTAIN = 2,

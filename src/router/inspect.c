@@ -22,18 +22,36 @@ static weir_status dump(json_t *o, int failed, char **json, weir_error *err) {
 
 /* ---- pieces ---- */
 
+static json_t *model_json(const weirp_state *s, size_t m) {
+    const weir_model *p = &s->pool->models[m];
+    const struct {
+        const char *name;
+        double value;
+    } numbers[] = {{"input_usd_per_mtok", p->input_usd_per_mtok},
+                   {"output_usd_per_mtok", p->output_usd_per_mtok},
+                   {"cached_input_usd_per_mtok", p->cached_input_usd_per_mtok},
+                   {"cache_write_usd_per_mtok", p->cache_write_usd_per_mtok},
+                   {"audio_input_usd_per_mtok", p->audio_input_usd_per_mtok},
+                   {"reasoning_usd_per_mtok", p->reasoning_usd_per_mtok},
+                   {"audio_output_usd_per_mtok", p->audio_output_usd_per_mtok},
+                   {"request_usd", p->request_usd},
+                   {"mean_quality", s->quality.mean[m]}};
+    json_t *o = json_pack("{s:s, s:b}", "name", p->name, "enabled", !s->disabled[m]);
+    int failed = !o;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        failed |= json_object_set_new(o, numbers[i].name, weirp_json_number(numbers[i].value));
+    if (!failed) return o;
+    json_decref(o);
+    return NULL;
+}
+
 json_t *weirp_pool_json(const weirp_state *s) {
     json_t *models = json_array();
-    for (size_t m = 0; m < weirp_state_n_models(s); m++) {
-        const weir_model *p = &s->pool->models[m];
-        json_array_append_new(models,
-                              json_pack("{s:s, s:b, s:o, s:o, s:o, s:o}", "name", p->name, "enabled", !s->disabled[m],
-                                        "input_usd_per_mtok", weirp_json_number(p->input_usd_per_mtok),
-                                        "output_usd_per_mtok", weirp_json_number(p->output_usd_per_mtok), "request_usd",
-                                        weirp_json_number(p->request_usd), "mean_quality",
-                                        weirp_json_number(s->quality.mean[m])));
-    }
-    return models;
+    int failed = !models;
+    for (size_t m = 0; m < weirp_state_n_models(s); m++) failed |= json_array_append_new(models, model_json(s, m));
+    if (!failed) return models;
+    json_decref(models);
+    return NULL;
 }
 
 json_t *weirp_members_json(const weirp_state *s) {
@@ -104,24 +122,36 @@ weir_status weir_store_info(const char *path, char **json, weir_error *err) {
 
 /* What a log holds, and what the index over it should. */
 typedef struct log_check {
+    weirp_snapshot *snapshot;
     weirp_log_record record;
     uint64_t n, n_indexed, sum;
 } log_check;
+
+static weir_status is_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
+    (void)data, (void)size, (void)err;
+    return number == *(const uint64_t *)user ? WEIR_OK : WEIR_NOTFOUND;
+}
+
+/* Feedback from before schema 3 isn't in the index. */
+static bool feedback_is_indexed(weirp_snapshot *snapshot, uint64_t index, uint64_t number) {
+    return weirp_snapshot_find(snapshot, index, is_record, &number, NULL) == WEIR_OK;
+}
 
 static weir_status check_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
     log_check *c = user;
     weir_status st = weirp_log_decode(&c->record, data, size, err);
     if (st != WEIR_OK) return st;
     c->n++;
-    uint64_t index = c->record.kind == WEIRP_RECORD_SERVED ? weirp_id_number(c->record.id) : 0;
+    uint64_t index = c->record.kind != WEIRP_RECORD_LEARNED ? weirp_id_number(c->record.id) : 0;
     if (!index) return WEIR_OK;
+    if (c->record.kind == WEIRP_RECORD_FEEDBACK && !feedback_is_indexed(c->snapshot, index, number)) return WEIR_OK;
     c->n_indexed++;
     c->sum += weirp_index_sum(index, number);
     return WEIR_OK;
 }
 
 static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_error *err) {
-    log_check c = {0};
+    log_check c = {.snapshot = snapshot};
     uint64_t sum = 0;
     weir_status st = weirp_snapshot_log(snapshot, 0, check_record, &c, err);
     uint64_t kept = weirp_snapshot_n_log(snapshot) - weirp_snapshot_first_log(snapshot);
@@ -131,8 +161,8 @@ static weir_status check_log(weirp_snapshot *snapshot, const char *path, weir_er
     if (st == WEIR_OK) st = weirp_index_verify(snapshot, &sum, err);
     if (st == WEIR_OK && (c.n_indexed != weirp_snapshot_n_entries(snapshot) || c.sum != sum))
         st = weirp_fail(err, WEIR_CORRUPT, 0,
-                        "%s: the index's %llu entries aren't those of the log's %llu served requests", path,
-                        (unsigned long long)weirp_snapshot_n_entries(snapshot), (unsigned long long)c.n_indexed);
+                        "%s: the index's %llu entries aren't those of the log's %llu served requests and feedbacks",
+                        path, (unsigned long long)weirp_snapshot_n_entries(snapshot), (unsigned long long)c.n_indexed);
     weirp_log_record_free(&c.record);
     return st;
 }

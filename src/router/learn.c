@@ -63,8 +63,8 @@ static const weirp_attempt *answering_attempt(const weirp_served *served) {
 }
 
 static bool is_telling(const weirp_served *s) {
-    return s->model != (size_t)-1 && s->usage.known && !s->usage.estimated && !s->usage_estimated && s->status >= 200 &&
-           s->status < 300 && !s->client_gone;
+    return s->model != (size_t)-1 && s->usage.known && !s->usage.estimated && s->status >= 200 && s->status < 300 &&
+           !s->client_gone;
 }
 
 /* A cost, count or time that can be learned from, else NAN. */

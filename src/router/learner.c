@@ -18,6 +18,8 @@
 #define CHECKPOINT_EVERY 1024
 #define LIGHT_EVERY      1024
 #define PASS_OVER_MOST   65536
+/* Bytes of memory for waiting records that are kept between commits. */
+#define PENDING_KEPT (1u << 20)
 
 /* ---- opening ---- */
 
@@ -175,7 +177,7 @@ weir_status weir_learner_observe(weir_learner *learner, const char *id, size_t n
     if (st == WEIR_OK && learner->out_of_memory) st = weirp_nomem(err);
     if (st != WEIR_OK) return st;
     p->bytes.size = at + size;
-    p->record[p->n++] = (struct weirp_pending_record){at, size, 0};
+    p->record[p->n++] = (struct weirp_pending_record){at, size, 0, false};
     return weirp_learner_added(learner, err);
 }
 
@@ -193,8 +195,8 @@ weir_status weirp_pending_reserve(weirp_pending *p, size_t size, weir_error *err
     return WEIR_OK;
 }
 
-void weirp_pending_add(weirp_pending *p, const uint8_t *data, size_t size, uint64_t number) {
-    p->record[p->n++] = (struct weirp_pending_record){p->bytes.size, size, number};
+void weirp_pending_add(weirp_pending *p, const uint8_t *data, size_t size, uint64_t number, bool follows) {
+    p->record[p->n++] = (struct weirp_pending_record){p->bytes.size, size, number, follows};
     weirp_put(&p->bytes, data, size);
 }
 
@@ -253,7 +255,8 @@ static weir_status commit(weir_learner *l, extent what, weir_error *err) {
         changes[i] = (weirp_change){.kind = WEIRP_APPEND_LOG,
                                     .data = p->bytes.data + p->record[i].at,
                                     .size = p->record[i].size,
-                                    .number = p->record[i].number};
+                                    .number = p->record[i].number,
+                                    .follows = p->record[i].follows};
     weir_status st = what == FULL    ? commit_full(l, changes, p->n, err)
                      : what == LIGHT ? commit_light(l, changes, p->n, err)
                                      : weirp_store_commit(l->store, changes, p->n, err);
@@ -264,6 +267,7 @@ static weir_status commit(weir_learner *l, extent what, weir_error *err) {
     l->n_durable += p->n;
     p->n = 0;
     p->bytes.size = 0;
+    if (p->bytes.capacity > PENDING_KEPT) weirp_writer_free(&p->bytes);
     return WEIR_OK;
 }
 
@@ -299,8 +303,6 @@ weir_status weir_learner_close(weir_learner *learner, weir_error *err) {
     weir_status st = last_commit(learner, err);
     weirp_writer_free(&learner->pending.bytes);
     free(learner->pending.record);
-    free(learner->memory.ring);
-    free(learner->memory.table);
     weirp_log_record_free(&learner->record);
     free(learner->drift);
     weirp_workspace_clear(&learner->workspace);

@@ -13,16 +13,9 @@ typedef struct weirp_pending {
     struct weirp_pending_record {
         size_t at, size;
         uint64_t number; /* of the decision's id; 0: not to be found */
+        bool follows;    /* feedback on that decision */
     } * record;          /* (n) */
 } weirp_pending;
-
-/* Feedbacks that were taken in lately, as hashes of id and source. */
-#define WEIRP_REMEMBERED 65536u
-typedef struct weirp_memory {
-    uint64_t *ring;  /* (WEIRP_REMEMBERED) oldest first from `next` on; NULL until there is one */
-    uint32_t *table; /* (2 * WEIRP_REMEMBERED) places in the ring plus 1, hashed with linear probing */
-    size_t next, n;
-} weirp_memory;
 
 struct weir_learner {
     weirp_store *store;
@@ -31,10 +24,9 @@ struct weir_learner {
     weir_learn_options options;
     weirp_pending pending;
     weirp_log_record record; /* the one at hand */
-    weirp_memory memory;
-    bool decided;        /* the workspace holds a prompt to learn from */
-    bool checkpoint_due; /* the pool has changed: the log alone can't tell */
-    uint64_t n_durable;  /* records of this handle on disk */
+    bool decided;            /* the workspace holds a prompt to learn from */
+    bool checkpoint_due;     /* the pool has changed: the log alone can't tell */
+    uint64_t n_durable;      /* records of this handle on disk */
     uint64_t n_seen;
     size_t n_drifts, drift_capacity;
     weir_drift *drift;
@@ -46,7 +38,7 @@ struct weir_learner {
 weir_status weirp_learner_ready(weir_learner *l, weir_error *err);
 /* Room for one more waiting record of `size` bytes, so that adding it can't fail. */
 weir_status weirp_pending_reserve(weirp_pending *p, size_t size, weir_error *err);
-void weirp_pending_add(weirp_pending *p, const uint8_t *data, size_t size, uint64_t number);
+void weirp_pending_add(weirp_pending *p, const uint8_t *data, size_t size, uint64_t number, bool follows);
 /* Commits when as many records wait as the options say. */
 weir_status weirp_learner_added(weir_learner *l, weir_error *err);
 void weirp_learner_drift(void *user, size_t model, const weirp_alarm *alarm); /* a weirp_drift_fn */

@@ -1,4 +1,4 @@
-/* reading.c: log records of both versions, from any bytes. SPDX-License-Identifier: GPL-3.0-or-later */
+/* reading.c: log records of every version, from any bytes. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/router/reading.h"
 
 #include <math.h>
@@ -9,6 +9,8 @@
 
 /* Version 1 (whatever weir learned before there was a gateway) had no kinds and every number in full. */
 #define VERSION_1 1u
+/* Version 2 had attempts' costs in short, and nobody's account. */
+#define VERSION_2 2u
 
 const char *weirp_record_kind_name(weirp_kind_of_record kind) {
     static const char *const names[] = {
@@ -122,7 +124,7 @@ static void decode_1(weirp_log_record *out, weirp_bytes *r, arena *a) {
     }
 }
 
-/* ---- version 2 ---- */
+/* ---- versions 2 and 3 ---- */
 
 static uint8_t get_u8(weirp_bytes *r) {
     uint8_t v;
@@ -161,7 +163,7 @@ static void copy_short_text(weirp_bytes *r, char *out, size_t size) {
     out[n] = '\0';
 }
 
-/* What version 2's first 38 bytes say, and whether the rest can be as long as they claim. */
+/* What the first 38 bytes say, and whether the rest can be as long as they claim. */
 typedef struct claims {
     uint8_t flags;
     uint16_t n_models, dim;
@@ -207,7 +209,18 @@ static void get_models(weirp_log_record *out, weirp_bytes *r, bool certain) {
     }
 }
 
-static void get_served(weirp_log_record *out, weirp_bytes *r, arena *a) {
+static void get_account(weirp_served *s, weirp_bytes *r, arena *a) {
+    unsigned action = get_u8(r);
+    if (action >= WEIRP_N_BUDGET_ACTIONS) r->failed = true;
+    s->budget_action = (weirp_budget_action)action;
+    const char **const texts[] = {&s->key, &s->team, &s->user, &s->tag, &s->budget};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        size_t n = get_u8(r);
+        if (n) *texts[i] = take_text(a, r, n);
+    }
+}
+
+static void get_served(weirp_log_record *out, uint32_t version, weirp_bytes *r, arena *a) {
     weirp_served *s = &out->served;
     uint8_t flags = get_u8(r);
     s->streamed = flags & WEIRP_SERVED_STREAMED;
@@ -244,9 +257,12 @@ static void get_served(weirp_log_record *out, weirp_bytes *r, arena *a) {
         t->status = get_u16(r);
         t->started_ms = get_f32(r);
         t->ms = get_f32(r);
-        t->cost_usd = (double)get_f32(r);
+        t->cost_usd = version == VERSION_2 ? (double)get_f32(r) : weirp_get_f64(r);
         if (t->model >= out->n_models) r->failed = true;
     }
+    s->key = s->team = s->user = s->tag = s->budget = NULL;
+    s->budget_action = WEIRP_BUDGET_NONE;
+    if (version > VERSION_2) get_account(s, r, a);
     s->prompt = NULL;
     s->prompt_len = 0;
     if (r->failed || !(flags & WEIRP_SERVED_PROMPT)) return;
@@ -271,7 +287,7 @@ static void get_feedback(weirp_log_record *out, weirp_bytes *r, arena *a) {
     if (out->label_model >= WEIR_MAX_MODELS || !(out->label >= 0 && out->label <= 1)) r->failed = true;
 }
 
-static void decode_2(weirp_log_record *out, weirp_bytes *r, arena *a) {
+static void decode_2(weirp_log_record *out, uint32_t version, weirp_bytes *r, arena *a) {
     claims c = get_claims(out, r);
     if (r->failed) return;
     /* outcomes are counted where they stand, which is past everything of variable length: as many as could be */
@@ -290,7 +306,7 @@ static void decode_2(weirp_log_record *out, weirp_bytes *r, arena *a) {
     weirp_get(r, out->dense, c.dim * sizeof(float));
     if (r->failed) return;
     if (out->kind == WEIRP_RECORD_SERVED) {
-        get_served(out, r, a);
+        get_served(out, version, r, a);
     } else if (out->kind == WEIRP_RECORD_FEEDBACK) {
         get_feedback(out, r, a);
     } else {
@@ -305,8 +321,9 @@ static void decode_2(weirp_log_record *out, weirp_bytes *r, arena *a) {
 weirp_kind_of_record weirp_log_kind(const uint8_t *data, size_t size) {
     uint32_t version = 0;
     if (size > 4) memcpy(&version, data, 4);
-    return version == WEIRP_RECORD_VERSION && data[4] < WEIRP_N_KINDS_OF_RECORDS ? (weirp_kind_of_record)data[4]
-                                                                                 : WEIRP_RECORD_LEARNED;
+    return version >= VERSION_2 && version <= WEIRP_RECORD_VERSION && data[4] < WEIRP_N_KINDS_OF_RECORDS
+               ? (weirp_kind_of_record)data[4]
+               : WEIRP_RECORD_LEARNED;
 }
 
 /* Everything but the memory, and the attempts, of which only so many are looked at as are counted. */
@@ -333,8 +350,8 @@ weir_status weirp_log_decode(weirp_log_record *record, const uint8_t *data, size
                           version, WEIRP_RECORD_VERSION);
     if (version == VERSION_1)
         decode_1(record, &r, &a);
-    else if (version == WEIRP_RECORD_VERSION)
-        decode_2(record, &r, &a);
+    else if (version >= VERSION_2)
+        decode_2(record, version, &r, &a);
     else
         r.failed = true;
     if (a.failed) return weirp_nomem(err);

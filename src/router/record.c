@@ -205,6 +205,15 @@ void weirp_record_pinned(weirp_writer *w, const weir_router *router, size_t mode
     put_head(w, &h);
 }
 
+const char *weirp_budget_action_name(weirp_budget_action action) {
+    static const char *const names[] = {
+#define ACTION_NAME(name, text) text,
+        WEIRP_BUDGET_ACTION_TABLE(ACTION_NAME)
+#undef ACTION_NAME
+    };
+    return action < WEIRP_N_BUDGET_ACTIONS ? names[action] : "unknown";
+}
+
 void weirp_record_served(weirp_writer *w, const weirp_served *s) {
     size_t n_attempts = s->n_attempts < WEIRP_MAX_ATTEMPTS ? s->n_attempts : WEIRP_MAX_ATTEMPTS;
     size_t prompt_len = s->prompt ? (s->prompt_len < WEIRP_MAX_PROMPT ? s->prompt_len : WEIRP_MAX_PROMPT) : 0;
@@ -236,8 +245,11 @@ void weirp_record_served(weirp_writer *w, const weirp_served *s) {
         p = put_u16(p, a->status > 0 && a->status < 1000 ? (size_t)a->status : 0);
         p = put_f32(p, (double)a->started_ms);
         p = put_f32(p, (double)a->ms);
-        p = put_f32(p, a->cost_usd);
+        p = put(p, &a->cost_usd, 8);
     }
+    *p++ = (uint8_t)s->budget_action;
+    const char *const texts[] = {s->key, s->team, s->user, s->tag, s->budget};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) p = put_short_text(p, texts[i], 255);
     if (s->prompt) {
         uint32_t n = (uint32_t)prompt_len;
         p = put(put(p, &n, 4), s->prompt, prompt_len);

@@ -27,13 +27,29 @@ typedef struct weirp_attempt {
     double cost_usd;      /* what it cost, also where it failed or was given up; NAN: not known */
 } weirp_attempt;
 
+/* X(name, text): what a budget did to a request. */
+#define WEIRP_BUDGET_ACTION_TABLE(X)                                                                                   \
+    X(NONE, "none")                                                                                                    \
+    X(LOWERED, "lowered")                                                                                              \
+    X(CHEAPER, "cheaper")                                                                                              \
+    X(REFUSED, "refused")
+
+typedef enum weirp_budget_action {
+#define WEIRP_BUDGET_ACTION_ENUM(name, text) WEIRP_BUDGET_##name,
+    WEIRP_BUDGET_ACTION_TABLE(WEIRP_BUDGET_ACTION_ENUM)
+#undef WEIRP_BUDGET_ACTION_ENUM
+        WEIRP_N_BUDGET_ACTIONS
+} weirp_budget_action;
+const char *weirp_budget_action_name(weirp_budget_action action); /* borrowed, static */
+
 /* What came of a decision. Texts are borrowed. */
 typedef struct weirp_served {
     size_t model;           /* whose answer the client got; (size_t)-1: nobody's */
     const char *api;        /* "chat", "messages", ... */
     const char *request_id; /* of the client or ours */
     int status;             /* HTTP, to the client */
-    bool streamed, client_gone, pinned, usage_estimated;
+    bool streamed, client_gone, pinned;
+    bool usage_estimated;                     /* of some try, so that cost_usd is */
     weirp_usage usage;                        /* of the answer */
     double predicted_cost_usd;                /* of the model that answered; NAN */
     double cost_usd;                          /* all attempts together; NAN: not known */
@@ -42,6 +58,10 @@ typedef struct weirp_served {
     uint64_t price_version, features_version; /* digest of the price list; store version of the snapshot */
     size_t n_attempts;
     weirp_attempt attempt[WEIRP_MAX_ATTEMPTS];
+    /* On whose account; NULL: not known. At most 255 bytes each are kept. */
+    const char *key, *team, *user, *tag;
+    weirp_budget_action budget_action;
+    const char *budget; /* that did it; NULL: none */
     const char *prompt; /* NULL unless prompts are to be stored; as redacted */
     size_t prompt_len;
 } weirp_served;
@@ -69,7 +89,7 @@ typedef struct weirp_feedback {
 
 /* Looks the decision up, among what waits for its commit and then in the store, teaches the estimators, and logs the
  * feedback with the features it was learned from. WEIR_NOTFOUND: no such decision. A second feedback from the same
- * source on the same decision: WEIR_INVALID as long as the first is remembered (the last 65,536). */
+ * source on the same decision: WEIR_INVALID, also after a restart; a decision takes some thousand feedbacks. */
 weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *feedback, weir_error *err);
 
 /* The learner's present state as a router for sessions, without going through the disk. *out is new and shares nothing

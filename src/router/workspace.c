@@ -142,6 +142,7 @@ static void finish(weirp_workspace *w) {
 
 void weirp_workspace_estimate_features(weirp_workspace *w) {
     weirp_workspace_prior(w);
+    weirp_adaptive_expect(w->state->adaptive); /* comes in while costs are predicted */
     weirp_costs_predict(&w->state->costs, w->state->pool, &w->features, w->scratch, w->tmp, &w->estimates);
     phase_end(w, "costs");
     finish(w);

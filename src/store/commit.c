@@ -169,6 +169,8 @@ static weir_status append(commit *c, const weirp_change *change) {
         if (!weirp_reserve((void **)&c->pairs, &c->pair_capacity, c->n_pairs + 1, sizeof *c->pairs))
             return weirp_nomem(c->err);
         c->pairs[c->n_pairs++] = (weirp_index_pair){change->number, c->meta.n_log};
+        c->meta.n_indexed += !change->follows;
+        if (change->follows && c->meta.schema < WEIRP_SCHEMA_FOLLOW) c->meta.schema = WEIRP_SCHEMA_FOLLOW;
     }
     c->meta.n_log++;
     st = c->batch.size >= BATCH_FLUSH ? flush_batch(c) : WEIR_OK;
@@ -180,7 +182,6 @@ static weir_status flush_index(commit *c) {
     if (!c->n_pairs) return WEIR_OK;
     int rc = weirp_index_add(c->txn, c->env->index, c->pairs, c->n_pairs);
     if (rc) return fail(c, rc, "can't add to its index");
-    c->meta.n_indexed += c->n_pairs;
     c->meta.n_entries += c->n_pairs;
     c->n_pairs = 0;
     return WEIR_OK;

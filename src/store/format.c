@@ -31,9 +31,9 @@ uint64_t weirp_get_le64(const uint8_t *in) {
 }
 
 static size_t meta_size(uint32_t schema) {
-    return schema == WEIRP_SCHEMA_PLAIN   ? WEIRP_META_SIZE_1
-           : schema == WEIRP_SCHEMA_INDEX ? WEIRP_META_SIZE_2
-                                          : WEIRP_META_SIZE;
+    return schema == WEIRP_SCHEMA_PLAIN  ? WEIRP_META_SIZE_1
+           : schema < WEIRP_SCHEMA_TABLE ? WEIRP_META_SIZE_2
+                                         : WEIRP_META_SIZE;
 }
 
 size_t weirp_meta_encode(const weirp_meta *meta, uint8_t bytes[WEIRP_META_SIZE]) {
@@ -83,7 +83,8 @@ weir_status weirp_meta_decode(weirp_meta *meta, const void *stored, size_t size,
     meta->n_table = table ? weirp_get_le64(bytes + 72) : 0;
     meta->table_sum = table ? weirp_get_le64(bytes + 80) : 0;
     meta->table_version = table ? weirp_get_le64(bytes + 88) : 0;
-    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log || meta->n_entries > meta->n_indexed)
+    if (meta->first_log > meta->n_log || meta->n_indexed > meta->n_log ||
+        meta->n_entries > (meta->schema >= WEIRP_SCHEMA_FOLLOW ? meta->n_log : meta->n_indexed))
         return weirp_fail(err, WEIR_CORRUPT, 0, "%s: the store's header contradicts itself", path);
     return WEIR_OK;
 }

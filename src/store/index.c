@@ -15,7 +15,6 @@
 enum {
     EXTEND_BYTES = 1024,  /* a bucket's last value is extended while it is shorter: it lies in its page */
     MAX_VALUES = 1 << 16, /* looked at for one look-up */
-    MAX_VISITS = 64       /* records under one number */
 };
 
 typedef struct part { /* of a bucket: one value */
@@ -220,7 +219,7 @@ weir_status weirp_snapshot_find(weirp_snapshot *s, uint64_t index, weirp_log_vis
         for (; i < p.n && low_of(&p, i) == (uint32_t)index; i++) {
             const uint8_t *data;
             size_t size;
-            if (visits++ == MAX_VISITS) goto done;
+            if (visits++ == WEIRP_FIND_MOST) goto done;
             st = weirp_snapshot_record(s, record_of(&p, i), &data, &size, err);
             if (st == WEIR_OK) st = visit(user, record_of(&p, i), data, size, err);
             if (st != WEIR_NOTFOUND) goto done;

@@ -34,8 +34,9 @@ enum {
 /* ---- our records (docs/formats.md, "Store") ---- */
 
 #define WEIRP_SCHEMA_PLAIN   1u /* no index, and the log begins at record 0: what a new store has */
-#define WEIRP_SCHEMA_INDEX   2u
-#define WEIRP_SCHEMA_TABLE   3u /* has an index, too */
+#define WEIRP_SCHEMA_INDEX   2u /* an index */
+#define WEIRP_SCHEMA_FOLLOW  3u /* in which records may follow others */
+#define WEIRP_SCHEMA_TABLE   4u /* has an index, too */
 #define WEIRP_SCHEMA         WEIRP_SCHEMA_TABLE
 #define WEIRP_DB_META        "weir.meta"
 #define WEIRP_DB_SECTIONS    "weir.sections"
@@ -66,7 +67,7 @@ typedef struct weirp_meta {
     uint64_t sections_sum; /* sum of the sections' checksums, modulo 2^64 */
     /* schema 2; 0 before */
     uint64_t first_log; /* the oldest record that hasn't been trimmed */
-    uint64_t n_indexed; /* records ever appended under an index number */
+    uint64_t n_indexed; /* records ever appended under an index number of their own */
     uint64_t n_entries; /* of the index, now */
     /* schema 3; 0 before */
     uint64_t n_table;       /* entries of the table, now */

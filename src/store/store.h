@@ -50,9 +50,11 @@ weir_status weirp_snapshot_section(weirp_snapshot *snapshot, size_t index, const
 uint64_t weirp_snapshot_version(weirp_snapshot *snapshot);   /* the one writer's commits so far */
 uint64_t weirp_snapshot_n_log(weirp_snapshot *snapshot);     /* log records ever appended */
 uint64_t weirp_snapshot_first_log(weirp_snapshot *snapshot); /* number of the oldest that is still there */
-uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot); /* records ever appended under an index number */
-uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot); /* of them, those that are still there */
-uint64_t weirp_snapshot_n_table(weirp_snapshot *snapshot);   /* entries of the table */
+/* Records ever appended under an index number of their own. */
+uint64_t weirp_snapshot_n_indexed(weirp_snapshot *snapshot);
+/* Entries of the index, now: of them and of those that follow them. */
+uint64_t weirp_snapshot_n_entries(weirp_snapshot *snapshot);
+uint64_t weirp_snapshot_n_table(weirp_snapshot *snapshot); /* entries of the table */
 /* Transactions that have changed the table; these alone don't count as commits. */
 uint64_t weirp_snapshot_table_version(weirp_snapshot *snapshot);
 /* The log in order, from record number `from` (0 is the first ever appended), or from the oldest that is still there: a
@@ -62,7 +64,9 @@ weir_status weirp_snapshot_log(weirp_snapshot *snapshot, uint64_t from, weirp_lo
                                weir_error *err);
 
 /* Records that were appended under `index`, until `visit` returns something other than WEIR_NOTFOUND, which is
- * returned; in no order. WEIR_NOTFOUND: none, or none of them was it. Looks at 64 records at most. */
+ * returned; in the order in which they came. WEIR_NOTFOUND: none, or none of them was it. Looks at WEIRP_FIND_MOST
+ * records at most. */
+#define WEIRP_FIND_MOST 1024
 weir_status weirp_snapshot_find(weirp_snapshot *snapshot, uint64_t index, weirp_log_visit visit, void *user,
                                 weir_error *err);
 /* Every value of the index against its checksum, and its entries in order and within the log. *sum: of weirp_index_sum
@@ -83,6 +87,9 @@ typedef struct weirp_change {
     /* APPEND_LOG: what weirp_snapshot_find finds it under; 0: nothing. TRIM_LOG: records with a number below this go,
      * and their places in the index with them; batches go whole or not at all, and the last one never */
     uint64_t number;
+    /* APPEND_LOG: found under an earlier record's number, which it follows; weirp_snapshot_n_indexed doesn't count it
+     */
+    bool follows;
 } weirp_change;
 
 /* All or nothing, in order; threads may call this at once. Deleting what isn't there is fine. Grows the map as needed.

@@ -57,7 +57,8 @@ weir_status weirp_featurizer_new(weirp_featurizer **out, const weirp_text_option
 
 weir_status weirp_featurizer_room(weirp_featurizer *f, weir_error *err) {
     f->table = weirp_array(f->n_buckets, sizeof *f->table);
-    f->rows = aligned_zeros(f->n_buckets * f->stride);
+    f->rows = weirp_large(f->n_buckets, f->stride);
+    if (f->rows) memset(f->rows, 0, f->n_buckets * f->stride);
     return f->table && f->rows ? WEIR_OK : weirp_nomem(err);
 }
 
@@ -155,9 +156,18 @@ static float damped(float value, float mean, float inverse_sd) {
     return SCALAR_DAMPING * (z < -SCALAR_CLIP ? -SCALAR_CLIP : z > SCALAR_CLIP ? SCALAR_CLIP : z);
 }
 
+/* A prompt of some length has terms in most of the counters' lines, and they can come while its characters are counted.
+ * Into the second-level cache: the first is too small, and fewer lines can be under way to it. */
+static void send_for_counters(const weirp_counter *c, size_t n_buckets, size_t len) {
+    enum { LINE = 64, SHARE = 256 }; /* worth it from a character for so many buckets on */
+    if (len < n_buckets / SHARE) return;
+    for (size_t i = 0; i < n_buckets; i += LINE) __builtin_prefetch(c->count + i, 0, 2);
+}
+
 void weirp_featurize(const weirp_featurizer *f, weirp_text_scratch *s, const char *prompt, size_t len,
                      weirp_features *out) {
     weirp_counts counts;
+    send_for_counters(&s->counter, f->n_buckets, len);
     weirp_count_chars(prompt, len, &counts);
     weirp_count_terms(f, &s->counter, prompt, len);
     weirp_scalars(&counts, weirp_distinct_share(&s->counter), s->scalars);

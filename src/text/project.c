@@ -5,6 +5,8 @@
 
 #include "src/text/parts.h"
 
+enum { AHEAD = 24 }; /* terms between asking for a bucket's entry and reading it */
+
 /* Appends the listed buckets with their weights before normalisation, and empties their counters. Where the row will be
  * needed, it is sent for. */
 static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, const uint32_t *list, size_t n_listed,
@@ -19,7 +21,7 @@ static size_t take(const weirp_featurizer *f, weirp_text_scratch *s, size_t n, c
         weirp_bucket b = table[at];
         float weight = f->tf[times] * b.idf;
         count[at] = 0;
-        __builtin_prefetch(rows + at * f->stride);
+        __builtin_prefetch(rows + at * f->stride, 0, 2);
         s->bucket[n] = first + at;
         s->weight[n] = weight;
         s->coefficient[n] = weight * b.scale;

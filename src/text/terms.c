@@ -28,6 +28,7 @@ typedef struct reader {
     weirp_counter *c;
     unsigned shift; /* of a hash, to half of the buckets */
     uint32_t half;  /* where the buckets of characters begin */
+    uintptr_t table, char_table; /* entries of the buckets, which are sent for: both halves' */
     unsigned char_min, char_max, word_max;
     uint64_t before[MAX_WORD_ORDER]; /* hashes of the last tokens, newest first */
     unsigned n_before;
@@ -38,19 +39,20 @@ typedef struct reader {
 
 /* Counts one more of `bucket` and lists it when it is the first; the list's new length. Without a branch, for which
  * terms are new can't be foreseen. */
-static inline size_t bump(uint8_t *restrict count, uint32_t *restrict list, size_t n, uint32_t bucket) {
+static inline size_t bump(uint8_t *restrict count, uint32_t *restrict list, size_t n, uint32_t bucket, uintptr_t table) {
     uint8_t before = count[bucket];
+    __builtin_prefetch((const void *)(table + bucket * sizeof(weirp_bucket)), 0, 2);
     list[n] = bucket;
     count[bucket] = (uint8_t)(before + (before != MAX_COUNT));
     return n + (before == 0);
 }
 
 static inline void bump_word(reader *r, uint64_t hash) {
-    r->c->n_words = bump(r->c->count, r->c->words, r->c->n_words, (uint32_t)(hash >> r->shift));
+    r->c->n_words = bump(r->c->count, r->c->words, r->c->n_words, (uint32_t)(hash >> r->shift), r->table);
 }
 
 static inline void bump_chars(reader *r, uint64_t hash) {
-    r->c->n_chars = bump(r->c->count + r->half, r->c->chars, r->c->n_chars, (uint32_t)(hash >> r->shift));
+    r->c->n_chars = bump(r->c->count + r->half, r->c->chars, r->c->n_chars, (uint32_t)(hash >> r->shift), r->char_table);
 }
 
 /* Counts a token and the n-grams that end with it. Only the upper halves of hashes are combined: they are the ones that
@@ -94,21 +96,22 @@ static inline void grams_3_to_5(reader *r, const uint32_t *restrict text, size_t
     uint8_t *restrict count = c->count + r->half;
     uint32_t *restrict list = c->chars;
     const unsigned shift = r->shift;
+    const uintptr_t table = r->char_table;
     size_t at = 0, listed = c->n_chars;
     for (; at + 5 <= n; at++) {
         uint64_t sum = text[at] * k0 + text[at + 1] * k1 + text[at + 2] * k2;
-        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift), table);
         sum += text[at + 3] * k3;
-        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift), table);
         sum += text[at + 4] * k4;
-        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift), table);
     }
     for (; at + 3 <= n; at++) {
         uint64_t sum = text[at] * k0 + text[at + 1] * k1 + text[at + 2] * k2;
-        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift), table);
         if (at + 4 > n) break;
         sum += text[at + 3] * k3;
-        listed = bump(count, list, listed, (uint32_t)(sum >> shift));
+        listed = bump(count, list, listed, (uint32_t)(sum >> shift), table);
     }
     c->n_chars = listed;
 }
@@ -203,6 +206,8 @@ void weirp_count_terms(const weirp_featurizer *f, weirp_counter *c, const char *
     reader r = {.c = c,
                 .shift = 65 - o->bucket_bits,
                 .half = (uint32_t)(f->n_buckets / 2),
+                .table = (uintptr_t)f->table,
+                .char_table = (uintptr_t)f->table + f->n_buckets / 2 * sizeof *f->table,
                 .char_min = o->char_min,
                 .char_max = o->char_max,
                 .word_max = o->word_max};

@@ -154,7 +154,8 @@ static weir_status make_note(weirp_answer *a, weirp_writer *note, weir_error *er
     return note->failed ? weirp_nomem(err) : WEIR_OK;
 }
 
-/* What passes isn't parsed, and clients' JSON readers stop at bytes that aren't UTF-8, maybe in the middle of a stream. */
+/* What passes isn't parsed, and clients' JSON readers stop at bytes that aren't UTF-8, maybe in the middle of a stream.
+ */
 static weir_status check_text(const char *text, size_t len, weir_error *err) {
     if (weirp_utf8_valid(text, len) == len) return WEIR_OK;
     return weirp_fail(err, WEIR_PARSE, 0, "the vendor's answer isn't UTF-8");

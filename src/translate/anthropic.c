@@ -28,7 +28,7 @@
 
 #include "src/translate/anthropic_make.h"
 
-enum { DEFAULT_MAX_TOKENS = 4096, MAX_USER_ID = 256 };
+enum { MAX_USER_ID = 256 };
 
 #define JSON_INSTRUCTION                                                                                               \
     "Answer with one valid JSON object and nothing else: no text before or after it, no code fences."
@@ -148,7 +148,8 @@ static void add_stop(weirp_maker *m, json_t *out, json_t *stop) {
 
 static double max_tokens(const weirp_request *r, const weirp_target *target) {
     double n = r->max_output_tokens;
-    if (!(n >= 1)) n = target->default_max_output_tokens > 0 ? target->default_max_output_tokens : DEFAULT_MAX_TOKENS;
+    if (!(n >= 1))
+        n = target->default_max_output_tokens > 0 ? target->default_max_output_tokens : WEIRP_DEFAULT_MAX_TOKENS;
     if (n > target->max_output_tokens) n = target->max_output_tokens; /* NAN: no limit */
     if (!(n >= 1)) n = 1;
     return n > 1e9 ? 1e9 : floor(n);

@@ -84,7 +84,7 @@ static weirp_vendor_fault_kind kind_of_invalid(const char *text) {
     if (says(text, "prompt is too long") || says(text, "context limit") || says(text, "context window"))
         return WEIRP_VENDOR_TOO_LONG;
     if (says(text, "content filtering")) return WEIRP_VENDOR_FILTERED;
-    return WEIRP_VENDOR_INVALID;
+    return weirp_fault_unsupported("", text) ? WEIRP_VENDOR_UNSUPPORTED : WEIRP_VENDOR_INVALID;
 }
 
 bool weirp_anthropic_fault(weirp_vendor_fault *fault, int status, const json_t *json) {

@@ -21,15 +21,15 @@ static weir_status read_part(weirp_request *r, const json_t *part, size_t messag
 }
 
 static weir_status read_message(weirp_request *r, const json_t *message, size_t at, weirp_fault *fault) {
-    const json_t *content = json_object_get(message, "content");
+    const json_t *content = json_object_get(message, "content"), *role = json_object_get(message, "role");
+    bool plain = json_is_string(role) && (!content || json_is_null(content) || json_is_string(content));
+    if (plain) return WEIR_OK;
     char param[64];
     snprintf(param, sizeof param, "messages[%zu]", at);
     if (!json_is_object(message)) return weirp_wrong_type(fault, param, "an object");
     snprintf(param, sizeof param, "messages[%zu].role", at);
-    const json_t *role = json_object_get(message, "role");
     if (!role) return weirp_missing(fault, param);
     if (!json_is_string(role)) return weirp_wrong_type(fault, param, "a text");
-    if (!content || json_is_null(content) || json_is_string(content)) return WEIR_OK;
     snprintf(param, sizeof param, "messages[%zu].content", at);
     if (!json_is_array(content)) return weirp_wrong_type(fault, param, "a text or an array of parts");
     size_t i;

@@ -82,6 +82,39 @@ static const struct {
     {"invalid_api_key", WEIRP_VENDOR_AUTH},
 };
 
+/* Of a request that was refused as invalid. Words of inability alone could be about a value that nobody takes ("format
+ * x is not supported"): some count only where a model is spoken of. */
+static const struct {
+    const char *words;
+    bool of_model;
+} unable[] = {
+    {"unsupported_parameter", false}, /* OpenAI's codes for what a model hasn't */
+    {"unsupported_value", false},
+    {"operationnotsupported", false}, /* Azure */
+    {"does not support", false},
+    {"doesn't support", false},
+    {"endpoints found that support", false}, /* OpenRouter */
+    {"maximum allowed number of output tokens", false},
+    {"model supports at most", false},
+    {"cannot both be specified for this model", false},
+    {"tool choice requires", false}, /* vLLM, by how it was started */
+    {"requires --jinja", false},     /* llama.cpp, the same */
+    {"not supported", true},
+    {"not enabled", true}, /* Gemini */
+    {"not available", true},
+};
+
+static bool says_so(const char *words) {
+    bool of_model = strcasestr(words, "model") != NULL;
+    for (size_t i = 0; i < sizeof unable / sizeof unable[0]; i++)
+        if ((of_model || !unable[i].of_model) && strcasestr(words, unable[i].words)) return true;
+    return false;
+}
+
+bool weirp_fault_unsupported(const char *code, const char *text) {
+    return says_so(code) || says_so(text);
+}
+
 /* Types that say no more than a status: looked at where there is none. */
 static const struct {
     const char *type;
@@ -109,6 +142,9 @@ void weirp_fault_sort(weirp_vendor_fault *fault, int status, const char *type) {
     if (status == 401 || status == 408) return;
     if (!weirp_fault_kind_words(fault->code, &fault->kind) && !weirp_fault_kind_words(type, &fault->kind))
         (void)weirp_fault_kind_words(fault->text, &fault->kind);
+    bool router = fault->kind == WEIRP_VENDOR_NOT_FOUND && strcasestr(fault->text, "endpoints found that support");
+    if (router || (fault->kind == WEIRP_VENDOR_INVALID && weirp_fault_unsupported(fault->code, fault->text)))
+        fault->kind = WEIRP_VENDOR_UNSUPPORTED;
 }
 
 /* What a proxy's page or a plain text says: its title, or its beginning. */

@@ -56,6 +56,39 @@ static bool has_no_quota(const json_t *error) {
     return false;
 }
 
+/* A Duration, which JSON has as decimal seconds with an "s" behind them
+ * (https://protobuf.dev/reference/protobuf/google.protobuf/#duration). In milliseconds, rounded up; 0: it isn't one. */
+static int64_t duration_ms(const char *text) {
+    int64_t ms = 0, unit = 1000;
+    size_t whole = strspn(text, "0123456789");
+    bool more = false;
+    if (!whole || whole > 9) return 0;
+    for (size_t i = 0; i < whole; i++) ms = ms * 10 + (text[i] - '0') * unit;
+    text += whole;
+    if (*text == '.') {
+        for (text++; *text >= '0' && *text <= '9'; text++) {
+            unit /= 10;
+            ms += (*text - '0') * unit;
+            more |= !unit && *text != '0';
+        }
+    }
+    return strcmp(text, "s") == 0 ? ms + more : 0;
+}
+
+/* google.rpc.RetryInfo */
+static int64_t retry_delay_ms(const json_t *error) {
+    static const char type[] = "type.googleapis.com/google.rpc.RetryInfo";
+    const json_t *details = json_object_get(error, "details");
+    for (size_t i = 0; i < json_array_size(details); i++) {
+        const json_t *detail = json_array_get(details, i);
+        const char *text = json_string_value(json_object_get(detail, "retryDelay"));
+        if (!text || !weirp_gemini_is(json_object_get(detail, "@type"), type)) continue;
+        int64_t ms = duration_ms(text);
+        if (ms) return ms;
+    }
+    return 0;
+}
+
 /* ---- kinds ---- */
 
 /* Quotas of a minute and of a day come alike, in the words "check your plan and billing details", and both refill. */
@@ -71,7 +104,7 @@ static weirp_vendor_fault_kind invalid(const json_t *error, const char *text) {
         return WEIRP_VENDOR_AUTH;
     if ((mentions(text, "token") && mentions(text, "exceeds the maximum")) || mentions(text, "payload size exceeds"))
         return WEIRP_VENDOR_TOO_LONG;
-    return WEIRP_VENDOR_INVALID;
+    return weirp_fault_unsupported("", text ? text : "") ? WEIRP_VENDOR_UNSUPPORTED : WEIRP_VENDOR_INVALID;
 }
 
 static weirp_vendor_fault_kind by_status(int64_t status) {
@@ -97,7 +130,7 @@ static weirp_vendor_fault_kind sort(const json_t *error, int64_t status, const c
                  {"INTERNAL", WEIRP_VENDOR_SERVER},       {"UNKNOWN", WEIRP_VENDOR_SERVER},
                  {"ABORTED", WEIRP_VENDOR_SERVER},        {"CANCELLED", WEIRP_VENDOR_SERVER},
                  {"DATA_LOSS", WEIRP_VENDOR_SERVER},      {"DEADLINE_EXCEEDED", WEIRP_VENDOR_TIMEOUT},
-                 {"OUT_OF_RANGE", WEIRP_VENDOR_INVALID},  {"UNIMPLEMENTED", WEIRP_VENDOR_INVALID},
+                 {"OUT_OF_RANGE", WEIRP_VENDOR_INVALID},  {"UNIMPLEMENTED", WEIRP_VENDOR_UNSUPPORTED},
                  {"ALREADY_EXISTS", WEIRP_VENDOR_INVALID}};
     const json_t *name = json_object_get(error, "status");
     if (weirp_gemini_is(name, "RESOURCE_EXHAUSTED")) return exhausted(error, text);
@@ -119,6 +152,7 @@ bool weirp_gemini_fault(weirp_vendor_fault *fault, int status, const json_t *jso
     const char *name = json_string_value(json_object_get(error, "status"));
     const int64_t code = weirp_json_count(json_object_get(error, "code"));
     fault->kind = sort(error, code ? code : status, text);
+    fault->retry_after_ms = retry_delay_ms(error);
     copy_without_keys(fault->text, sizeof fault->text, text ? text : "");
     copy_without_keys(fault->code, sizeof fault->code, name ? name : "");
     return true;

@@ -8,11 +8,14 @@
 #include "src/base/words.h"
 #include "src/translate/members.h"
 #include "src/translate/parts.h"
+#include "src/translate/quick.h"
 
 /* Jansson allows 2048 levels and any number of values, each of which costs it some 60 bytes. */
 enum { MAX_DEPTH = 128, MAX_VALUES = 1 << 20 };
 
 json_t *weirp_json_parse(const char *text, size_t len, char *what, size_t what_size) {
+    json_t *quick = weirp_json_quick(text, len);
+    if (quick) return quick;
     size_t depth, values;
     weirp_json_measure(text, len, &depth, &values);
     if (depth > MAX_DEPTH) {

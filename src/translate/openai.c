@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "src/base/words.h"
 #include "src/translate/openai.h"
 
 enum { MAX_CHANGES = 5 };
@@ -96,7 +97,7 @@ static weir_status write_request(const weirp_request *r, const weirp_target *tar
     (void)fault;
     bool legacy = r->api == WEIRP_API_COMPLETIONS && target->legacy_completions;
     const char *to = r->api == WEIRP_API_EMBEDDINGS ? "/embeddings" : legacy ? "/completions" : "/chat/completions";
-    snprintf(path, path_size, "%s", to);
+    weirp_copy_text(path, path_size, to);
     weirp_request asked = *r;
     if (legacy) asked.chat = NULL; /* made for another vendor */
     changes c = {0};

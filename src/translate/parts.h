@@ -133,6 +133,8 @@ void weirp_put_usage(weirp_writer *w, const weirp_usage *usage);
 /* Sorts an HTTP status; what a code, a type or a sentence of a vendor gives away beyond it (false: nothing). */
 weirp_vendor_fault_kind weirp_fault_kind_status(int status);
 bool weirp_fault_kind_words(const char *words, weirp_vendor_fault_kind *kind);
+/* Whether a refusal is about what this model or vendor can do, and not about what the client got wrong. */
+bool weirp_fault_unsupported(const char *code, const char *text);
 /* Both, for a fault whose code and text are filled: sets its kind. `status` below 400 (an error in a stream): `type`
  * stands for one. `type` may be "". */
 void weirp_fault_sort(weirp_vendor_fault *fault, int status, const char *type);

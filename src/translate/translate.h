@@ -65,13 +65,16 @@ void weirp_request_free(weirp_request *r);
  * into `buffer` (emptied first) or borrowed from the request. */
 weir_status weirp_request_prompt(const weirp_request *r, weirp_writer *buffer, const char **text, size_t *len);
 
+/* Asked for where a number is needed, and neither the client nor the configuration has one. */
+enum { WEIRP_DEFAULT_MAX_TOKENS = 4096 };
+
 /* How the vendor is to be asked. */
 typedef struct weirp_target {
     weirp_protocol protocol;
     const char *model;        /* its name at the vendor */
     double max_output_tokens; /* to ask for at most; NAN: as the client said. Anthropic needs a number: where there is
                                  none, default_max_output_tokens */
-    double default_max_output_tokens; /* 0: 4096 */
+    double default_max_output_tokens; /* 0: WEIRP_DEFAULT_MAX_TOKENS */
     bool legacy_completions;          /* OpenAI: the vendor has /completions for this model */
     bool no_stream_options;           /* OpenAI: the vendor refuses stream_options */
     bool
@@ -134,22 +137,24 @@ const weirp_answer_facts *weirp_answer_facts_of(const weirp_answer *answer);
 
 /* A vendor's error, as told in a body or in the middle of a stream. */
 typedef enum weirp_vendor_fault_kind {
-    WEIRP_VENDOR_RATE_LIMIT, /* 429, and quotas that refill */
-    WEIRP_VENDOR_QUOTA,      /* money is out: insufficient_quota, credit balance: trying again is useless */
-    WEIRP_VENDOR_OVERLOADED, /* 503, 529, overloaded_error */
-    WEIRP_VENDOR_SERVER,     /* 500, 502, 504, api_error, malformed answers */
-    WEIRP_VENDOR_AUTH,       /* 401, 403: our key is wrong: the client can't help it */
-    WEIRP_VENDOR_NOT_FOUND,  /* no such model or path at the vendor */
-    WEIRP_VENDOR_TOO_LONG,   /* context length: a model with more room may take it */
-    WEIRP_VENDOR_FILTERED,   /* content policy */
-    WEIRP_VENDOR_INVALID,    /* the request is wrong: 400, 422 */
-    WEIRP_VENDOR_TIMEOUT,    /* 408 */
+    WEIRP_VENDOR_RATE_LIMIT,  /* 429, and quotas that refill */
+    WEIRP_VENDOR_QUOTA,       /* money is out: insufficient_quota, credit balance: trying again is useless */
+    WEIRP_VENDOR_OVERLOADED,  /* 503, 529, overloaded_error */
+    WEIRP_VENDOR_SERVER,      /* 500, 502, 504, api_error, malformed answers */
+    WEIRP_VENDOR_AUTH,        /* 401, 403: our key is wrong: the client can't help it */
+    WEIRP_VENDOR_NOT_FOUND,   /* no such model or path at the vendor */
+    WEIRP_VENDOR_TOO_LONG,    /* context length: a model with more room may take it */
+    WEIRP_VENDOR_FILTERED,    /* content policy */
+    WEIRP_VENDOR_INVALID,     /* the request is wrong: 400, 422 */
+    WEIRP_VENDOR_UNSUPPORTED, /* so, for this model or vendor alone, in its own words: another one may take it */
+    WEIRP_VENDOR_TIMEOUT,     /* 408 */
 } weirp_vendor_fault_kind;
 
 typedef struct weirp_vendor_fault {
     weirp_vendor_fault_kind kind;
-    char text[512]; /* the vendor's sentence, cut; "" */
-    char code[64];  /* the vendor's code or type; "" */
+    char text[512];         /* the vendor's sentence, cut; "" */
+    char code[64];          /* the vendor's code or type; "" */
+    int64_t retry_after_ms; /* as its body says; 0: it doesn't */
 } weirp_vendor_fault;
 
 /* One event of the vendor's stream: appends what the client is to get now (may be nothing) to `out`. WEIR_PARSE: the

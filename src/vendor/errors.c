@@ -30,6 +30,8 @@ static const row openai_rows[] = {
     {503, "server_error", NULL, "The engine is currently overloaded, please try again later."},
     {503, "server_error", "overloaded", "That model is currently overloaded with other requests."},
     {408, "server_error", "timeout", "Request timed out."},
+    {400, "invalid_request_error", "unsupported_parameter",
+     "Unsupported parameter: this parameter is not supported with this model."},
 };
 static const row anthropic_rows[] = {
     {400, "invalid_request_error", NULL, "The request could not be read."},
@@ -46,6 +48,7 @@ static const row anthropic_rows[] = {
     {503, "api_error", NULL, "Service unavailable"},
     {529, "overloaded_error", NULL, "Overloaded"},
     {504, "timeout_error", NULL, "The request timed out."},
+    {400, "invalid_request_error", NULL, "This model does not support what the request asks for."},
 };
 static const row gemini_rows[] = {
     {400, "INVALID_ARGUMENT", NULL, "Request contains an invalid argument."},
@@ -62,6 +65,7 @@ static const row gemini_rows[] = {
     {503, "UNAVAILABLE", NULL, "The service is currently unavailable."},
     {503, "UNAVAILABLE", NULL, "The model is overloaded. Please try again later."},
     {504, "DEADLINE_EXCEEDED", NULL, "Deadline expired before operation could complete."},
+    {400, "INVALID_ARGUMENT", NULL, "Multiple candidates is not enabled for this model"},
 };
 
 static const row *row_of(vend_api api, vend_kind kind) {

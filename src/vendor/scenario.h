@@ -27,7 +27,8 @@ const char *vend_api_name(vend_api api); /* "chat", ... */
     X(SERVER, "server")                                                                                                \
     X(UNAVAILABLE, "unavailable")                                                                                      \
     X(OVERLOADED, "overloaded")                                                                                        \
-    X(TIMEOUT, "timeout")
+    X(TIMEOUT, "timeout")                                                                                              \
+    X(UNSUPPORTED, "unsupported")
 
 typedef enum vend_kind {
 #define VEND_KIND_ENUM(name, text) VEND_KIND_##name,

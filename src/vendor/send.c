@@ -36,6 +36,7 @@ static void make_head(vend_talk *t, head *h, const char *type, const vend_fault 
         add(h, vend_dialect_of(t->ask.api)->id_header, h->id);
     }
     if (r && r->encoding) add(h, "Content-Encoding", "gzip");
+    if (t->ask.api == VEND_GENERATE) fault = NULL; /* Gemini tells the delay in the body alone */
     if (fault && r && !isnan(r->error.retry_after_s)) {
         snprintf(h->retry, sizeof h->retry, "%g", r->error.retry_after_s);
         add(h, "Retry-After", h->retry);

@@ -5,6 +5,8 @@ Statuses: 0 done, 1 the work failed, 2 wrong usage. Never a signal. WEIR is the 
 SPDX-License-Identifier: GPL-3.0-or-later"""
 import hashlib, json, os, pathlib, random, shutil, signal, struct, subprocess, sys, tempfile, time, unittest
 
+import skipping
+
 WEIR = os.path.abspath(os.environ.get("WEIR", "build/weir"))
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1")
 MODELS = ("large", "small")
@@ -332,4 +334,4 @@ class Stores(Case):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()

@@ -5,6 +5,8 @@ Needs the outcome files in WEIR_DATA, or ../shared/data beside the tree, and ski
 path. SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, subprocess, sys, tempfile, time, unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
 HERE = pathlib.Path(__file__).resolve()
 PLACES = [os.environ["WEIR_DATA"]] if "WEIR_DATA" in os.environ else [p / "shared/data" for p in HERE.parents]
@@ -91,4 +93,4 @@ class Bars(unittest.TestCase):
 if __name__ == "__main__":
     if DATA is None:
         print("SKIPPED: no real data: set WEIR_DATA or put it into ../shared/data", file=sys.stderr)
-    unittest.main(verbosity=2)
+    skipping.main(verbosity=2)

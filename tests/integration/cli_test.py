@@ -3,8 +3,10 @@
 SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, signal, subprocess, tempfile, unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
-COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "bench", "completion"]
+COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "budget", "bench", "completion"]
 MODELS = {"large": (0.9, 0.8, 0.02), "medium": (0.9, 0.5, 0.004), "small": (0.7, 0.2, 0.0005)}  # easy, hard, USD
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1", COLUMNS="80")
 
@@ -100,6 +102,32 @@ class Words(unittest.TestCase):
             (["store"], "what to do"),
             (["store", "info"], "--store"),
             (["store", "set-pool", "--store", "s"], "--pool"),
+            (["key"], "what to do"),
+            (["key", "ls"], "--store FILE is missing"),
+            (["key", "create", "--store", "s"], "needs the key's NAME"),
+            (["key", "ls", "a", "--store", "s"], "one word too many"),
+            (["key", "rotte", "a", "--store", "s"], "did you mean 'rotate'"),
+            (["key", "create", "a b", "--store", "s"], "1 to 63 letters"),
+            (["key", "create", "a", "--store", "s", "--expires", "soon"], "2027-01-31"),
+            (["key", "create", "a", "--store", "s", "--models", "a,,b"], "empty"),
+            (["key", "create", "a", "--store", "s", "--rpm", "0"], "between 1 and"),
+            (["key", "expire", "a", "--store", "s"], "needs a NAME and when"),
+            (["key", "rotate", "a", "--store", "s", "--grace", "1"], "30d"),
+            (["key", "create", "a", "--store", "s", "--budget", "5USD"], "5USD/day"),
+            (["budget"], "what to do"),
+            (["budget", "ls"], "--store FILE is missing"),
+            (["budget", "st", "b", "--store", "s"], "did you mean 'set'"),
+            (["budget", "set", "--store", "s"], "needs the budget's NAME"),
+            (["budget", "set", "b", "--store", "s", "--per", "day"], "50USD"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD"], "hour, day, week"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5", "--per", "day"], "50USD"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD", "--per", "year"], "hour, day, week"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD", "--per", "day", "--zone", "X"], "Europe/Berlin"),
+            (["budget", "set", "b", "--store", "s", "--limit", "5USD", "--per", "day", "--warn", "half"], "0.5,0.8"),
+            (["budget", "set", "b c", "--store", "s", "--limit", "5USD", "--per", "day"], "1 to 63"),
+            (["budget", "reconcile", "x", "--store", "s"], "an account is a number"),
+            (["budget", "reconcile", "1", "--store", "s"], "needs --spent"),
+            (["budget", "ls", "b", "--store", "s"], "one word too many"),
             (["bench", "decide"], "--store"),
             (["bench", "train", "--models", "1"], "between 2 and"),
             (["completion", "fish"], "bash"),
@@ -113,6 +141,10 @@ class Words(unittest.TestCase):
         for args in (["train", "--store", "/tmp/none/s.mdb", "--data", "/nonexistent.jsonl"],
                      ["route", "--store", "/nonexistent.mdb", "hello"],
                      ["store", "check", "/nonexistent.mdb"],
+                     ["key", "create", "a", "--store", "/nonexistent.mdb"],
+                     ["key", "ls", "--store", "/nonexistent.mdb"],
+                     ["budget", "ls", "--store", "/nonexistent.mdb"],
+                     ["budget", "audit", "--store", "/nonexistent.mdb"],
                      ["calibrate", "--store", "/nonexistent.mdb", "--data", "d"]):
             _, err = weir(*args, status=1)
             self.assertTrue(err.startswith(f"weir {args[0]}: "), err)
@@ -400,8 +432,18 @@ class Store(Setup):
         weir("store", "compact", "--store", self.store, "--output", self.dir / "pool.mdb")
         pool = self.dir / "pool.yaml"
         pool.write_text("models:\n  - name: large\n    input_usd_per_mtok: 1\n    output_usd_per_mtok: 2\n"
-                        "  - name: newcomer\n    input_usd_per_mtok: 0.1\n    output_usd_per_mtok: 0.2\n")
+                        "  - name: newcomer\n    input_usd_per_mtok: 0.1\n    output_usd_per_mtok: 0.2\n"
+                        "    cached_input_usd_per_mtok: 0.05\n    cache_write_usd_per_mtok: 0.125\n"
+                        "    audio_input_usd_per_mtok: 0.7\n    reasoning_usd_per_mtok: 0.3\n    audio_output_usd_per_mtok: 0.9\n")
         weir("store", "set-pool", "--store", self.dir / "pool.mdb", "--pool", pool)
+        models = json.loads(weir("store", "info", "--store", self.dir / "pool.mdb", "--json", "-")[0])["models"]
+        found = {m["name"]: {k: v for k, v in m.items() if k.endswith("_mtok")} for m in models}
+        self.assertEqual(found["newcomer"], {
+            "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.2, "cached_input_usd_per_mtok": 0.05,
+            "cache_write_usd_per_mtok": 0.125, "audio_input_usd_per_mtok": 0.7, "reasoning_usd_per_mtok": 0.3,
+            "audio_output_usd_per_mtok": 0.9})
+        self.assertIsNone(found["large"]["cached_input_usd_per_mtok"])
+        self.assertIn("cached_input_usd_per_mtok", weir("store", "info", self.dir / "pool.mdb")[0])
         out, _ = weir("route", "--store", self.dir / "pool.mdb", "--fixed", "newcomer", "hello")
         self.assertEqual(out.splitlines()[0], "newcomer")
         weir("store", "set-pool", "--store", self.dir / "pool.mdb", "--pool", pool, "--remove-others")
@@ -443,4 +485,4 @@ class Bench(Setup):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()

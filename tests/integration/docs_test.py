@@ -159,11 +159,14 @@ class Docs(unittest.TestCase):
 
     def test_manual_pages(self):
         commands = re.findall(r'X\(([a-z]+), "', (ROOT / "tools/cli.h").read_text())
-        for command in ["", *commands]:
-            page = subprocess.run([WEIR, "help", "--man", *([command] if command else [])], capture_output=True, text=True)
+        asked = {command: [WEIR, "help", "--man", *([command] if command else [])] for command in ["", *commands]}
+        asked["vendor"] = [pathlib.Path(WEIR).with_name("weir-vendor"), "--man"]
+        for command, line in asked.items():
+            page = subprocess.run(line, capture_output=True, text=True)
             self.assertEqual(page.returncode, 0, page.stderr)
             for heading in (".TH WEIR", ".SH NAME", ".SH SYNOPSIS", ".SH EXIT STATUS"):
                 self.assertIn(heading, page.stdout)
+            self.assertIn(f"weir\\-{command}" if command else "weir", page.stdout)
             if not shutil.which("groff"):
                 continue
             seen = subprocess.run(["groff", "-man", "-Tutf8", "-wall"], input=page.stdout, capture_output=True, text=True)

@@ -4,6 +4,8 @@ say when, and name the model; a trained store must not lose by learning. WEIR is
 SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, shutil, subprocess, tempfile, unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
 DATA = pathlib.Path(os.environ.get("WEIR_DATA", "../shared/data"))
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1")
@@ -82,4 +84,4 @@ class Drift(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    skipping.main(verbosity=1)

@@ -3,7 +3,7 @@
 and with a second model; streams and whole answers.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, socket
+import json, socket, threading, time
 
 import gatewaylib
 from gatewaylib import Answer, Case, model
@@ -41,6 +41,7 @@ FAILURES = {
     "filter": Failure(error("content_filter"), (400, "content_filter"), "filtered", seen=True, elsewhere=False,
                       other=False),
     "invalid": Failure(error("bad_request"), (400, "invalid_request_error"), "invalid_request", seen=True, elsewhere=False, other=False),
+    "unsupported": Failure(error("unsupported"), (400, "unsupported_parameter"), "unsupported", seen=True, elsewhere=False),
     "silent": Failure({"silent": True}, TIMEOUT, "total_timeout"),
     "reset": Failure({"reset": True}, CUT, "cut"),
     "cut in the head": Failure({"cut": {"head": 30}}, CUT, "cut"),
@@ -140,6 +141,31 @@ class Failures(Case):
                 self.assertEqual(answer.headers["x-weir-fallback-from"], "first")
                 self.assertEqual(answer.headers["x-weir-model"], "second")
             self.assertGreater(gateway.metrics()["weir_attempts_total", {"deployment": "away-1", "result": "connect"}], 2)
+
+
+    def test_a_long_error_has_no_hole(self):
+        """Of a long error's body the first 64 KiB count; nothing that comes after a piece that was left out."""
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.addCleanup(listener.close)
+            pieces = [b'{"error":{"message":"first ' + b"x" * (60 << 10), b'","code":"left_out","y":"' + b"y" * (12 << 10),
+                      b'last"}}']
+
+            def answer():
+                s, _ = listener.accept()
+                with s:
+                    s.recv(65536)
+                    s.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+                    for piece in pieces:
+                        s.sendall(piece)
+                        time.sleep(0.1)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            gateway = self.gateway(self.config(f"127.0.0.1:{listener.getsockname()[1]}", [model("only")]))
+            found = gateway.chat("only")
+            thread.join()
+        self.assertEqual(found.status, 400)
+        self.assertTrue(found.error["message"].startswith('{"error":{"message":"first xxx'), found)
 
 
 class Late(Case):
@@ -346,7 +372,7 @@ class Protocols(Case):
     def test_fallback(self):
         def error(kind):  # these two tell some kinds by the vendor's own words alone
             return {"error": {"kind": kind}}
-        rules = {"rate limit": error("rate_limit"), "500": error("server"), "401": error("auth"),
+        rules = {"unsupported": {"error": {"kind": "unsupported"}}, "rate limit": error("rate_limit"), "500": error("server"), "401": error("auth"),
                  "quota": error("quota"), "context": error("context_length"), "cut": {"cut": {"events": 1, "head": 30}},
                  "html": {"html": True}}
         for protocol in "anthropic", "gemini":
@@ -408,6 +434,28 @@ class Protocols(Case):
         self.assertEqual(answer.status, 400)
         self.assertIn("n", answer.error["message"])
         self.assertEqual(gateway.chat().headers["x-weir-model"], "first")
+
+    def test_what_one_model_refuses_goes_to_another(self):
+        """n=2 isn't for every Gemini model: it says so, and the next one is asked. Who writes nonsense isn't passed on."""
+        vendor = self.vendor([{"match": {"prompt": "nonsense"}, "error": {"kind": "bad_request"}}])
+        gemini = {"name": "gemini", "protocol": "gemini", "base_url": f"http://{vendor.address}/v1beta"}
+        config = self.config(vendor, [model("first", {"provider": "gemini", "model": "g1"}),
+                                      model("second", {"provider": "gemini", "model": "g2"}, input=2), model("third", input=3)],
+                             retry={"max": 3})
+        config["providers"].append(gemini)
+        gateway = self.gateway(config)
+        answer = gateway.chat(n=2)
+        self.assertEqual(answer.status, 200, answer)
+        self.assertEqual((answer.headers["x-weir-model"], answer.headers["x-weir-fallback-from"]), ("third", "first"))
+        self.assertEqual(len(answer.json["choices"]), 2)
+        self.assertEqual(gateway.metrics()["weir_attempts_total", {"result": "unsupported"}], 2)
+        self.assertEqual(gateway.metrics()["weir_breaker_state"], 0)
+        answer = gateway.chat("first", n=2)  # pinned: told as it is
+        self.assertEqual(answer.status, 400)
+        self.assertIn("Multiple candidates", answer.error["message"])
+        before = vendor.stats()["requests"]
+        self.assertEqual(gateway.chat(text="nonsense").status, 400)
+        self.assertEqual(vendor.stats()["requests"], before + 1)
 
     def test_errors_in_the_shape_of_the_messages_api(self):
         vendor, gateway = self.start("anthropic", error("rate_limit"))

@@ -162,6 +162,31 @@ class Decisions(LogCase):
         self.assertGreaterEqual(r["usage"]["output_tokens"], 15)
         self.assertGreater(r["cost"], 0)
 
+    def test_a_failed_try_that_was_estimated(self):
+        """The vendor counted the answer's tokens, and nobody those of the try before it: the cost is estimated."""
+        vendor = self.vendor([{"match": {"model": "bad"}, "malformed": "bad_json", "malformed_after": 1}])
+        models = [model("first", "bad"), model("second", "good", input=3, output=6)]
+        gateway = self.gateway(self.config(vendor, models, retry={"max": 2}))
+        whole, plain = gateway.chat(), gateway.chat("second")
+        with gateway.open_stream() as stream:
+            stream.read()
+        decisions = whole.decision, stream.headers["x-weir-decision-id"]
+        self.assertEqual(whole.headers["x-weir-fallback-from"], "first")
+        self.assertEqual(whole.headers.get("x-weir-usage-estimated"), "true")
+        self.assertIsNone(plain.headers.get("x-weir-usage-estimated"))
+        for decision in decisions:
+            self.assertTrue(gateway.request_log(decision)["usage_estimated"])
+        self.assertFalse(gateway.request_log(plain.decision)["usage_estimated"])
+        self.assertIn("usage_estimated=true", " ".join(stream.comments))
+        gateway.stop()
+        records = self.served(gateway)
+        for decision in decisions:
+            r = records[decision]
+            self.check_sound(r)
+            self.assertTrue(r["cost_estimated"])
+            self.assertFalse(r["usage"]["estimated"])
+        self.assertFalse(records[plain.decision]["cost_estimated"])
+
     def test_both_of_a_hedge(self):
         vendor = self.vendor([{"match": {"model": "slow"}, "first_token_ms": 3000}])
         gateway = self.gateway(self.config(vendor, [model("first", "slow"), model("second", "quick")],

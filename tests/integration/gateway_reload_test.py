@@ -300,6 +300,30 @@ class Stop(Case):
             self.assertTrue(0.35 < time.monotonic() - start < 1.5 * gatewaylib.SLOW)
         self.assertTrue(until(lambda: vendor.stats()["running"] == 0, 1))
 
+    def test_what_is_broken_off_is_logged_as_that(self):
+        """Neither by its client nor by its vendor: by the shutdown."""
+        vendor, gateway = self.start([{"match": {"stream": "only"}, "endless": True, "per_token_ms": 5}, {"silent": True}],
+                                     shutdown={"drain_ms": 300})
+        thread = threading.Thread(target=lambda: self.assertRaises((OSError, http.client.HTTPException), gateway.chat))
+        thread.start()
+        self.assertTrue(until(lambda: vendor.stats()["running"] == 1))
+        with gateway.open_stream() as stream:
+            stream.read(5)
+            gateway.signal(signal.SIGTERM)
+            self.assertEqual(gateway.wait(5), 0)
+        thread.join()
+        lines = {line["stream"]: line for line in gateway.logs("request")}
+        self.assertEqual((lines[True]["status"], lines[True]["result"]), (200, "shutdown"))
+        self.assertEqual((lines[False]["status"], lines[False]["result"]), (503, "shutdown"))
+        self.assertIn("shut", lines[False]["error"])
+        self.assertEqual(lines[False]["level"], "warn")
+        records = [json.loads(line) for line in weir("store", "export", "--log", "--store", gateway.store)[0].splitlines()]
+        self.assertEqual({r["status"] for r in records}, {200, 503})
+        for r in records:
+            self.assertFalse(r["client_gone"])
+            self.assertEqual(r["attempts"][-1]["result"], "shutdown")
+            self.assertGreater(r["cost"], 0)
+
     def test_a_second_signal_ends_at_once(self):
         vendor, gateway = self.start([{"silent": True}])
         client = gateway.open_stream()

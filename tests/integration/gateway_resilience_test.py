@@ -116,6 +116,19 @@ class RetryAfter(Case):
         with self.slower_than(1), self.faster_than(1.5):
             self.assertEqual(gateway.chat().status, 200)
 
+    def test_gemini_tells_it_in_the_body(self):
+        vendor = self.vendor([fails(kind="rate_limit", to=1, retry_after_ms=400), fails(kind="rate_limit", retry_after_ms=2500)])
+        config = self.config(vendor, [model("only", "bad")], retry={"max": 1, "base_ms": 2, "max_ms": 4}, protocol="gemini",
+                             provider={"base_url": f"http://{vendor.address}/v1beta"})
+        gateway = self.gateway(config)
+        with self.slower_than(0.4), self.faster_than(0.9):
+            answer = gateway.chat(headers={"x-request-id": "a"})
+            self.assertEqual((answer.status, answer.headers["retry-after-ms"]), (429, "2500"), answer)
+        self.assertEqual(vendor.count("bad"), 2)
+        answer = gateway.chat()  # while it rests, nobody asks
+        self.assertTrue(1 <= int(answer.headers["retry-after"]) <= 3, answer)
+        self.assertEqual(vendor.count("bad"), 2)
+
     def test_another_place_or_model_takes_over_meanwhile(self):
         for models in ([model("only", {"provider": "sim", "name": "bad", "weight": 1000},
                               {"provider": "sim", "name": "good", "model": "good", "weight": 0.001})],

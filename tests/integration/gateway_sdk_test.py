@@ -8,6 +8,8 @@ unless WEIR_SDK_REQUIRED is set. WEIR is the path of weir; weir-vendor lies besi
 SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, re, shutil, signal, subprocess, sys, tempfile, unittest
 
+import skipping
+
 WEIR = pathlib.Path(os.environ.get("WEIR", "build/weir")).resolve()
 VENDOR = pathlib.Path(os.environ.get("WEIR_VENDOR", WEIR.parent / "weir-vendor")).resolve()
 SDK = pathlib.Path(__file__).resolve().parent / "sdk"
@@ -232,4 +234,4 @@ for each in sorted(SDK.glob("*.test.js")):
     add(each)
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()

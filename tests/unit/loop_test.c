@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "src/net/loop.h"
 
@@ -214,6 +215,34 @@ static void posts_that_never_ran_are_dropped(void **state) {
     weirp_timer_free(NULL);
 }
 
+static double cpu_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+/* CPU that a loop takes which has something to do at first, and then nothing for 100 ms. */
+static double cpu_of_a_quiet_loop(scene *s, unsigned busy_us) {
+    weirp_loop_busy_poll(s->loop, busy_us);
+    s->a = (weirp_later){task_b, s, false, NULL};
+    weirp_loop_later(s->loop, &s->a);
+    weirp_timer_start(s->timer, 100);
+    double began = cpu_ms();
+    assert_int_equal(weirp_loop_run(s->loop, NULL), WEIR_OK);
+    return cpu_ms() - began;
+}
+
+static void busy_polling_looks_for_events_only_for_a_while(void **state) {
+    scene *s = *state;
+    assert_int_equal(weirp_timer_new(&s->timer, s->loop, stop, s, NULL), WEIR_OK);
+    double asleep = cpu_of_a_quiet_loop(s, 0), awhile = cpu_of_a_quiet_loop(s, 10000),
+           always = cpu_of_a_quiet_loop(s, 1000000);
+    assert_string_equal(s->log, "b.b.b.");
+    assert_true(asleep < 5); /* some turns */
+    assert_true(always > 2 * asleep + 5);
+    assert_true(awhile < always / 2 + 10); /* 10 ms of the wall's at most */
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -224,6 +253,7 @@ int main(void) {
         TEST(posts_keep_their_order),
         TEST(stop_reaches_a_sleeping_loop_and_one_not_yet_running),
         TEST(posts_that_never_ran_are_dropped),
+        TEST(busy_polling_looks_for_events_only_for_a_while),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -307,6 +307,12 @@ static void words(void **state) {
     assert_string_equal(out, "a\xef\xbf\xbd\xc3\xa9\xef\xbf\xbd");
     assert_string_equal(weirp_excerpt(out, 9, "abcde\xc3\xa9 and more", 16), "abcde...");
     assert_string_equal(weirp_excerpt(out, 8, "a\tb", 3), "a?b");
+    assert_int_equal(weirp_copy_text(out, 4, "abc"), 3);
+    assert_string_equal(out, "abc");
+    assert_int_equal(weirp_copy_text(out, 4, "abcd"), 4);
+    assert_string_equal(out, "abc");
+    assert_int_equal(weirp_copy_text(out, 1, "abcd"), 4);
+    assert_string_equal(out, "");
     const char *const names[] = {"train", "eval", "route"};
     assert_string_equal(weirp_suggest("trian", names, 3), "train");
     assert_string_equal(weirp_suggest("EVAL", names, 3), "eval");

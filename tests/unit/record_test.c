@@ -214,6 +214,10 @@ static void a_served_record_comes_back(void **state) {
     }
     s.prompt = "What is\0 2+2?";
     s.prompt_len = 13;
+    s.key = "build server";
+    s.user = "u-17";
+    s.budget = "daily";
+    s.budget_action = WEIRP_BUDGET_CHEAPER;
     weirp_record_decision(&w, a.session, id);
     weirp_record_served(&w, &s);
     weirp_log_record r = {0};
@@ -251,6 +255,10 @@ static void a_served_record_comes_back(void **state) {
         assert_true(r.served.attempt[i].status == s.attempt[i].status && isnan(r.served.attempt[i].cost_usd));
         assert_true(r.served.attempt[i].started_ms == (float)i && r.served.attempt[i].ms == 2.5f);
     }
+    assert_string_equal(r.served.key, "build server");
+    assert_string_equal(r.served.user, "u-17");
+    assert_string_equal(r.served.budget, "daily");
+    assert_true(!r.served.team && !r.served.tag && r.served.budget_action == WEIRP_BUDGET_CHEAPER);
     assert_int_equal(r.served.prompt_len, 13);
     assert_memory_equal(r.served.prompt, s.prompt, 13);
     /* cut off anywhere, or changed anywhere: an error or other numbers, never a crash */
@@ -306,6 +314,36 @@ static void a_pinned_record_comes_back(void **state) {
     assert_replay_is_live(l);
     close_learner(l);
     weirp_log_record_free(&r);
+    weirp_writer_free(&w);
+    close_asking(&a);
+}
+
+/* ---- version 2, as it was written before there were accounts ---- */
+
+static void version_2_is_read(void **state) {
+    (void)state;
+    asking a = open_asking();
+    weirp_writer w = {0}, old = {0};
+    weirp_log_record r = {0};
+    weirp_served s = usual(1, 3);
+    enum { ACCOUNT = 6, COST = 8 };
+    const float cost = 0.25f;
+    s.n_attempts = 1;
+    s.attempt[0] = (weirp_attempt){1, "d", "ok", 200, 1, 2, 0.125};
+    weirp_record_pinned(&w, a.router, 2, "of another make");
+    weirp_record_served(&w, &s);
+    weirp_put_u32(&old, 2);
+    weirp_put(&old, w.data + 4, w.size - 4 - ACCOUNT - COST);
+    weirp_put(&old, &cost, sizeof cost);
+    weir_error err = {0};
+    OK(weirp_log_decode(&r, old.data, old.size, &err));
+    assert_int_equal(weirp_log_kind(old.data, old.size), WEIRP_RECORD_SERVED);
+    assert_true(r.served.attempt[0].cost_usd == 0.25 && r.served.cost_usd == s.cost_usd && r.served.status == s.status);
+    assert_true(!r.served.key && !r.served.budget && r.served.budget_action == WEIRP_BUDGET_NONE);
+    OK(weirp_log_decode(&r, w.data, w.size, &err));
+    assert_true(r.served.attempt[0].cost_usd == 0.125);
+    weirp_log_record_free(&r);
+    weirp_writer_free(&old);
     weirp_writer_free(&w);
     close_asking(&a);
 }
@@ -423,7 +461,7 @@ static void what_is_not_learned_from(void **state) {
         weirp_served s = usual(k == 0 ? (size_t)-1 : d->model, 3);
         if (k == 1) s.usage.known = false;
         if (k == 2) s.usage.estimated = true;
-        if (k == 3) s.usage_estimated = true;
+        if (k == 3) s.usage.estimated = s.usage_estimated = true;
         if (k == 4) s.status = 500;
         if (k == 5) s.client_gone = true;
         weirp_id_new(id, 1, (uint32_t)k);
@@ -549,12 +587,12 @@ static void light_checkpoints_are_light(void **state) {
 
 static void the_same_feedback_twice(void **state) {
     (void)state;
+    weir_error err = {0};
     asking a = open_asking();
     weir_learner *l = open_learner(100000, false);
     char first[WEIRP_ID_SIZE], id[WEIRP_ID_SIZE];
     append_served(l, &a, 0, first);
     assert_int_equal(feedback(l, first, 1, "user", NULL), WEIR_OK);
-    weirp_memory *m = &l->memory;
     char source[32];
     append_served(l, &a, 1, id);
     for (uint32_t i = 0; i + 1 < 200; i++) {
@@ -562,9 +600,65 @@ static void the_same_feedback_twice(void **state) {
         assert_int_equal(feedback(l, id, 1, source, NULL), WEIR_OK);
         assert_int_equal(feedback(l, id, 1, source, NULL), WEIR_INVALID);
         assert_int_equal(feedback(l, first, 1, "user", NULL), WEIR_INVALID);
+        if (i == 100) OK(weir_learner_commit(l, &err));
     }
-    assert_int_equal(m->n, 200);
     close_learner(l);
+    OK(weir_store_check(path, NULL, &err));
+    close_asking(&a);
+}
+
+/* What was said before a restart counts; sources are told apart by the 63 bytes that are kept of them. */
+static void the_same_feedback_after_a_restart(void **state) {
+    (void)state;
+    weir_error err = {0};
+    asking a = open_asking();
+    weir_learner *l = open_learner(100000, false);
+    enum { N = 300 };
+    static char id[N][WEIRP_ID_SIZE];
+    char longer[80], other[80];
+    memset(longer, 'l', sizeof longer);
+    memset(other, 'l', sizeof other);
+    longer[70] = other[75] = 0;
+    for (size_t i = 0; i < N; i++) append_served(l, &a, i, id[i]);
+    for (size_t i = 0; i < N; i++) assert_int_equal(feedback(l, id[i], 1, i ? "user" : longer, NULL), WEIR_OK);
+    close_learner(l);
+    OK(weir_store_check(path, NULL, &err));
+    l = open_learner(100000, false);
+    uint64_t before = l->state->n_feedbacks;
+    for (size_t i = 0; i < N; i++) assert_int_equal(feedback(l, id[i], 0, i ? "user" : other, NULL), WEIR_INVALID);
+    assert_int_equal(l->state->n_feedbacks, before);
+    for (size_t i = 0; i < N; i++) assert_int_equal(feedback(l, id[i], 0, "judge", NULL), WEIR_OK);
+    assert_int_equal(l->state->n_feedbacks, before + N);
+    assert_replay_is_live(l);
+    close_learner(l);
+    OK(weir_store_compact(path, NULL, &err));
+    OK(weir_store_check(path, NULL, &err));
+    l = open_learner(100000, false);
+    assert_int_equal(feedback(l, id[7], 0, "judge", NULL), WEIR_INVALID);
+    assert_int_equal(feedback(l, id[7], 0, "user", NULL), WEIR_INVALID);
+    close_learner(l);
+    uint64_t gone;
+    OK(weir_store_trim(path, 10, -1, &gone, &err));
+    OK(weir_store_check(path, NULL, &err));
+    close_asking(&a);
+}
+
+/* A decision takes feedback from many, and not from as many as like. */
+static void feedback_of_too_many(void **state) {
+    (void)state;
+    weir_error err = {0};
+    asking a = open_asking();
+    weir_learner *l = open_learner(100000, false);
+    char id[WEIRP_ID_SIZE], source[32];
+    append_served(l, &a, 0, id);
+    for (unsigned i = 0; i < WEIRP_FIND_MOST + 10; i++) {
+        snprintf(source, sizeof source, "s%u", i);
+        weir_status st = feedback(l, id, 1, source, NULL);
+        assert_int_equal(st, i < WEIRP_FIND_MOST - 1 ? WEIR_OK : WEIR_INVALID);
+        if (i % 100 == 99) OK(weir_learner_commit(l, &err));
+    }
+    close_learner(l);
+    OK(weir_store_check(path, NULL, &err));
     close_asking(&a);
 }
 
@@ -915,6 +1009,7 @@ int main(void) {
                                        TEST(a_served_record_comes_back),
                                        TEST(records_are_small),
                                        TEST(a_pinned_record_comes_back),
+                                       TEST(version_2_is_read),
                                        TEST(version_1_is_replayed_to_the_bit),
                                        TEST(served_requests_teach_costs_alone),
                                        TEST(what_is_not_learned_from),
@@ -922,6 +1017,8 @@ int main(void) {
                                        TEST(replay_is_live_whatever_the_mixture),
                                        TEST(light_checkpoints_are_light),
                                        TEST(the_same_feedback_twice),
+                                       TEST(the_same_feedback_after_a_restart),
+                                       TEST(feedback_of_too_many),
                                        TEST(indices_survive_growth),
                                        TEST(after_a_training_old_decisions_keep_their_names),
                                        TEST(export_names_every_field),

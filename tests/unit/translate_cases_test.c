@@ -12,7 +12,7 @@
  *   events           the vendor's stream: each a text (its data), {"type","data"} with data as text or JSON, or any
  * other object or array: JSON data without a type body             the vendor's whole answer, any JSON; or body_text
  *   fails            "parse" or "net": how the answer ends before it should; "end": only the stream's end fails
- *   vendor_fault     {"kind","text","code"}, each optional: of a "net" failure, or of error
+ *   vendor_fault     {"kind","text","code","retry_after_ms"}, each optional: of a "net" failure, or of error
  *   error            {"status","body" or "body_text"}: the vendor's error answer
  *   note             the comment for the stream's end
  *   stream           what the client gets of a stream: an array of blocks (what an empty line ends); a text is compared
@@ -218,9 +218,10 @@ static json_t *facts_json(const weirp_answer_facts *f) {
 }
 
 static json_t *vendor_fault_json(const weirp_vendor_fault *f) {
-    static const char *const kinds[] = {"rate_limit", "quota",    "overloaded", "server",  "auth",
-                                        "not_found",  "too_long", "filtered",   "invalid", "timeout"};
-    return json_pack("{ss, ss, ss}", "kind", kinds[f->kind], "text", f->text, "code", f->code);
+    static const char *const kinds[] = {"rate_limit", "quota",    "overloaded", "server",      "auth",   "not_found",
+                                        "too_long",   "filtered", "invalid",    "unsupported", "timeout"};
+    return json_pack("{ss, ss, ss, sI}", "kind", kinds[f->kind], "text", f->text, "code", f->code, "retry_after_ms",
+                     (json_int_t)f->retry_after_ms);
 }
 
 /* `block` ends before its empty line; it is cut up. */

@@ -1,31 +1,12 @@
 /* main.c: weir-vendor: the simulated vendor as a program. SPDX-License-Identifier: GPL-3.0-or-later */
-#include <errno.h>
-#include <getopt.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 
+#include "tools/cli.h"
 #include "weir/vendor.h"
 
-static void usage(FILE *out) {
-    fprintf(out,
-            "Usage: weir-vendor [OPTION]...\n\n"
-            "A simulated LLM vendor: speaks OpenAI's, Anthropic's and Gemini's APIs, and misbehaves as it is told.\n"
-            "docs/vendor.md explains scenarios.\n\nOptions:\n"
-            "  -l, --listen ADDRESS   where to listen (default 127.0.0.1:0: any free port)\n"
-            "  -s, --scenario FILE    YAML: what to do with which requests\n"
-            "  -o, --outcomes FILE    outcome file: its prompts are answered with its tokens and latencies\n"
-            "  -b, --books FILE       appends what each call is billed, a line of JSON a call\n"
-            "      --speed X          divides the outcome file's latencies (default 1)\n"
-            "  -t, --threads N        (default 1)\n"
-            "      --seed N           of answers, ids and shares (default 0)\n"
-            "      --version          print the version\n"
-            "  -h, --help             show this\n\n"
-            "The first line on standard output is \"listening on ADDRESS\". SIGTERM ends it.\n\n"
-            "Examples:\n"
-            "  weir-vendor --listen 127.0.0.1:9000\n"
-            "  weir-vendor --scenario tests/cases/scenarios/429.yaml --seed 7\n");
-}
+#define COMMAND "vendor"
+
+const cli_entry cli_entries[] = {{0}}; /* it has no subcommands */
 
 static void ready(void *user, const char *address) {
     (void)user;
@@ -33,59 +14,49 @@ static void ready(void *user, const char *address) {
     fflush(stdout);
 }
 
-static int misuse(const char *what, const char *value) {
-    fprintf(stderr, "weir-vendor: %s '%s'\nTry 'weir-vendor --help'.\n", what, value);
-    return 2;
-}
-
-static int whole(const char *text, unsigned long long most, unsigned long long *out) {
-    char *end;
-    errno = 0;
-    *out = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && !*end && !errno && *out <= most;
-}
-
 int main(int argc, char **argv) {
-    enum { SPEED = 1000, SEED, VERSION };
-    static const struct option longs[] = {
-        {"listen", required_argument, NULL, 'l'},   {"scenario", required_argument, NULL, 's'},
-        {"outcomes", required_argument, NULL, 'o'}, {"books", required_argument, NULL, 'b'},
-        {"threads", required_argument, NULL, 't'},  {"speed", required_argument, NULL, SPEED},
-        {"seed", required_argument, NULL, SEED},    {"version", no_argument, NULL, VERSION},
-        {"help", no_argument, NULL, 'h'},           {0}};
-    weir_vendor_options options = {.listen = "127.0.0.1:0", .ready = ready};
-    weir_error err = {0};
-    unsigned long long n;
-    char *end;
-    for (int c; (c = getopt_long(argc, argv, "hl:s:o:b:t:", longs, NULL)) != -1;) {
-        switch (c) {
-        case 'l': options.listen = optarg; break;
-        case 's': options.scenario_path = optarg; break;
-        case 'o': options.outcomes_path = optarg; break;
-        case 'b': options.books_path = optarg; break;
-        case 't':
-            if (!whole(optarg, 64, &n) || !n) return misuse("--threads must be from 1 to 64, not", optarg);
-            options.threads = (unsigned)n;
-            break;
-        case SEED:
-            if (!whole(optarg, UINT64_MAX, &n)) return misuse("--seed must be a whole number, not", optarg);
-            options.seed = n;
-            break;
-        case SPEED:
-            options.speed = strtod(optarg, &end);
-            if (end == optarg || *end || !(options.speed > 0 && options.speed <= 1e9))
-                return misuse("--speed must be a number above 0, not", optarg);
-            break;
-        case VERSION: printf("weir-vendor %s\n", weir_version()); return 0;
-        case 'h': usage(stdout); return 0;
-        default: fprintf(stderr, "Try 'weir-vendor --help'.\n"); return 2;
-        }
+    const char *listen = "127.0.0.1:0", *scenario = NULL, *outcomes = NULL, *books = NULL;
+    size_t threads = 1;
+    uint64_t seed = 0;
+    double speed = 1;
+    bool version = false;
+    const cli_option options[] = {
+        {"listen", 'l', CLI_TEXT, &listen, "ADDRESS", "where to listen (default 127.0.0.1:0: any free port)"},
+        {"scenario", 's', CLI_TEXT, &scenario, "FILE", "YAML: what to do with which requests"},
+        {"outcomes", 'o', CLI_TEXT, &outcomes, "FILE",
+         "outcome file: its prompts are answered with its tokens and latencies"},
+        {"books", 'b', CLI_TEXT, &books, "FILE", "appends what each call is billed, a line of JSON a call"},
+        {"speed", 0, CLI_REAL, &speed, "X", "divides the outcome file's latencies"},
+        {"threads", 't', CLI_SIZE, &threads, "N", "each with its own loop and socket", .lo = 1, .hi = 64},
+        {"seed", 0, CLI_SEED, &seed, "N", "of answers, ids and shares (default 0)"},
+        {"version", 0, CLI_FLAG, &version, NULL, "print the version"},
+        {0},
+    };
+    const cli_command command = {
+        COMMAND, .summary = "a simulated LLM vendor, for tests and measurements",
+        .text = "Speaks OpenAI's, Anthropic's and Gemini's APIs, and misbehaves as it is told. docs/vendor.md explains "
+                "scenarios.\n"
+                "The first line on standard output is \"listening on ADDRESS\". SIGTERM ends it.",
+        .examples = "weir-vendor --listen 127.0.0.1:9000\n"
+                    "weir-vendor --scenario tests/cases/scenarios/429.yaml --seed 7",
+        .options = options};
+    cli_prefix = "weir-";
+    int rc = cli_parse(&command, argc, argv);
+    if (rc != CLI_GO) return rc;
+    if (version) {
+        printf("weir-vendor %s\n", weir_version());
+        return CLI_OK;
     }
-    if (optind < argc) return misuse("no operand is taken:", argv[optind]);
+    if (!(speed > 0 && speed <= 1e9)) return cli_misuse(COMMAND, "--speed must be a number above 0, at most 1e9");
     signal(SIGPIPE, SIG_IGN);
-    if (weir_vendor_serve(&options, &err)) {
-        fprintf(stderr, "weir-vendor: %s\n", err.text);
-        return 1;
-    }
-    return 0;
+    weir_error err = {0};
+    weir_vendor_options serve = {.listen = listen,
+                                 .scenario_path = scenario,
+                                 .outcomes_path = outcomes,
+                                 .books_path = books,
+                                 .speed = speed,
+                                 .threads = (unsigned)threads,
+                                 .seed = seed,
+                                 .ready = ready};
+    return weir_vendor_serve(&serve, &err) == WEIR_OK ? CLI_OK : cli_fail(COMMAND, &err);
 }

@@ -1,0 +1,191 @@
+/* treasury.c: one thread that posts. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "src/gateway/treasury.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { AFTER_FAILURE_MS = 100, LOOK_MS = 500 /* at keys that may have changed */ };
+
+struct weirp_treasury {
+    weirp_bank *bank;
+    weirp_treasury_options options;
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+    bool woken, stopping; /* guarded by mutex */
+    weirp_keys *keys;     /* guarded by mutex; NULL: none */
+    weirp_limiter *limiter;
+    weirp_store *store; /* for reading */
+    uint64_t looked_ns;
+    _Atomic uint64_t posts, errors, warnings;
+};
+
+static void wake(void *user) {
+    weirp_treasury *t = user;
+    pthread_mutex_lock(&t->mutex);
+    bool first = !t->woken;
+    t->woken = true;
+    pthread_mutex_unlock(&t->mutex);
+    if (first) pthread_cond_signal(&t->wake);
+}
+
+/* Money as people read it; other units are whole numbers. */
+static double shown(weirp_unit unit, int64_t amount) {
+    return unit == WEIRP_UNIT_USD ? (double)amount * 1e-9 : (double)amount;
+}
+
+static void warn(void *user, const weirp_budget *b, const char *scope, double share, int64_t spent, int64_t limit,
+                 int64_t period_end) {
+    weirp_treasury *t = user;
+    weirp_warning w = {.unit = b->unit, .share = share, .spent = spent, .limit = limit, .period_end = period_end};
+    snprintf(w.budget, sizeof w.budget, "%s", b->name);
+    snprintf(w.scope, sizeof w.scope, "%s", scope ? scope : "");
+    t->warnings++;
+    WEIRP_LOG(t->options.log, WEIRP_LOG_WARN, "a budget is used up to this share", WEIRP_S("budget", w.budget),
+              WEIRP_S("scope", w.scope[0] ? w.scope : NULL), WEIRP_F("share", share),
+              WEIRP_S("unit", weirp_unit_name(w.unit)), WEIRP_F("spent", shown(w.unit, spent)),
+              WEIRP_F("limit", shown(w.unit, limit)), WEIRP_B("hard", b->hard));
+    if (t->options.warned) t->options.warned(t->options.user, &w);
+}
+
+/* Until woken, or `ms` have passed. Gives whether to go on. */
+static bool rest(weirp_treasury *t, unsigned ms) {
+    uint64_t until = weirp_monotonic_ns() + ms * UINT64_C(1000000);
+    struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
+    pthread_mutex_lock(&t->mutex);
+    while (!t->woken && !t->stopping && pthread_cond_timedwait(&t->wake, &t->mutex, &at) != ETIMEDOUT) {
+    }
+    t->woken = false;
+    bool go_on = !t->stopping;
+    pthread_mutex_unlock(&t->mutex);
+    return go_on;
+}
+
+/* ---- keys ---- */
+
+weirp_keys *weirp_treasury_keys(weirp_treasury *t) {
+    pthread_mutex_lock(&t->mutex);
+    weirp_keys *keys = t->keys ? weirp_keys_keep(t->keys) : NULL;
+    pthread_mutex_unlock(&t->mutex);
+    return keys;
+}
+
+static weir_status load_keys(weirp_treasury *t, weirp_snapshot *snapshot, weir_error *err) {
+    weirp_keys *made = NULL;
+    weir_status st = weirp_keys_load(&made, snapshot, t->keys, err);
+    if (st != WEIR_OK) return st;
+    if (weirp_keys_n_unreadable(made))
+        WEIRP_LOG(t->options.log, WEIRP_LOG_ERROR, "keys of the store can't be read: they are unknown",
+                  WEIRP_I("keys", weirp_keys_n_unreadable(made)));
+    pthread_mutex_lock(&t->mutex);
+    weirp_keys *old = t->keys;
+    t->keys = made;
+    pthread_mutex_unlock(&t->mutex);
+    weirp_keys_drop(old);
+    return WEIR_OK;
+}
+
+static weir_status look_at_keys(weirp_treasury *t, weir_error *err) {
+    weirp_snapshot *snapshot = NULL;
+    uint64_t version = 0;
+    t->looked_ns = weirp_monotonic_ns();
+    weir_status st = weirp_snapshot_begin(&snapshot, t->store, err);
+    if (st == WEIR_OK) st = weirp_keys_version(snapshot, &version, err);
+    if (st == WEIR_OK && version != (t->keys ? weirp_keys_loaded_version(t->keys) : 0))
+        st = load_keys(t, snapshot, err);
+    weirp_snapshot_end(snapshot);
+    return st;
+}
+
+/* ---- the thread ---- */
+
+static void complain(weirp_treasury *t, const char *what, const weir_error *err) {
+    t->errors++;
+    WEIRP_LOG(t->options.log, WEIRP_LOG_ERROR, what, WEIRP_S("error", err->text),
+              WEIRP_S("status", weir_status_name(err->status)));
+}
+
+static void *run(void *user) {
+    weirp_treasury *t = user;
+    unsigned wait_ms = 0;
+    while (rest(t, wait_ms)) {
+        weir_error err = {0}, unread = {0};
+        t->posts++;
+        if (weirp_bank_post(t->bank, &wait_ms, &err) != WEIR_OK) {
+            wait_ms = AFTER_FAILURE_MS;
+            complain(t, "the ledger can't be written", &err);
+        }
+        bool due = weirp_monotonic_ns() - t->looked_ns >= LOOK_MS * UINT64_C(1000000);
+        if (due && look_at_keys(t, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
+        if (wait_ms > LOOK_MS) wait_ms = LOOK_MS;
+    }
+    return NULL;
+}
+
+static weir_status start(weirp_treasury *t, weir_error *err) {
+    int rc = pthread_create(&t->thread, NULL, run, t);
+    return rc ? weirp_fail_errno(err, rc, "starting a thread for the budgets of", t->options.store) : WEIR_OK;
+}
+
+static void let_go(weirp_treasury *t) {
+    weirp_keys_drop(t->keys);
+    weirp_limiter_free(t->limiter);
+    weirp_store_close(t->store);
+    pthread_mutex_destroy(&t->mutex);
+    pthread_cond_destroy(&t->wake);
+    free(t);
+}
+
+weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_options *options, weir_error *err) {
+    weirp_treasury *t = weirp_array(1, sizeof *t);
+    if (!t) return weirp_nomem(err);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&t->mutex, NULL);
+    pthread_cond_init(&t->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    t->options = *options;
+    weirp_bank_options bank = {.wake = wake, .warn = warn, .user = t};
+    weir_status st;
+    WEIRP_TRY(weirp_limiter_new(&t->limiter, err));
+    WEIRP_TRY(weirp_store_open(&t->store, options->store, WEIRP_STORE_READ, err));
+    WEIRP_TRY(look_at_keys(t, err));
+    WEIRP_TRY(weirp_bank_open(&t->bank, options->store, &bank, err));
+    WEIRP_TRY(start(t, err));
+    *out = t;
+    return WEIR_OK;
+done:
+    if (weirp_bank_close(t->bank, NULL) != WEIR_OK) t->errors++;
+    let_go(t);
+    return st;
+}
+
+weir_status weirp_treasury_close(weirp_treasury *t, weir_error *err) {
+    if (!t) return WEIR_OK;
+    pthread_mutex_lock(&t->mutex);
+    t->stopping = true;
+    pthread_mutex_unlock(&t->mutex);
+    pthread_cond_signal(&t->wake);
+    pthread_join(t->thread, NULL);
+    weir_status st = weirp_bank_close(t->bank, err);
+    let_go(t);
+    return st;
+}
+
+weirp_limiter *weirp_treasury_limiter(weirp_treasury *t) {
+    return t->limiter;
+}
+
+weirp_bank *weirp_treasury_bank(weirp_treasury *t) {
+    return t->bank;
+}
+
+void weirp_treasury_counts_of(weirp_treasury *t, weirp_treasury_counts *out) {
+    *out = (weirp_treasury_counts){t->posts, t->errors, t->warnings};
+}

@@ -1,0 +1,41 @@
+/* treasury.h: the budgets of a gateway: the bank, the thread that posts to the ledger what it holds, and the telling of
+ * limits that come near. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_TREASURY_H
+#define WEIRP_TREASURY_H
+
+#include "src/budget/bank.h"
+#include "src/budget/keys.h"
+#include "src/gateway/logging.h"
+
+typedef struct weirp_treasury weirp_treasury;
+
+typedef struct weirp_warning {
+    char budget[WEIRP_BUDGET_NAME], scope[WEIRP_SCOPE_TEXT];
+    weirp_unit unit;
+    double share; /* of the limit that has been passed */
+    int64_t spent, limit, period_end;
+} weirp_warning;
+
+typedef struct weirp_treasury_options {
+    const char *store; /* path; it exists */
+    weirp_log *log;    /* borrowed */
+    /* A limit comes near, or is reached: from the treasury's thread. May be NULL. */
+    void (*warned)(void *user, const weirp_warning *warning);
+    void *user;
+} weirp_treasury_options;
+
+weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_options *options, weir_error *err);
+/* Once nobody claims any more: posts all that is queued, gives the leases back. NULL is fine. */
+weir_status weirp_treasury_close(weirp_treasury *treasury, weir_error *err);
+weirp_bank *weirp_treasury_bank(weirp_treasury *treasury);
+weirp_limiter *weirp_treasury_limiter(weirp_treasury *treasury);
+/* The store's keys as they are now (changes are seen within a second), counted for the caller; NULL: there are none.
+ * Any thread. */
+weirp_keys *weirp_treasury_keys(weirp_treasury *treasury);
+
+typedef struct weirp_treasury_counts {
+    uint64_t posts, errors, warnings;
+} weirp_treasury_counts;
+void weirp_treasury_counts_of(weirp_treasury *treasury, weirp_treasury_counts *out); /* any thread */
+
+#endif

@@ -1,0 +1,277 @@
+/* budget.c: weir budget: limits on what may be spent. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/json.h"
+
+#define COMMAND "budget"
+
+typedef struct arguments {
+    const char *store, *name; /* the operand after the action */
+    const char *spent, *json;
+    weir_budget_options budget;
+} arguments;
+
+/* Wrong words are the caller's to mend, and the library says how; all else has failed. */
+static int failed(const weir_error *err) {
+    return err->status == WEIR_INVALID ? cli_misuse(COMMAND, "%s", err->text) : cli_fail(COMMAND, err);
+}
+
+static int set(arguments *a) {
+    weir_error err = {0};
+    if (!a->budget.limit) return cli_misuse(COMMAND, "set needs --limit, such as 50USD, 1000000tokens or 500requests");
+    if (!a->budget.per) return cli_misuse(COMMAND, "set needs --per hour, day, week, month or total");
+    bool afresh = false;
+    if (weir_budget_set(a->store, a->name, &a->budget, &afresh, &err) != WEIR_OK) return failed(&err);
+    if (afresh)
+        cli_note(COMMAND, "'%s' has another unit, period, zone or match than before: its count starts from nothing",
+                 a->name);
+    return CLI_OK;
+}
+
+static int rm(arguments *a) {
+    weir_error err = {0};
+    return weir_budget_remove(a->store, a->name, &err) == WEIR_OK ? CLI_OK : failed(&err);
+}
+
+static int reconcile(arguments *a) {
+    weir_error err = {0};
+    char *end;
+    errno = 0;
+    unsigned long long account = strtoull(a->name, &end, 10);
+    if (a->name[0] < '0' || a->name[0] > '9' || *end || errno)
+        return cli_misuse(COMMAND, "an account is a number, as 'weir budget show NAME' lists them, not '%s'", a->name);
+    if (!a->spent) return cli_misuse(COMMAND, "reconcile needs --spent, such as 1.25USD");
+    return weir_budget_reconcile(a->store, account, a->spent, &err) == WEIR_OK ? CLI_OK : failed(&err);
+}
+
+/* ---- showing ---- */
+
+static const char *text_of(const json_t *o, const char *key) {
+    const char *text = json_string_value(json_object_get(o, key));
+    return text ? text : "-";
+}
+
+/* "key=* team=search", "everything". */
+static void match_text(const json_t *budget, char *out, size_t size) {
+    json_t *match = json_object_get(budget, "match"), *value;
+    const char *key;
+    snprintf(out, size, "%s", json_object_size(match) ? "" : "everything");
+    json_object_foreach(match, key, value) {
+        size_t n = strlen(out);
+        snprintf(out + n, size - n, "%s%s=%s", n ? " " : "", key, json_string_value(value));
+    }
+}
+
+static void budget_row(cli_table *table, const json_t *b) {
+    char match[400];
+    match_text(b, match, sizeof match);
+    cli_table_cell(table, "%s", text_of(b, "name"));
+    cli_table_cell(table, "%s", match);
+    cli_table_cell(table, "%s", text_of(b, "limit"));
+    cli_table_cell(table, "%s", text_of(b, "unit"));
+    cli_table_cell(table, "%s", text_of(b, "per"));
+    cli_table_cell(table, "%s", text_of(b, "spent"));
+    cli_table_cell(table, "%s", text_of(b, "period_end"));
+    cli_table_cell(table, "%s", json_is_true(json_object_get(b, "hard")) ? text_of(b, "when_exhausted") : "(soft)");
+}
+
+static int print_list(const json_t *root) {
+    static const char *const headers[] = {"name", "for", "limit", "unit", "per", "spent", "until", "exhausted"};
+    cli_table *table = cli_table_new(headers, sizeof headers / sizeof *headers);
+    const json_t *row;
+    size_t i;
+    if (!table) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
+    json_array_foreach(json_object_get(root, "budgets"), i, row) budget_row(table, row);
+    cli_table_print(table, stdout);
+    cli_table_free(table);
+    return CLI_OK;
+}
+
+static void print_warnings(const json_t *budget) {
+    const json_t *share;
+    size_t i;
+    json_array_foreach(json_object_get(budget, "warn"), i, share) {
+        printf("%s%g %%", i ? ", " : "warns at ", 100 * json_number_value(share));
+    }
+    if (json_array_size(json_object_get(budget, "warn"))) putchar('\n');
+}
+
+static int print_accounts(const json_t *accounts) {
+    static const char *const headers[] = {"account", "for", "limit", "spent", "leased", "unproven", "free", "until"};
+    static const char *const amounts[] = {"limit", "spent", "leased", "unproven", "free", "period_end"};
+    cli_table *table = cli_table_new(headers, sizeof headers / sizeof *headers);
+    const json_t *row;
+    size_t i;
+    if (!table) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
+    json_array_foreach(accounts, i, row) {
+        const char *scope = text_of(row, "scope");
+        cli_table_cell(table, "%lld", (long long)json_integer_value(json_object_get(row, "account")));
+        cli_table_cell(table, "%s", *scope ? scope : "all");
+        for (size_t k = 0; k < sizeof amounts / sizeof *amounts; k++)
+            cli_table_cell(table, "%s", text_of(row, amounts[k]));
+    }
+    cli_table_print(table, stdout);
+    cli_table_free(table);
+    return CLI_OK;
+}
+
+static int print_one(const json_t *b) {
+    char match[400];
+    match_text(b, match, sizeof match);
+    bool hard = json_is_true(json_object_get(b, "hard"));
+    printf("%s: %s %s per %s (%s), for %s\n", text_of(b, "name"), text_of(b, "limit"), text_of(b, "unit"),
+           text_of(b, "per"), text_of(b, "zone"), match);
+    printf("%s%s\n", hard ? "hard; when it is exhausted: " : "soft: counts and warns",
+           hard ? text_of(b, "when_exhausted") : "");
+    print_warnings(b);
+    printf("this period: from %s until %s, %s spent\n", text_of(b, "period_start"), text_of(b, "period_end"),
+           text_of(b, "spent"));
+    const json_t *accounts = json_object_get(b, "accounts");
+    if (!json_array_size(accounts)) return CLI_OK;
+    putchar('\n');
+    return print_accounts(accounts);
+}
+
+static int print_audit(const json_t *root) {
+    const json_t *sentence;
+    size_t i;
+    json_array_foreach(json_object_get(root, "differences"), i, sentence) {
+        printf("%s\n", json_string_value(sentence));
+    }
+    printf("%lld entries, %lld settlements, %lld accounts: %s\n",
+           (long long)json_integer_value(json_object_get(root, "n_entries")),
+           (long long)json_integer_value(json_object_get(root, "n_settled")),
+           (long long)json_integer_value(json_object_get(root, "n_accounts")),
+           json_is_true(json_object_get(root, "sound")) ? "every balance is right" : "they don't agree");
+    return CLI_OK;
+}
+
+/* Writes the report where it is wanted, and frees it. */
+static int report(const arguments *a, char *text, int (*print)(const json_t *root)) {
+    int rc = a->json ? cli_write(COMMAND, a->json, text) : CLI_OK;
+    json_t *root = rc == CLI_OK && cli_speaks(a->json) ? json_loads(text, 0, NULL) : NULL;
+    if (root) rc = print(root);
+    json_decref(root);
+    free(text);
+    return rc;
+}
+
+static int ls(arguments *a) {
+    weir_error err = {0};
+    char *text = NULL;
+    return weir_budget_list(a->store, &text, &err) == WEIR_OK ? report(a, text, print_list) : failed(&err);
+}
+
+static int show(arguments *a) {
+    weir_error err = {0};
+    char *text = NULL;
+    return weir_budget_show(a->store, a->name, &text, &err) == WEIR_OK ? report(a, text, print_one) : failed(&err);
+}
+
+static int audit(arguments *a) {
+    weir_error err = {0};
+    char *text = NULL;
+    bool sound;
+    if (weir_budget_audit(a->store, &sound, &text, &err) != WEIR_OK) return failed(&err);
+    int rc = report(a, text, print_audit);
+    return rc == CLI_OK && !sound ? CLI_FAILED : rc;
+}
+
+/* ---- the command line ---- */
+
+static const struct {
+    const char *name;
+    int (*run)(arguments *a);
+    const char *operand; /* NULL: takes none */
+} actions[] = {
+    {"set", set, "the budget's NAME"}, {"ls", ls, NULL},       {"show", show, "the budget's NAME"},
+    {"rm", rm, "the budget's NAME"},   {"audit", audit, NULL}, {"reconcile", reconcile, "the ACCOUNT's number"}};
+
+#define ACTIONS "set, ls, show, rm, audit or reconcile"
+
+static const char *action_name(size_t i) {
+    return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
+}
+
+/* So that the framework can tell "--json OUT" from "--json NAME": the action's, where it comes first. */
+static size_t max_operands(int argc, char **argv) {
+    for (size_t i = 0; argc > 1 && action_name(i); i++)
+        if (!strcmp(argv[1], action_name(i))) return actions[i].operand ? 2 : 1;
+    return 2;
+}
+
+static int run(arguments *a, char **operand, size_t n) {
+    if (!n) return cli_misuse(COMMAND, "what to do? " ACTIONS);
+    for (size_t i = 0; action_name(i); i++) {
+        if (strcmp(operand[0], action_name(i)) != 0) continue;
+        if (!a->store) return cli_misuse(COMMAND, "--store FILE is missing");
+        if (n < 2 && actions[i].operand) return cli_misuse(COMMAND, "%s needs %s", operand[0], actions[i].operand);
+        if (n > 1 && !actions[i].operand) return cli_misuse(COMMAND, "'%s' is one word too many", operand[1]);
+        a->name = n > 1 ? operand[1] : NULL;
+        return actions[i].run(a);
+    }
+    const char *near = cli_nearest(operand[0], action_name);
+    if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
+    return cli_misuse(COMMAND, "no action '%s'; there are " ACTIONS, operand[0]);
+}
+
+static const char *period_name(size_t i) {
+    static const char *const names[] = {"hour", "day", "week", "month", "total"};
+    return i < sizeof names / sizeof *names ? names[i] : NULL;
+}
+
+static const char *exhausted_name(size_t i) {
+    static const char *const names[] = {"cheaper", "refuse"};
+    return i < sizeof names / sizeof *names ? names[i] : NULL;
+}
+
+int weir_cmd_budget(int argc, char **argv) {
+    arguments a = {.budget.when_exhausted = exhausted_name(0)};
+    weir_budget_options *b = &a.budget;
+    char **operand;
+    size_t n;
+    const cli_option options[] = {
+        {"store", 's', CLI_TEXT, &a.store, "FILE", "the gateway's store"},
+        {"limit", 0, CLI_TEXT, &b->limit, "AMOUNT", "set: 50USD, 0.25USD, 1000000tokens, 200ktokens or 500requests"},
+        {"per", 0, CLI_CHOICE, &b->per, "PERIOD", "set: the calendar's", .choice = period_name},
+        {"zone", 0, CLI_TEXT, &b->zone, "ZONE", "set: whose calendar, such as Europe/Berlin; else UTC"},
+        {"key", 0, CLI_TEXT, &b->key, "NAME|*", "set: for this virtual key; *: each key by itself"},
+        {"team", 0, CLI_TEXT, &b->team, "NAME|*", "set: for this team, or each"},
+        {"user", 0, CLI_TEXT, &b->user, "NAME|*", "set: for this end user, or each"},
+        {"tag", 0, CLI_TEXT, &b->tag, "NAME|*", "set: for this tag, or each"},
+        {"model", 0, CLI_TEXT, &b->model, "NAME|*", "set: for this model, or each"},
+        {"provider", 0, CLI_TEXT, &b->provider, "NAME|*", "set: for this provider, or each"},
+        {"soft", 0, CLI_FLAG, &b->soft, NULL, "set: counts and warns, but refuses nothing"},
+        {"when-exhausted", 0, CLI_CHOICE, &b->when_exhausted, "WHAT", "set: a cheaper model if there is one, or none",
+         .choice = exhausted_name},
+        {"warn", 0, CLI_TEXT, &b->warn, "SHARES", "set: shares of the limit at which to warn: 0.5,0.8,0.95"},
+        {"spent", 0, CLI_TEXT, &a.spent, "AMOUNT", "reconcile: what was spent of what is unproven"},
+        {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "ls, show, audit: write the report as JSON"},
+        {0},
+    };
+    const cli_command command = {
+        COMMAND,
+        .operands = "set|ls|show|rm|audit|reconcile [NAME|ACCOUNT]",
+        .max_operands = max_operands(argc, argv),
+        .text = "A budget covers the requests that match all it names; those that it leaves open share the limit. set "
+                "makes a budget, or makes it anew: the limit, --soft, --when-exhausted and --warn change in place, "
+                "anything else starts its count afresh. Changes reach a running gateway on the same store by "
+                "themselves.\n"
+                "show lists the balances of this period: leased is what running gateways have set aside, unproven "
+                "what gateways that died had; it counts as spent until reconcile says how much of it was. audit "
+                "computes every balance anew from the ledger's entries, and fails where one differs.",
+        .examples = "weir budget set daily --store router.mdb --limit 50USD --per day --zone Europe/Berlin\n"
+                    "weir budget set each-key --store router.mdb --limit 1Mtokens --per month --key '*' --warn 0.8\n"
+                    "weir budget ls --store router.mdb\n"
+                    "weir budget show each-key --store router.mdb\n"
+                    "weir budget audit --store router.mdb\n"
+                    "weir budget reconcile 17 --spent 0.25USD --store router.mdb",
+        .options = options,
+        .operand = &operand,
+        .n_operands = &n};
+    int rc = cli_parse(&command, argc, argv);
+    return rc == CLI_GO ? run(&a, operand, n) : rc;
+}

@@ -1,0 +1,226 @@
+/* key.c: weir key: virtual API keys. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli.h"
+#include "tools/json.h"
+
+#define COMMAND "key"
+
+enum { MAX_MODELS = 64 };
+
+typedef struct arguments {
+    const char *store, *name, *when; /* operands, as the action has them */
+    const char *models, *grace, *json;
+    weir_key_options key;
+    size_t rpm, tpm, concurrent;
+} arguments;
+
+/* Wrong words are the caller's to mend, and the library says how; all else has failed. */
+static int failed(const weir_error *err) {
+    return err->status == WEIR_INVALID ? cli_misuse(COMMAND, "%s", err->text) : cli_fail(COMMAND, err);
+}
+
+/* The one line on stdout that matters, so that KEY=$(weir key create ...) works. */
+static int hand_out(char secret[WEIR_KEY_TEXT]) {
+    int rc = printf("%s\n", secret) < 0 || fflush(stdout) ? CLI_FAILED : CLI_OK;
+    explicit_bzero(secret, WEIR_KEY_TEXT);
+    return rc;
+}
+
+/* Cuts `text` at its commas, in place. */
+static size_t split(char *text, const char **item, size_t max) {
+    size_t n = 0;
+    for (char *rest = text, *word; n < max && (word = strsep(&rest, ","));) item[n++] = word;
+    return n;
+}
+
+static int create(arguments *a) {
+    weir_error err = {0};
+    char secret[WEIR_KEY_TEXT], *models = a->models ? strdup(a->models) : NULL;
+    const char *item[MAX_MODELS + 1];
+    if (a->models && !models) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
+    if (models) {
+        a->key.models = item;
+        a->key.n_models = split(models, item, MAX_MODELS + 1);
+    }
+    a->key.requests_per_minute = (uint32_t)a->rpm;
+    a->key.tokens_per_minute = (int64_t)a->tpm;
+    a->key.concurrent = (uint32_t)a->concurrent;
+    weir_status st = weir_key_create(a->store, a->name, &a->key, secret, &err);
+    free(models);
+    if (st != WEIR_OK) return failed(&err);
+    cli_note(COMMAND, "'%s' is there; this is its text, which can't be shown again:", a->name);
+    return hand_out(secret);
+}
+
+static int rotate(arguments *a) {
+    weir_error err = {0};
+    char secret[WEIR_KEY_TEXT];
+    if (weir_key_rotate(a->store, a->name, a->grace, secret, &err) != WEIR_OK) return failed(&err);
+    cli_note(COMMAND, "'%s' has a new text, which can't be shown again; the old one %s%s:", a->name,
+             a->grace ? "goes on for " : "has ended", a->grace ? a->grace : "");
+    return hand_out(secret);
+}
+
+static int expire(arguments *a) {
+    weir_error err = {0};
+    if (!a->when)
+        return cli_misuse(COMMAND, "expire needs a NAME and when: 30d, 2027-01-31, 2027-01-31T12:00Z, now or never");
+    return weir_key_expire(a->store, a->name, a->when, &err) == WEIR_OK ? CLI_OK : failed(&err);
+}
+
+static int revoke(arguments *a) {
+    weir_error err = {0};
+    return weir_key_revoke(a->store, a->name, &err) == WEIR_OK ? CLI_OK : failed(&err);
+}
+
+static int rm(arguments *a) {
+    weir_error err = {0};
+    return weir_key_remove(a->store, a->name, &err) == WEIR_OK ? CLI_OK : failed(&err);
+}
+
+/* ---- showing ---- */
+
+static void cell(cli_table *table, const json_t *row, const char *key) {
+    const json_t *v = json_object_get(row, key);
+    if (json_is_integer(v))
+        cli_table_cell(table, "%lld", (long long)json_integer_value(v));
+    else
+        cli_table_cell(table, "%s", json_is_string(v) ? json_string_value(v) : "-");
+}
+
+static void models_cell(cli_table *table, const json_t *models) {
+    char text[48] = "all";
+    size_t n = json_array_size(models);
+    if (n) snprintf(text, sizeof text, "%s", json_string_value(json_array_get(models, 0)));
+    if (n > 1)
+        cli_table_cell(table, "%s and %zu more", text, n - 1);
+    else
+        cli_table_cell(table, "%s", text);
+}
+
+static int print_list(const char *text) {
+    static const char *const headers[] = {"name", "team", "key", "state", "expires", "rpm", "tpm", "at once", "models"};
+    static const char *const keys[] = {
+        "name", "team", "key", "state", "expires", "requests_per_minute", "tokens_per_minute", "concurrent"};
+    json_t *root = json_loads(text, 0, NULL), *row;
+    cli_table *table = cli_table_new(headers, sizeof headers / sizeof *headers);
+    size_t i;
+    int rc = root && table ? CLI_OK : CLI_FAILED;
+    if (rc == CLI_OK) {
+        json_array_foreach(json_object_get(root, "keys"), i, row) {
+            for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) cell(table, row, keys[k]);
+            models_cell(table, json_object_get(row, "models"));
+        }
+        cli_table_print(table, stdout);
+        json_array_foreach(json_object_get(root, "unreadable"), i, row) {
+            cli_note(COMMAND, "%s", json_string_value(row));
+        }
+    } else {
+        cli_note(COMMAND, "out of memory");
+    }
+    cli_table_free(table);
+    json_decref(root);
+    return rc;
+}
+
+static int ls(arguments *a) {
+    weir_error err = {0};
+    char *text = NULL;
+    if (weir_key_list(a->store, &text, &err) != WEIR_OK) return failed(&err);
+    int rc = a->json ? cli_write(COMMAND, a->json, text) : CLI_OK;
+    if (rc == CLI_OK && cli_speaks(a->json)) rc = print_list(text);
+    free(text);
+    return rc;
+}
+
+static int show(arguments *a) {
+    weir_error err = {0};
+    char *text = NULL;
+    if (weir_key_show(a->store, a->name, &text, &err) != WEIR_OK) return failed(&err);
+    int rc = a->json ? cli_write(COMMAND, a->json, text) : CLI_OK;
+    if (rc == CLI_OK && cli_speaks(a->json)) rc = cli_print_json(COMMAND, text, stdout);
+    free(text);
+    return rc;
+}
+
+/* ---- the command line ---- */
+
+static const struct {
+    const char *name;
+    int (*run)(arguments *a);
+    size_t least, most; /* operands after the action */
+} actions[] = {{"create", create, 1, 1}, {"ls", ls, 0, 0},         {"show", show, 1, 1}, {"rotate", rotate, 1, 1},
+               {"expire", expire, 1, 2}, {"revoke", revoke, 1, 1}, {"rm", rm, 1, 1}};
+
+#define ACTIONS "create, ls, show, rotate, expire, revoke or rm"
+
+static const char *action_name(size_t i) {
+    return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
+}
+
+/* So that the framework can tell "--json OUT" from "--json NAME": the action's, where it comes first. */
+static size_t max_operands(int argc, char **argv) {
+    for (size_t i = 0; argc > 1 && action_name(i); i++)
+        if (!strcmp(argv[1], action_name(i))) return 1 + actions[i].most;
+    return 3;
+}
+
+static int run(arguments *a, char **operand, size_t n) {
+    if (!n) return cli_misuse(COMMAND, "what to do? " ACTIONS);
+    for (size_t i = 0; action_name(i); i++) {
+        if (strcmp(operand[0], action_name(i)) != 0) continue;
+        if (!a->store) return cli_misuse(COMMAND, "--store FILE is missing");
+        if (n - 1 < actions[i].least) return cli_misuse(COMMAND, "%s needs the key's NAME", operand[0]);
+        if (n - 1 > actions[i].most)
+            return cli_misuse(COMMAND, "'%s' is one word too many", operand[1 + actions[i].most]);
+        a->name = n > 1 ? operand[1] : NULL;
+        a->when = n > 2 ? operand[2] : NULL;
+        return actions[i].run(a);
+    }
+    const char *near = cli_nearest(operand[0], action_name);
+    if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
+    return cli_misuse(COMMAND, "no action '%s'; there are " ACTIONS, operand[0]);
+}
+
+int weir_cmd_key(int argc, char **argv) {
+    arguments a = {0};
+    char **operand;
+    size_t n;
+    const cli_option options[] = {
+        {"store", 's', CLI_TEXT, &a.store, "FILE", "the gateway's store"},
+        {"team", 0, CLI_TEXT, &a.key.team, "NAME", "create: whose budgets it falls under, beside its own"},
+        {"expires", 0, CLI_TEXT, &a.key.expires, "WHEN", "create: 30d, 12h, 2027-01-31 or 2027-01-31T12:00Z, in UTC"},
+        {"models", 0, CLI_TEXT, &a.models, "A,B,...", "create: the models it may ask for; all unless given"},
+        {"rpm", 0, CLI_SIZE, &a.rpm, "N", "create: requests a minute", .lo = 1, .hi = 1e9},
+        {"tpm", 0, CLI_SIZE, &a.tpm, "N", "create: tokens a minute", .lo = 1, .hi = 1e12},
+        {"concurrent", 0, CLI_SIZE, &a.concurrent, "N", "create: requests at once", .lo = 1, .hi = 1e6},
+        {"budget", 0, CLI_TEXT, &a.key.budget, "5USD/day", "create: a budget of its own, named key-NAME"},
+        {"note", 0, CLI_TEXT, &a.key.note, "TEXT", "create: whatever helps people"},
+        {"grace", 0, CLI_TEXT, &a.grace, "TIME", "rotate: how long the old text goes on, such as 1h; else it ends"},
+        {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "ls, show: write the report as JSON"},
+        {0},
+    };
+    const cli_command command = {
+        COMMAND,
+        .operands = "create|ls|show|rotate|expire|revoke|rm [NAME [WHEN]]",
+        .max_operands = max_operands(argc, argv),
+        .text = "Keys that the gateway's clients show instead of the vendors' own. create and rotate print the key's "
+                "text, once, on standard output: the store keeps its SHA-256 alone. expire takes when (30d, "
+                "2027-01-31, 2027-01-31T12:00Z, now or never); revoke is for ever; rm frees the name, too. Changes "
+                "reach a running gateway on the same store by themselves. Rates are limited in each gateway's "
+                "memory; what may be spent is limited by weir budget.",
+        .examples = "weir key create alice --store router.mdb --team search --expires 30d --rpm 60\n"
+                    "weir key create bob --store router.mdb --budget 5USD/day\n"
+                    "weir key create ci --store router.mdb --models gpt-4o-mini,claude-haiku --tpm 200k\n"
+                    "weir key ls --store router.mdb\n"
+                    "weir key rotate alice --store router.mdb --grace 1h\n"
+                    "weir key expire alice 2027-01-31 --store router.mdb\n"
+                    "weir key revoke alice --store router.mdb",
+        .options = options,
+        .operand = &operand,
+        .n_operands = &n};
+    int rc = cli_parse(&command, argc, argv);
+    return rc == CLI_GO ? run(&a, operand, n) : rc;
+}
