@@ -86,27 +86,69 @@ static size_t subject_key(const weirp_subject *subject, uint8_t out[SUBJECT_KEY]
     return at;
 }
 
-static bool fill(weirp_bank *bank, weirp_till_subject *found, const weirp_subject *subject, int64_t now_s) {
-    found->n = 0;
-    found->too_many = false;
-    found->from_s = INT64_MIN;
-    found->until_s = INT64_MAX;
-    for (size_t i = 0; i < bank->n_known; i++) {
-        weirp_till_budget *b = bank->budgets[i];
-        if (b->removed || !weirp_budget_covers(&b->budget, subject)) continue;
+/* Budgets of single keys or users may be many, so a subject looks only at those that name one of its values, and at
+ * those that name none. */
+static uint64_t value_hash(int dim, const char *value) {
+    return XXH3_64bits_withSeed(value, strlen(value), (uint64_t)dim);
+}
+
+bool weirp_till_index(weirp_bank *bank) {
+    size_t n = 16;
+    while (n < bank->n_known) n *= 2;
+    weirp_till_budget **slots = weirp_array(n, sizeof(weirp_till_budget *));
+    if (!slots) return false;
+    free(bank->by_value);
+    bank->by_value = slots;
+    bank->n_values = n;
+    bank->for_any = NULL;
+    for (size_t i = bank->n_known; i-- > 0;) {
+        weirp_till_budget *b = bank->budgets[i], **list = &bank->for_any;
+        if (b->removed) continue;
+        for (int d = 0; d < WEIRP_N_DIMS; d++) {
+            const char *match = b->budget.match[d];
+            if (!match[0] || strcmp(match, "*") == 0) continue;
+            list = &slots[value_hash(d, match) & (n - 1)];
+            break;
+        }
+        b->next = *list;
+        *list = b;
+    }
+    return true;
+}
+
+/* The accounts of those in the list that cover the subject. False: no memory. */
+static bool fill_from(weirp_bank *bank, weirp_till_budget *list, weirp_till_subject *found,
+                      const weirp_subject *subject, int64_t now_s) {
+    for (weirp_till_budget *b = list; b && !found->too_many; b = b->next) {
+        if (!weirp_budget_covers(&b->budget, subject)) continue;
         if (b->budget.period != WEIRP_PERIOD_TOTAL) {
             if (now_s < b->span.start || now_s >= b->span.end)
                 b->span = weirp_period_at(b->zone, b->budget.period, now_s);
             if (b->span.start > found->from_s) found->from_s = b->span.start;
             if (b->span.end < found->until_s) found->until_s = b->span.end;
         }
-        if (found->n == WEIRP_MAX_CLAIMED) {
-            found->too_many = true;
-            break;
-        }
         weirp_account *a = account_of(bank, b, subject);
         if (!a) return false;
-        found->accounts[found->n++] = a;
+        bool twice = false; /* two of its values share a chain */
+        for (size_t i = 0; i < found->n; i++) twice |= found->accounts[i] == a;
+        if (twice) continue;
+        found->too_many = found->n == WEIRP_MAX_CLAIMED;
+        if (!found->too_many) found->accounts[found->n++] = a;
+    }
+    return true;
+}
+
+static bool fill(weirp_bank *bank, weirp_till_subject *found, const weirp_subject *subject, int64_t now_s) {
+    found->n = 0;
+    found->too_many = false;
+    found->from_s = INT64_MIN;
+    found->until_s = INT64_MAX;
+    if (!fill_from(bank, bank->for_any, found, subject, now_s)) return false;
+    for (int d = 0; d < WEIRP_N_DIMS && bank->n_values; d++) {
+        const char *value = subject->value[d];
+        if (!value || !*value) continue;
+        weirp_till_budget *list = bank->by_value[value_hash(d, value) & (bank->n_values - 1)];
+        if (!fill_from(bank, list, found, subject, now_s)) return false;
     }
     found->epoch = bank->epoch;
     return true;
@@ -181,4 +223,5 @@ void weirp_till_accounts_free(weirp_bank *bank) {
         free(bank->budgets[i]);
     }
     free(bank->budgets);
+    free(bank->by_value);
 }

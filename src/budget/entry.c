@@ -8,7 +8,7 @@
 enum { BATCH_VERSION = 1, PACKED_ID = 12 };
 enum { ID_NONE, ID_PACKED, ID_TEXT };
 /* Second byte of an entry. */
-enum { HAS_CALL = 1, OVERRUN = 2, USAGE_KNOWN = 4, USAGE_ESTIMATED = 8, UNPROVEN = 16 };
+enum { HAS_CALL = 1, OVERRUN = 2, USAGE_KNOWN = 4, USAGE_ESTIMATED = 8, UNPROVEN = 16, ALL_FLAGS = 31 };
 
 const char *weirp_entry_kind_name(weirp_entry_kind kind) {
     static const char *const NAMES[WEIRP_N_ENTRIES] = {"limit", "lease", "return", "settle", "forfeit", "reconcile"};
@@ -32,6 +32,13 @@ static uint64_t get_number(weirp_bytes *r) {
     }
     r->failed = true;
     return 0;
+}
+
+/* Counts and amounts: never negative. */
+static int64_t get_amount(weirp_bytes *r) {
+    uint64_t n = get_number(r);
+    r->failed |= n > INT64_MAX;
+    return r->failed ? 0 : (int64_t)n;
 }
 
 /* Signed numbers near 0 in few bytes: 0, -1, 1, -2, ... */
@@ -99,6 +106,7 @@ static bool get_id(weirp_bytes *r, char out[WEIRP_ENTRY_ID], const char **id) {
         if (n >= WEIRP_ENTRY_ID) return false;
         weirp_get(r, out, n);
         out[n] = '\0';
+        if (strlen(out) != n) return false;
     } else if (kind != ID_NONE) {
         return false;
     }
@@ -128,10 +136,10 @@ static bool get_call(weirp_entry_reader *reader, weirp_bytes *r, weirp_entry *e)
     e->attempt = (unsigned)get_number(r);
     e->price_version = weirp_get_u64(r);
     for (int d = 0; d < WEIRP_N_DIMS; d++) reader->texts[d] = (uint32_t)get_number(r);
-#define GET(member) e->usage.member = (int64_t)get_number(r);
+#define GET(member) e->usage.member = get_amount(r);
     COUNTS(GET)
 #undef GET
-    for (int u = 0; u < WEIRP_N_UNITS; u++) e->amount[u] = (int64_t)get_number(r);
+    for (int u = 0; u < WEIRP_N_UNITS; u++) e->amount[u] = get_amount(r);
     return !r->failed;
 }
 
@@ -180,8 +188,8 @@ static bool get_postings(weirp_bytes *r, weirp_entry *e) {
         weirp_get(r, &way, 1);
         p->from = (weirp_bucket)(way >> 4);
         p->to = (weirp_bucket)(way & 15);
-        p->amount = (int64_t)get_number(r);
-        if (r->failed || p->from >= WEIRP_N_BUCKETS || p->to >= WEIRP_N_BUCKETS || p->amount < 0) return false;
+        p->amount = get_amount(r);
+        if (r->failed || p->from >= WEIRP_N_BUCKETS || p->to >= WEIRP_N_BUCKETS) return false;
     }
     return true;
 }
@@ -201,7 +209,8 @@ weir_status weirp_batch_next(weirp_entry_reader *reader, weirp_entry *e, weir_er
     e->unproven = head[1] & UNPROVEN;
     e->usage.known = head[1] & USAGE_KNOWN;
     e->usage.estimated = head[1] & USAGE_ESTIMATED;
-    bool fine = reader->n && !r.failed && head[0] < WEIRP_N_ENTRIES;
+    bool fine = reader->n && !r.failed && head[0] < WEIRP_N_ENTRIES && head[1] <= ALL_FLAGS &&
+                !(head[1] & HAS_CALL) == (head[0] != WEIRP_ENTRY_SETTLE);
     if (fine && (head[1] & HAS_CALL)) fine = get_call(reader, &r, e);
     if (!fine || !get_postings(&r, e)) return weirp_fail(err, WEIR_CORRUPT, 0, "an entry is damaged");
     reader->at = r.at;
@@ -283,8 +292,7 @@ bool weirp_slot_decode(const uint8_t *bytes, size_t size, uint64_t *call, uint64
     *n = count;
     for (size_t i = 0; i < count; i++) {
         accounts[i] = get_number(&r);
-        worst[i] = (int64_t)get_number(&r);
-        if (worst[i] < 0) return false;
+        worst[i] = get_amount(&r);
     }
     return !r.failed;
 }

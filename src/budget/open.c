@@ -20,6 +20,19 @@ static void free_bank(weirp_bank *bank) {
     free(bank);
 }
 
+/* A spool that nothing was ever written to would be cleared away as if it had never been, and leases that nothing was
+ * spent from couldn't be told from those whose proof was lost. */
+static weir_status sign(weirp_bank *bank, const char *store, weir_error *err) {
+    uint8_t none[WEIRP_SPOOL_SLOT];
+    weir_status st = weirp_spool_open(&bank->spool, store, NULL, err);
+    if (st) return st;
+    bank->self.spool = weirp_spool_number(bank->spool);
+    bank->self.spool_id = weirp_spool_id(bank->spool);
+    size_t size = weirp_slot_encode(UINT64_MAX, NULL, NULL, 0, none);
+    st = weirp_spool_take(bank->spool, none, size, &bank->signature);
+    return st ? weirp_fail(err, st, 0, "the spool has no room") : WEIR_OK;
+}
+
 static weir_status enrol(void *user, weirp_txn *txn, weir_error *err) {
     weirp_bank *bank = user;
     weir_status st;
@@ -43,14 +56,11 @@ weir_status weirp_bank_open(weirp_bank **out, const char *store, const weirp_ban
     bank->path = strdup(store);
     weir_status st = bank->path ? WEIR_OK : weirp_nomem(err);
     if (!st) st = weirp_store_open(&bank->store, store, WEIRP_STORE_JOIN, err);
-    if (!st) st = weirp_spool_open(&bank->spool, store, NULL, err);
+    if (!st) st = sign(bank, store, err);
     if (!st) st = weirp_processes_bury(bank->store, store, 0, NULL, &bank->n_others, err);
-    if (!st) {
-        bank->self.spool = weirp_spool_number(bank->spool);
-        bank->self.spool_id = weirp_spool_id(bank->spool);
-    }
     if (!st) st = weirp_store_transact(bank->store, NULL, 0, enrol, bank, err);
     if (st) {
+        if (bank->signature) weirp_spool_empty(bank->spool, bank->signature);
         free_bank(bank);
         return st;
     }
@@ -66,12 +76,7 @@ weir_status weirp_bank_open(weirp_bank **out, const char *store, const weirp_ban
 }
 
 void weirp_bank_abandon(weirp_bank *bank) {
-    uint8_t none[WEIRP_SPOOL_SLOT];
-    uint32_t slot;
-    if (!bank) return;
-    size_t size = weirp_slot_encode(UINT64_MAX, NULL, NULL, 0, none);
-    (void)weirp_spool_take(bank->spool, none, size, &slot); /* so that the file stays, as after a kill */
-    free_bank(bank);
+    if (bank) free_bank(bank);
 }
 
 /* ---- leaving ---- */
@@ -118,9 +123,7 @@ weir_status weirp_bank_close(weirp_bank *bank, weir_error *err) {
     if (!bank) return WEIR_OK;
     weir_status st = weirp_bank_post(bank, &wait, err);
     if (!st) st = weirp_store_transact(bank->store, NULL, 0, leave, bank, err);
-    if (st)
-        weirp_bank_abandon(bank);
-    else
-        free_bank(bank);
+    if (!st) weirp_spool_empty(bank->spool, bank->signature);
+    free_bank(bank);
     return st;
 }

@@ -57,8 +57,7 @@ static void plan_one(weirp_bank *bank, weirp_account *a, weirp_till_op *op, uint
     op->unposted = a->unposted;
     memcpy(op->lost, a->lost, sizeof op->lost);
     op->look = a->look || a->touch || a->first || a->asked || a->marked ||
-               (a->lease > 0 && now_ns - a->looked_ns > WEIRP_TILL_FRESH_NS) ||
-               (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0);
+               (a->lease > 0 && (bank->n_others || now_ns - a->looked_ns > WEIRP_TILL_FRESH_NS));
     a->asked = 0;
     a->top_up = a->look = false;
     memset(a->lost, 0, sizeof a->lost);
@@ -164,6 +163,7 @@ weir_status weirp_till_take_over(weirp_bank *bank, weir_error *err) {
             weirp_till_activate(bank, a);
         }
     }
+    if (!weirp_till_index(bank)) return weirp_nomem(err);
     bank->epoch++;
     bank->version = bank->loaded_version;
     atomic_store_explicit(&bank->n_budgets, n, memory_order_relaxed);

@@ -6,7 +6,7 @@
 
 #include "src/budget/till.h"
 
-enum { IDLE_MS = 100, BURY_MS = 1000, WANTED_MS = 1000 };
+enum { IDLE_MS = 100, SHARED_MS = 20, BURY_MS = 1000, WANTED_MS = 1000 };
 
 /* ---- in the transaction ---- */
 
@@ -301,7 +301,10 @@ static void apply_one(weirp_bank *bank, weirp_till_op *op, bool written, uint64_
     a->marked = op->marked;
     a->looked_ns = now_ns;
     bool answered = written && op->need && !(op->starved && was_starved);
-    if (first || answered || op->leased > 0 || weirp_till_potential(a) > potential || weirp_till_global(a) > global)
+    /* somebody who was woken may have left without taking what was there */
+    bool forgotten = a->first && now_ns - a->event_ns > IDLE_MS * WEIRP_TILL_MS;
+    if (first || answered || forgotten || op->leased > 0 || weirp_till_potential(a) > potential ||
+        weirp_till_global(a) > global)
         weirp_till_event(bank, a, now_ns);
 }
 
@@ -328,7 +331,8 @@ static unsigned wait_ms(const weirp_bank *bank) {
         bool others = a->leased > a->lease;
         if ((a->first && (others || a->starved)) || a->marked ||
             (a->lease > 0 && bank->n_others && weirp_till_global(a) <= 0))
-            wait = WEIRP_TILL_POLL_MS;
+            return WEIRP_TILL_POLL_MS;
+        if (a->lease > 0 && bank->n_others) wait = SHARED_MS; /* somebody may want it */
     }
     return wait;
 }
@@ -356,8 +360,8 @@ static weir_status bury(weirp_bank *bank, uint64_t now_ns, weir_error *err) {
 weir_status weirp_bank_post(weirp_bank *bank, unsigned *wait, weir_error *err) {
     uint64_t now_ns = weirp_till_now(bank);
     *wait = IDLE_MS;
-    weir_status st = bury(bank, now_ns, err);
-    if (st) return st;
+    weir_error inner = {0}; /* what is wrong with the dead is told, but doesn't hold up the living */
+    weir_status buried = bury(bank, now_ns, &inner), st;
     pthread_mutex_lock(&bank->lock);
     st = weirp_till_plan(bank, now_ns, err);
     bool write = !st && must_write(bank, now_ns);
@@ -383,5 +387,5 @@ weir_status weirp_bank_post(weirp_bank *bank, unsigned *wait, weir_error *err) {
     pthread_mutex_unlock(&bank->lock);
     if (!st && write) warn(bank);
     if (due) weirp_till_call_due(bank);
-    return st;
+    return st || !buried ? st : weirp_fail(err, buried, inner.line, "%s", inner.text);
 }

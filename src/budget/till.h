@@ -22,6 +22,7 @@ typedef struct weirp_till_budget {
     weirp_zone *zone; /* owned */
     weirp_span span;  /* the one that was asked for last */
     bool removed;
+    struct weirp_till_budget *next; /* that asks for the same value: see account.c */
 } weirp_till_budget;
 
 /* Never freed before the bank is: one that isn't needed any more is used for another key, with another serial. */
@@ -57,6 +58,7 @@ struct weirp_account {
     /* waiters in the order of their tickets */
     weirp_waiter *first, *last;
     uint64_t events;                       /* moved by everything that may help a waiter */
+    uint64_t event_ns;                     /* when that was */
     uint64_t guard_ticket, guard_until_ns; /* who has waited so long that the others may not pass */
     int64_t guard_likely;
     /* the posting thread's */
@@ -100,7 +102,10 @@ struct weirp_bank {
     atomic_size_t n_budgets; /* those that aren't removed */
     weirp_till_budget **budgets;
     size_t n_known, budgets_capacity;
-    weirp_account **accounts; /* (n_slots,) chains */
+    weirp_till_budget **by_value; /* (n_values,) chains of those that ask for one value of a dimension */
+    size_t n_values;
+    weirp_till_budget *for_any; /* those that don't */
+    weirp_account **accounts;   /* (n_slots,) chains */
     size_t n_accounts, n_slots;
     weirp_account *active, *unused;
     uint64_t next_serial, next_ticket;
@@ -110,7 +115,8 @@ struct weirp_bank {
     size_t n_queued, n_ringed; /* of them, those that are in the spool's ring, too */
     uint64_t next_call;
     weirp_spool *spool;
-    bool woken; /* and not yet posted */
+    uint32_t signature; /* a slot that says that the spool is one of a process that lives */
+    bool woken;         /* and not yet posted */
     weirp_waiter *due, *due_last;
     weirp_till_call *calls;
     size_t n_waiting;
@@ -162,6 +168,8 @@ bool weirp_till_is_stuck(const weirp_account *account);
 void weirp_till_activate(weirp_bank *bank, weirp_account *account);
 /* Accounts that cover the subject; NULL: no memory. Borrowed until the lock is let go. */
 const weirp_till_subject *weirp_till_find(weirp_bank *bank, const weirp_subject *subject, int64_t now_ms);
+/* Sorts the budgets anew by whom they may cover: after every change. False: no memory. */
+bool weirp_till_index(weirp_bank *bank);
 void weirp_till_sweep(weirp_bank *bank, uint64_t now_ns);
 void weirp_till_accounts_free(weirp_bank *bank);
 

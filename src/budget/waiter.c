@@ -42,6 +42,7 @@ static void make_due(weirp_bank *bank, weirp_account *a, weirp_waiter *w) {
  * others who need less is guarded from them, until it has had its try. */
 void weirp_till_event(weirp_bank *bank, weirp_account *a, uint64_t now_ns) {
     a->events++;
+    a->event_ns = now_ns;
     if (!a->first) return;
     int64_t room = weirp_till_potential(a), open = weirp_till_free(a);
     if (open > room) room = open;

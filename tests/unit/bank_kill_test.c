@@ -217,11 +217,136 @@ static void every_write_fails_once(void **state) {
     assert_true(all_lives() > 50);
 }
 
+/* ---- several processes, killed at random ---- */
+
+enum { CHILDREN = 3, ROUNDS = 25, TIGHT = 400000 };
+
+/* What a child has done at least, and at most. */
+typedef struct share {
+    int64_t at_least, at_most;
+    int64_t n_calls, n_refused;
+} share;
+
+static share *shares;
+
+static void work_until_killed(int child, uint64_t seed) {
+    weir_error err = {0};
+    weirp_bank *bank = NULL;
+    weirp_claim claims[AT_ONCE] = {0};
+    int64_t worst[AT_ONCE] = {0};
+    share *s = &shares[child];
+    uint64_t drawn = 0;
+    char id[40];
+    if (weirp_bank_open(&bank, path, NULL, &err)) _exit(2);
+    for (unsigned i = 0;; i++) {
+        int k = (int)(i % AT_ONCE);
+        unsigned wait;
+        if (claims[k].n) {
+            int64_t amount = (int64_t)(weirp_random_u64(seed, 2, drawn++) % (uint64_t)(worst[k] + 1));
+            weirp_settlement done = {.id = id, .at_ms = 1800000000000, .amount = {amount, 0, 0}};
+            snprintf(id, sizeof id, "weir-%08x%016x", (unsigned)seed, i);
+            weirp_bank_settle(bank, &claims[k], &done);
+            s->at_least += amount;
+            s->at_most -= worst[k] - amount;
+            s->n_calls++;
+        }
+        weirp_subject subject = {.value = {[WEIRP_DIM_USER] = i % 2 ? "ann" : "bob"}};
+        weirp_need need = {.worst = {100 + (int64_t)(i % 300), 0, 0}, .likely = {50, 0, 0}};
+        weirp_shortage why;
+        s->at_most += need.worst[0];
+        weirp_claim_result result = weirp_bank_claim(bank, &subject, &need, 1800000000000, &claims[k], &why);
+        worst[k] = claims[k].n && claims[k].most[0] < need.worst[0] ? claims[k].most[0] : need.worst[0];
+        s->at_most -= claims[k].n ? need.worst[0] - worst[k] : need.worst[0];
+        s->n_refused += result == WEIRP_CLAIM_EXHAUSTED;
+        if (!claims[k].n || i % 16 == 0)
+            if (weirp_bank_post(bank, &wait, &err)) _exit(3);
+    }
+}
+
+static weir_status check_limit(void *user, const weirp_account_row *row, weir_error *err) {
+    (void)err;
+    if (row->unit == WEIRP_UNIT_USD && row->spent > row->limit) fail_msg("%lld spent", (long long)row->spent);
+    if (row->leased || row->unproven)
+        fail_msg("%lld leased, %lld unproven", (long long)row->leased, (long long)row->unproven);
+    if (row->budget == 1) *(int64_t *)user = row->spent;
+    return WEIR_OK;
+}
+
+/* All are dead: what is in the ledger is what they have done, and no limit was passed. */
+static int64_t check_all(void) {
+    weir_error err = {0};
+    weirp_store *opened;
+    weirp_snapshot *snapshot;
+    weirp_audit audit = {0};
+    int64_t spent = 0, least = 0, most = 0;
+    assert_int_equal(weirp_store_open(&opened, path, WEIRP_STORE_JOIN, &err), WEIR_OK);
+    if (weirp_ledger_bury(opened, path, NULL, &err) != WEIR_OK) fail_msg("%s", err.text);
+    assert_int_equal(weirp_snapshot_begin(&snapshot, opened, &err), WEIR_OK);
+    weirp_txn *table = weirp_snapshot_table(snapshot);
+    assert_int_equal(weirp_ledger_audit(table, &audit, complain, NULL, &err), WEIR_OK);
+    assert_int_equal(weirp_ledger_accounts(table, check_limit, &spent, &err), WEIR_OK);
+    for (int c = 0; c < CHILDREN; c++) {
+        least += shares[c].at_least;
+        most += shares[c].at_most;
+    }
+    if (spent < least || spent > most)
+        fail_msg("%lld spent, not %lld to %lld", (long long)spent, (long long)least, (long long)most);
+    weirp_snapshot_end(snapshot);
+    weirp_store_close(opened);
+    for (int c = 0; c < CHILDREN; c++) { /* what is known now, is */
+        shares[c].at_least = c ? 0 : spent;
+        shares[c].at_most = c ? 0 : spent;
+    }
+    return spent;
+}
+
+static void killed_at_random(void **state) {
+    (void)state;
+    weir_error err = {0};
+    weirp_store *opened;
+    int64_t spent = 0;
+    weirp_budget all = {
+        .name = "all", .unit = WEIRP_UNIT_USD, .period = WEIRP_PERIOD_TOTAL, .hard = true, .limit = TIGHT};
+    oracle = NULL;
+    assert_int_equal(weirp_store_open(&opened, path, WEIRP_STORE_CREATE, &err), WEIR_OK);
+    assert_int_equal(weirp_ledger_set(opened, &all, NULL, &err), WEIR_OK);
+    weirp_store_close(opened);
+    shares = mmap(NULL, CHILDREN * sizeof *shares, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(shares != MAP_FAILED);
+    for (int round = 0; round < ROUNDS; round++) {
+        pid_t children[CHILDREN];
+        int status;
+        for (int c = 0; c < CHILDREN; c++) {
+            children[c] = fork();
+            if (!children[c]) work_until_killed(c, (uint64_t)(round * CHILDREN + c));
+        }
+        for (int c = 0; c < CHILDREN; c++) {
+            usleep(3000 + (useconds_t)(weirp_random_u64(7, 3, (uint64_t)(round * CHILDREN + c)) % 20000));
+            kill(children[c], SIGKILL);
+        }
+        for (int c = 0; c < CHILDREN; c++) {
+            assert_int_equal(waitpid(children[c], &status, 0), children[c]);
+            if (WIFEXITED(status)) fail_msg("round %d: child says %d", round, WEXITSTATUS(status));
+        }
+        spent = check_all();
+    }
+    int64_t calls = 0, refused = 0;
+    for (int c = 0; c < CHILDREN; c++) {
+        calls += shares[c].n_calls;
+        refused += shares[c].n_refused;
+    }
+    print_message("%d kills, %lld calls, %lld refused, %lld of %d spent\n", ROUNDS * CHILDREN, (long long)calls,
+                  (long long)refused, (long long)spent, TIGHT);
+    assert_true(calls > 0);
+    munmap(shares, CHILDREN * sizeof *shares);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(killed_before_every_write, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(killed_after_every_write, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(every_write_fails_once, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(killed_at_random, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

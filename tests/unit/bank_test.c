@@ -1,7 +1,7 @@
 /* bank_test.c: what a claim is told, rule by rule; waiters; budgets that change; what the ledger says afterwards.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/budget/bank.h"
-#include "src/budget/books.h"
+#include "src/budget/till.h"
 #include "store_helpers.h"
 
 #define NOW_MS INT64_C(1800000000000)
@@ -320,6 +320,55 @@ static void too_many_budgets(void **state) {
     settle(&c, 1);
 }
 
+static void many_users_come_and_go(void **state) {
+    (void)state;
+    enum { USERS = 5000 };
+    weir_error err = {0};
+    weirp_budget b = {.name = "each",
+                      .unit = WEIRP_UNIT_USD,
+                      .period = WEIRP_PERIOD_DAY,
+                      .hard = true,
+                      .limit = 100,
+                      .match = {[WEIRP_DIM_USER] = "*"}};
+    char name[32];
+    weirp_shortage why;
+    weirp_subject subject = {.value = {[WEIRP_DIM_USER] = name}};
+    weirp_need need = {.worst = {60, 0, 1}, .likely = {60, 0, 1}};
+    weirp_claim *claims = calloc(USERS, sizeof *claims), c = {0};
+    assert_non_null(claims);
+    assert_int_equal(weirp_ledger_set(store, &b, NULL, &err), WEIR_OK);
+    b = (weirp_budget){.name = "one",
+                       .unit = WEIRP_UNIT_REQUESTS,
+                       .period = WEIRP_PERIOD_DAY,
+                       .limit = 1,
+                       .match = {[WEIRP_DIM_USER] = "user-77", [WEIRP_DIM_KEY] = "k"}};
+    assert_int_equal(weirp_ledger_set(store, &b, NULL, &err), WEIR_OK);
+    post();
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < USERS; i++) {
+            snprintf(name, sizeof name, "user-%d", i);
+            subject.value[WEIRP_DIM_KEY] = i == 77 ? "k" : NULL;
+            weirp_claim_result result = weirp_bank_claim(bank, &subject, &need, NOW_MS, &claims[i], &why);
+            assert_int_equal(result, round ? WEIRP_CLAIM_GRANTED : WEIRP_CLAIM_WAIT);
+            if (round) assert_int_equal(claims[i].n, 1 + (i == 77));
+        }
+        post();
+    }
+    for (int i = 1; i < USERS; i++) settle(&claims[i], 50);
+    for (int i = 0; i < 3; i++) {
+        clock_ns += 40000 * MS;
+        post();
+    }
+    assert_true(bank->n_accounts < 10); /* user-0's call is under way */
+    settle(&claims[0], 50);
+    snprintf(name, sizeof name, "user-42");
+    assert_int_equal(weirp_bank_claim(bank, &subject, &need, NOW_MS, &c, &why), WEIRP_CLAIM_WAIT);
+    for (int i = 0; i < 3; i++) post();
+    assert_int_equal(weirp_bank_claim(bank, &subject, &need, NOW_MS, &c, &why), WEIRP_CLAIM_EXHAUSTED);
+    assert_int_equal(why.spent, 50);
+    free(claims);
+}
+
 /* ---- the ledger afterwards ---- */
 
 static int n_seen;
@@ -524,6 +573,7 @@ int main(void) {
         WITH_BANK(another_process_gives_back),
         WITH_BANK(warnings_once),
         WITH_BANK(too_many_budgets),
+        WITH_BANK(many_users_come_and_go),
         WITH_BANK(entries_say_it_all),
         WITH_BANK(the_audit_finds_a_nano),
         WITH_BANK(the_audit_reads_the_log),
