@@ -146,6 +146,7 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
         [WEIRP_CLAIM_GRANTED] = 0, [WEIRP_CLAIM_LOWERED] = 1, [WEIRP_CLAIM_WAIT] = 2, [WEIRP_CLAIM_EXHAUSTED] = 3};
     weirp_claim_result result = WEIRP_CLAIM_GRANTED;
     asking worst_off = {0};
+    const weirp_account *capped_by = NULL;
     for (size_t i = 0; i < found->n; i++) {
         weirp_account *a = found->accounts[i];
         weirp_unit u = a->budget->budget.unit;
@@ -155,7 +156,10 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
         a->claimed_ns = now_ns;
         if (worst > a->largest) a->largest = worst;
         weirp_claim_result one = judge(bank, &c, &cap, woke);
-        if (cap < claim->most[u]) claim->most[u] = cap;
+        if (cap < claim->most[u]) {
+            claim->most[u] = cap;
+            capped_by = a;
+        }
         if (RANK[one] > RANK[result]) {
             result = one;
             worst_off = c;
@@ -170,6 +174,7 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
             queue_up(bank, claim, found->accounts[0], 0, now_ns);
             return WEIRP_CLAIM_WAIT;
         }
+        if (claim->lowered && capped_by) tell_shortage(why, capped_by);
         return claim->lowered ? WEIRP_CLAIM_LOWERED : WEIRP_CLAIM_GRANTED;
     }
     tell_shortage(why, worst_off.account);

@@ -63,7 +63,7 @@ typedef struct weirp_shortage {
 } weirp_shortage;
 
 /* All or none. `claim` is filled for GRANTED and LOWERED, and must then be settled, once; for WAIT it holds a place in
- * the queue, to be passed to weirp_bank_wait and to the next try as it is. `why` is filled for WAIT and EXHAUSTED. */
+ * the queue, to be passed to weirp_bank_wait and to the next try as it is. `why` is filled but for GRANTED. */
 weirp_claim_result weirp_bank_claim(weirp_bank *bank, const weirp_subject *subject, const weirp_need *need,
                                     int64_t now_ms, weirp_claim *claim, weirp_shortage *why);
 

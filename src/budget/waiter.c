@@ -38,7 +38,8 @@ static void make_due(weirp_bank *bank, weirp_account *a, weirp_waiter *w) {
     insert_after(&bank->due, &bank->due_last, bank->due_last, w);
 }
 
-/* Wakes the first, and those behind it whose predictions fit beside it. Who has waited long and doesn't get through for
+/* Wakes the first, those behind it whose predictions fit beside it, and those whom nothing under way will leave enough:
+ * they are told so, and nothing would happen that woke them later. Who has waited long and doesn't get through for
  * others who need less is guarded from them, until it has had its try. */
 void weirp_till_event(weirp_bank *bank, weirp_account *a, uint64_t now_ns) {
     a->events++;
@@ -46,7 +47,8 @@ void weirp_till_event(weirp_bank *bank, weirp_account *a, uint64_t now_ns) {
     if (!a->first) return;
     int64_t room = weirp_till_potential(a), open = weirp_till_free(a);
     if (open > room) room = open;
-    if (now_ns - a->first->since_ns > WEIRP_TILL_LONG_NS) {
+    const int64_t most = room;
+    if (a->first->likely <= most && now_ns - a->first->since_ns > WEIRP_TILL_LONG_NS) {
         a->guard_ticket = a->first->ticket;
         a->guard_likely = a->first->likely;
         a->guard_until_ns = now_ns + WEIRP_TILL_LONG_NS;
@@ -55,9 +57,12 @@ void weirp_till_event(weirp_bank *bank, weirp_account *a, uint64_t now_ns) {
     int seen = 0;
     for (weirp_waiter *w = a->first, *next; w && seen < LOOKED_AT; w = next, seen++) {
         next = w->next;
-        if (!first && w->likely > room) continue;
-        room -= w->likely;
-        first = false;
+        bool hopeless = w->likely > most;
+        if (!hopeless && !first && w->likely > room) continue;
+        if (!hopeless) {
+            room -= w->likely;
+            first = false;
+        }
         make_due(bank, a, w);
     }
 }

@@ -56,7 +56,7 @@ void weirp_account_try(weirp_exchange *x, weirp_try *t, weirp_result result) {
     bool billed = is_billed(result, t);
     int64_t nano = billed ? weirp_account_cost(x, t, &usage) : 0;
     double cost = weirp_account_usd(nano);
-    weirp_spend_settle(x, t, billed, nano, &usage);
+    weirp_spend_settle(x, t, result, billed, nano, &usage);
     double ms = ms_since(t->started_ns);
     weirp_worker *w = x->worker;
     weirp_metrics_attempt(w->metrics, weirp_worker_deployment(w, x->setup, t->deployment), result, ms * 1e-3);

@@ -370,6 +370,7 @@ bool weirp_try_start(weirp_exchange *x, size_t choice, size_t deployment, bool h
         return false;
     }
     t->claim = x->spend.offer;
+    memcpy(t->worst, x->spend.worst, sizeof t->worst);
     x->spend.offer = (weirp_claim){0};
     t->live = true;
     x->n_tries++;

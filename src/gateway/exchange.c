@@ -88,6 +88,11 @@ static size_t tries_on(const weirp_exchange *x, size_t deployment) {
     return n;
 }
 
+/* Its budget has said no, and won't say otherwise to this request. */
+static bool is_blocked(const weirp_exchange *x, size_t deployment) {
+    return deployment < 64 && x->spend.blocked >> deployment & 1;
+}
+
 /* By weight among those that may be asked and have had fewer than `most` tries; (size_t)-1: none. */
 static size_t pick(weirp_exchange *x, size_t model, size_t most) {
     const weirp_config *c = x->setup->config;
@@ -96,7 +101,7 @@ static size_t pick(weirp_exchange *x, size_t model, size_t most) {
     double total = 0;
     for (size_t d = first; d < first + n; d++) {
         if (weirp_breaker_wait_ms(x->setup->breaker[d], now) || tries_on(x, d) >= most) continue;
-        if (d < 64 && x->spend.blocked >> d & 1) continue;
+        if (is_blocked(x, d)) continue;
         total += c->deployments[d].weight;
         if (weirp_worker_random(x->worker) * total < c->deployments[d].weight) chosen = d;
     }
@@ -255,7 +260,7 @@ static bool wait_for_anyone(weirp_exchange *x) {
         size_t n, first = weirp_config_deployments(x->setup->config, x->plan.choice[at].model, &n);
         for (size_t d = first; d < first + n; d++) {
             uint64_t ms = weirp_breaker_wait_ms(x->setup->breaker[d], now);
-            if (ms >= least) continue;
+            if (ms >= least || is_blocked(x, d)) continue;
             least = ms;
             x->at = at;
         }
@@ -280,7 +285,7 @@ static void next_try(weirp_exchange *x, weirp_result after) {
         if (passing(after)) {
             size_t n, first = weirp_config_deployments(c, model, &n);
             for (size_t i = first; i < first + n; i++)
-                if (tries_on(x, i) < 2 && !weirp_breaker_wait_ms(x->setup->breaker[i], now_ms()) &&
+                if (tries_on(x, i) < 2 && !is_blocked(x, i) && !weirp_breaker_wait_ms(x->setup->breaker[i], now_ms()) &&
                     wait(x, backoff_ms(x))) {
                     weirp_metrics_retry(x->worker->metrics, weirp_worker_deployment(x->worker, x->setup, i));
                     return;

@@ -33,7 +33,8 @@ typedef struct weirp_try {
     weirp_writer got;  /* whole answers and error bodies: the vendor's bytes; streams: the client's, until commit */
     weirp_timer *first_token;
     uint64_t started_ns, first_ns;
-    weirp_claim claim; /* on the budgets */
+    weirp_claim claim;            /* on the budgets */
+    int64_t worst[WEIRP_N_UNITS]; /* what the claim is for */
 } weirp_try;
 
 struct weirp_exchange {

@@ -138,9 +138,13 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
     const weirp_need need = need_of(x, &x->plan.choice[choice], d);
     s->subject.value[WEIRP_DIM_MODEL] = c->pool->models[d->model].name;
     s->subject.value[WEIRP_DIM_PROVIDER] = c->providers[d->provider].name;
-    switch (weirp_bank_claim(bank, &s->subject, &need, weirp_unix_ms(), &s->offer, &s->shortage)) {
+    weirp_shortage why = {.unit = WEIRP_UNIT_USD};
+    weirp_claim_result result = weirp_bank_claim(bank, &s->subject, &need, weirp_unix_ms(), &s->offer, &why);
+    if (result != WEIRP_CLAIM_GRANTED) s->shortage = why; /* one that was granted keeps what has sent it here */
+    switch (result) {
     case WEIRP_CLAIM_GRANTED:
         s->until_ns = 0;
+        memcpy(s->worst, need.worst, sizeof s->worst);
         if (is_limited(&s->offer) && !has_bound(x, &c->pool->models[d->model]))
             s->most_output = output_bound(x, d, &c->pool->models[d->model]);
         return WEIRP_LEAVE_GO;
@@ -150,6 +154,8 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
         if (s->most_output >= 1) {
             s->until_ns = 0;
             s->lowered_to = s->most_output;
+            for (int u = 0; u < WEIRP_N_UNITS; u++)
+                s->worst[u] = need.worst[u] < s->offer.most[u] ? need.worst[u] : s->offer.most[u];
             return WEIRP_LEAVE_GO;
         }
         weirp_spend_return(x);
@@ -176,7 +182,34 @@ void weirp_spend_return(weirp_exchange *x) {
     settle(x, &x->spend.offer, &nothing);
 }
 
-void weirp_spend_settle(weirp_exchange *x, weirp_try *t, bool billed, int64_t nano, const weirp_usage *usage) {
+/* Where the vendor hasn't said what it bills, the client and the log are told what is likeliest, and budgets what is on
+ * the safe side of it, so that a hard limit holds against the vendor's bill as well. Tokens that nobody has seen (of an
+ * answer that was to come in one piece, or that can't be read) may be as many as were asked for; of a stream that ended
+ * early some may have been made that haven't come. */
+static void keep_safe(const weirp_exchange *x, const weirp_try *t, weirp_result result, weirp_settlement *s) {
+    enum { UNSEEN_TOKENS = 16 };
+    const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
+    const bool seen =
+        result == WEIRP_RESULT_OK || f->done || (t->streaming && f->has_content && result != WEIRP_RESULT_MALFORMED);
+    for (int u = 0; u < WEIRP_N_UNITS && !seen; u++) /* what nothing bounds, no hard limit has let go */
+        if (t->worst[u] < BEYOND && s->amount[u] < t->worst[u]) s->amount[u] = t->worst[u];
+    if (!seen) return;
+    const size_t model = x->setup->config->deployments[t->deployment].model;
+    const weirp_rates r = rates_for(x, model);
+    const int64_t bound = input_bound(x, &x->setup->config->pool->models[model]);
+    int64_t input = s->usage.input_tokens, output = s->usage.output_tokens;
+    if (!f->usage.known && input < bound) input += input / 4 + UNSEEN_TOKENS / 2;
+    if (!f->usage.known && input > bound) input = bound;
+    output += output / 4 + (result == WEIRP_RESULT_OK ? 0 : UNSEEN_TOKENS);
+    const int64_t safe[WEIRP_N_UNITS] = {cost_of(&r, input, output), bounded(input + output), 1};
+    for (int u = 0; u < WEIRP_N_UNITS; u++) {
+        int64_t most = safe[u] < t->worst[u] ? safe[u] : t->worst[u];
+        if (s->amount[u] < most) s->amount[u] = most;
+    }
+}
+
+void weirp_spend_settle(weirp_exchange *x, weirp_try *t, weirp_result result, bool billed, int64_t nano,
+                        const weirp_usage *usage) {
     if (!t->claim.n) return;
     const weirp_config *c = x->setup->config;
     const weirp_deployment *d = &c->deployments[t->deployment];
@@ -186,6 +219,7 @@ void weirp_spend_settle(weirp_exchange *x, weirp_try *t, bool billed, int64_t na
         s.amount[WEIRP_UNIT_REQUESTS] = 1;
         s.amount[WEIRP_UNIT_TOKENS] = usage->input_tokens + usage->output_tokens;
         s.amount[WEIRP_UNIT_USD] = nano > 0 ? nano : 0;
+        if (usage->estimated) keep_safe(x, t, result, &s);
     }
     /* another try may have been made since this one was claimed */
     x->spend.subject.value[WEIRP_DIM_MODEL] = c->pool->models[d->model].name;

@@ -9,6 +9,7 @@
 #define WEIRP_SPEND_H
 
 #include "src/budget/bank.h"
+#include "src/gateway/metrics.h"
 #include "src/router/record.h"
 
 struct weirp_exchange;
@@ -18,14 +19,15 @@ typedef enum weirp_leave { WEIRP_LEAVE_GO, WEIRP_LEAVE_WAIT, WEIRP_LEAVE_NO } we
 
 /* What an exchange keeps about its money. Zeros: nothing yet. */
 typedef struct weirp_spend {
-    weirp_subject subject;   /* texts borrowed from here and from the configuration */
-    char *user, *tag;        /* NULL: none */
-    weirp_claim offer;       /* claimed, and not yet taken over by a try */
-    double most_output;      /* tokens that the offer's try may ask for; NAN: as it likes */
-    double lowered_to;       /* of the try that was lowered last; NAN: none was */
-    weirp_shortage shortage; /* of the last claim that wasn't granted */
-    bool refused;            /* by a budget that leaves no other model */
-    bool dodged;             /* a budget has sent it to another model */
+    weirp_subject subject;        /* texts borrowed from here and from the configuration */
+    char *user, *tag;             /* NULL: none */
+    weirp_claim offer;            /* claimed, and not yet taken over by a try */
+    int64_t worst[WEIRP_N_UNITS]; /* what the offer's try may come to */
+    double most_output;           /* tokens that the offer's try may ask for; NAN: as it likes */
+    double lowered_to;            /* of the try that was lowered last; NAN: none was */
+    weirp_shortage shortage;      /* of the last claim that wasn't granted */
+    bool refused;                 /* by a budget that leaves no other model */
+    bool dodged;                  /* a budget has sent it to another model */
     bool had_to_wait;
     uint64_t blocked;  /* a bit a deployment, of the first 64: a budget has said no */
     uint64_t until_ns; /* it waits no longer than this; 0: it hasn't waited yet */
@@ -38,8 +40,9 @@ void weirp_spend_begin(struct weirp_exchange *x);
 weirp_leave weirp_spend_claim(struct weirp_exchange *x, size_t choice, size_t deployment);
 /* Gives back an offer that no try has taken over. */
 void weirp_spend_return(struct weirp_exchange *x);
-/* A try is over: `nano` and `usage` are what it came to; not billed: neither. Its claim is settled. */
-void weirp_spend_settle(struct weirp_exchange *x, struct weirp_try *t, bool billed, int64_t nano,
+/* A try is over: `nano` and `usage` are what it came to; not billed: neither. Its claim is settled; where the usage is
+ * estimated, on the safe side. */
+void weirp_spend_settle(struct weirp_exchange *x, struct weirp_try *t, weirp_result result, bool billed, int64_t nano,
                         const weirp_usage *usage);
 /* After WAIT: `resume` is called once in the loop's thread, when it is worth claiming again or the time is up. False:
  * its time is up already, or memory is out. */
