@@ -232,7 +232,7 @@ class Join(Case):
         for g in c, b, a:
             g.stop()
         records, requests, _ = log_of(self.store)
-        self.assertEqual(collections.Counter(r["answered_by"] for r in records if r["kind"] == "served"),
+        self.assertEqual(collections.Counter(r["answered"] for r in records if r["kind"] == "served"),
                          {"first": 3, "third": 3})
 
     def test_models_that_the_store_lacks(self):
