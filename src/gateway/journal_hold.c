@@ -13,8 +13,8 @@ enum { GROUP = 4096 /* records a transaction at most */ };
 
 /* ---- opening ---- */
 
-static weir_status learner_open(weirp_journal *j, weir_error *err) {
-    weir_learn_options options = {.create = true, .pool = j->pool, .group_commit = SIZE_MAX, .lazy = true};
+static weir_status learner_open(weirp_journal *j, bool create, weir_error *err) {
+    weir_learn_options options = {.create = create, .pool = j->pool, .group_commit = SIZE_MAX, .lazy = true};
     weir_status st = weir_learner_open(&j->learner, j->store, &options, err);
     if (st != WEIR_OK) return st;
     weirp_store_close(j->joined);
@@ -49,14 +49,14 @@ done:
 
 weir_status weirp_journal_hold(weirp_journal *j, weir_router **router, weir_error *err) {
     weir_status st = router ? bring_up(j->store, j->pool, router, err) : WEIR_OK;
-    if (st == WEIR_OK) st = learner_open(j, err);
+    if (st == WEIR_OK) st = learner_open(j, router != NULL, err);
     if (st == WEIR_OK || !router) return st;
     weir_router_close(*router);
     *router = NULL;
     return st;
 }
 
-static weir_status close_learner(weirp_journal *j, weir_error *err) {
+weir_status weirp_journal_close_learner(weirp_journal *j, weir_error *err) {
     weir_status st = weir_learner_close(j->learner, err);
     j->learner = NULL;
     atomic_store(&j->holder, false);
@@ -261,12 +261,12 @@ weir_status weirp_journal_let_go(weirp_journal *j, weir_error *err) {
     enum { ROUNDS = 8, MOST = 2 * WEIRP_INBOX_MOST / WEIRP_INBOX_ROUND };
     weir_status st = WEIR_OK;
     for (int round = 0; st == WEIR_OK && round < ROUNDS; round++) {
-        if (!j->learner && learner_open(j, NULL) != WEIR_OK) return WEIR_OK; /* somebody else has it now */
+        if (!j->learner && learner_open(j, false, NULL) != WEIR_OK) return WEIR_OK; /* somebody else has it now */
         for (int i = 0; i < MOST; i++) {
             weirp_journal_drain(j);
             if (!j->inbox_more) break;
         }
-        st = close_learner(j, err);
+        st = weirp_journal_close_learner(j, err);
         if (st != WEIR_OK || !inbox_waits(j)) return st;
     }
     return st;

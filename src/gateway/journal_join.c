@@ -81,14 +81,34 @@ weir_status weirp_journal_join_pool(weirp_journal *j, weirp_journal_item *it, we
     return WEIR_OK;
 }
 
+/* The file may be another one by now: then the store is left alone. */
+static weir_status take_over(weirp_journal *j, weir_error *err) {
+    weir_router *router = NULL;
+    weir_error closing = {0};
+    weir_status st = weirp_journal_hold(j, NULL, err);
+    if (st != WEIR_OK) return st;
+    st = weirp_learner_router(j->learner, &router, err);
+    const char *model = st == WEIR_OK ? weirp_journal_lacks(router, j->pool) : NULL;
+    if (st == WEIR_OK && !model) {
+        weirp_router_reprice(router, j->pool);
+        weirp_journal_publish(j, router);
+        return WEIR_OK;
+    }
+    if (model) st = weirp_fail(err, WEIR_INVALID, 0, "%s: has no model \"%.128s\" any more", j->store, model);
+    weir_router_close(router);
+    if (weirp_journal_close_learner(j, &closing) != WEIR_OK)
+        weirp_journal_complain(j, "the store can't be closed", &closing);
+    return st;
+}
+
 void weirp_journal_probe(weirp_journal *j) {
     weir_error err = {0};
     uint64_t now = weirp_monotonic_ns();
-    weir_status st = weirp_journal_hold(j, NULL, &err), joined = WEIR_OK;
+    weir_status st = take_over(j, &err), joined = WEIR_OK;
     j->probe_ns = now + WEIRP_JOURNAL_PROBE_MS * WEIRP_JOURNAL_MS;
     if (st == WEIR_OK) {
-        j->others = j->learned = true;
-        j->refreshed_ns = 0;
+        j->others = true;
+        j->inbox_more = true; /* a look at once */
         WEIRP_LOG(j->log, WEIRP_LOG_INFO, "took over: this process learns", WEIRP_S("store", j->store));
         return;
     }

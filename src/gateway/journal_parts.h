@@ -92,6 +92,7 @@ const char *weirp_journal_lacks(const weir_router *router, const weir_pool *pool
 /* Opens the store, made where there is none, with at least the pool's models: the learner, and *router with the pool's
  * prices (NULL: no router is wanted, and the pool is left alone). WEIR_BUSY: another process has it. */
 weir_status weirp_journal_hold(weirp_journal *j, weir_router **router, weir_error *err);
+weir_status weirp_journal_close_learner(weirp_journal *j, weir_error *err);
 void weirp_journal_learn(weirp_journal *j);   /* what has been taken from the queue */
 void weirp_journal_refresh(weirp_journal *j); /* what has been learned to the workers */
 void weirp_journal_drain(weirp_journal *j);   /* a round of the inbox */
