@@ -364,7 +364,7 @@ static void *run(void *user) {
 
 /* ---- opening and closing ---- */
 
-static weir_status start(weirp_journal *j, weir_error *err) {
+static void make_locks(weirp_journal *j) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -372,7 +372,11 @@ static weir_status start(weirp_journal *j, weir_error *err) {
     pthread_cond_init(&j->wake, &attributes);
     pthread_cond_init(&j->changed, NULL);
     pthread_condattr_destroy(&attributes);
+}
+
+weir_status weirp_journal_start(weirp_journal *j, weir_error *err) {
     int rc = pthread_create(&j->thread, NULL, run, j);
+    j->started = rc == 0;
     return rc ? weirp_fail_errno(err, rc, "starting a thread for", j->store) : WEIR_OK;
 }
 
@@ -427,7 +431,7 @@ weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const 
     j->others = j->shared;
     if (j->learner) weirp_journal_drain(j);
     malloc_trim(0); /* what it took to read the store goes back */
-    WEIRP_TRY(start(j, err));
+    make_locks(j);
     *out = j;
     return WEIR_OK;
 done:
@@ -448,7 +452,7 @@ weir_status weirp_journal_close(weirp_journal *j, weir_error *err) {
     j->stopping = true;
     pthread_mutex_unlock(&j->mutex);
     pthread_cond_signal(&j->wake);
-    pthread_join(j->thread, NULL);
+    if (j->started) pthread_join(j->thread, NULL);
     weir_status st = weirp_journal_let_go(j, err);
     pthread_mutex_destroy(&j->mutex);
     pthread_cond_destroy(&j->wake);

@@ -20,10 +20,12 @@ typedef struct weirp_journal_options {
     void *publish_user;
 } weirp_journal_options;
 
-/* Brings the store's pool up to `pool`, opens it for writing, gives its router, and starts the thread. Where another
+/* Brings the store's pool up to `pool`, opens it for writing, and gives its router. Where another
  * process has the store, this one joins it: the pool's models must be there then (WEIR_INVALID). */
 weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const weirp_journal_options *options,
                                weir_error *err);
+/* Starts the thread, which may publish from now on. What has been queued before waits for it. */
+weir_status weirp_journal_start(weirp_journal *journal, weir_error *err);
 /* Whether other processes had the store when it was opened. */
 bool weirp_journal_is_shared(const weirp_journal *journal);
 /* Writes what waits, commits, ends the thread. NULL is fine. */

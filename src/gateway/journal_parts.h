@@ -64,7 +64,8 @@ struct weirp_journal {
     uint64_t ever_seen;      /* what the inbox had ever had when this process got the store */
     bool others;             /* other processes leave things in the inbox */
     bool inbox_more;
-    bool shared; /* since the start */
+    bool shared;  /* since the start */
+    bool started; /* the thread */
     atomic_bool holder;
     _Atomic uint64_t n_records, n_dropped, n_errors, n_feedbacks, n_refused, version, published_ns;
 };

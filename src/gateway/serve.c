@@ -99,6 +99,7 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
     WEIRP_TRY(start_treasury(s, err));
     for (size_t i = 0; i < g->n_workers; i++)
         WEIRP_TRY(weirp_worker_start(&g->workers[i], g, (unsigned)i, s->listen_fd[i], s->setup, router, err));
+    WEIRP_TRY(weirp_journal_start(g->journal, err));
     g->loaded_unix_ms = weirp_unix_ms();
 done:
     weirp_config_free(config);
