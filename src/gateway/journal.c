@@ -1,24 +1,25 @@
 /* journal.c: the store's writer. Producers append to a queue under a mutex that is held for a few instructions; the
  * thread takes the whole queue at once, every commit_ms while there is traffic. SPDX-License-Identifier:
  * GPL-3.0-or-later */
-#include "src/gateway/journal.h"
-
 #include <errno.h>
 #include <malloc.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "src/gateway/journal_parts.h"
 #include "src/price/price.h"
 
 enum {
-    GROUP = 4096, /* records a transaction at most */
     MAX_FEEDBACK_WAITING = 4096,
     KEPT_BYTES = 256 << 10, /* of a queue's array: what a burst took, or a slow disk, goes back */
+    RETRY_MS = 25,          /* between tries of what is held */
+    LOOK_MS = 50,           /* between looks into the inbox: refresh_ms, but no less than this */
+    LOOK_MOST_MS = 1000,    /* and no more than this, so that it doesn't fill */
+    START_MS = 3000,        /* for the store to become usable while another process starts, too */
+    START_STEP_NS = 50000000,
+    YOUNG_MS = 3600000, /* a decision that is older isn't on its way any more */
 };
 
 /* Freed memory goes back to the system when there has been no record for so long, and in any case every so often: what
@@ -27,54 +28,8 @@ enum {
 #define QUIET_NS UINT64_C(5000000000)
 #define TRIM_NS  UINT64_C(20000000000)
 
-typedef struct item {
-    enum { ITEM_RECORD, ITEM_FEEDBACK, ITEM_POOL } kind;
-    uint8_t *data; /* RECORD */
-    size_t size;
-    char *id, *source, *model; /* FEEDBACK */
-    double quality;
-    weirp_feedback_done done;
-    void *user;
-    weir_status status;
-    char what[160];
-    weir_pool *pool; /* POOL */
-    struct pool_change *change;
-} item;
-
-/* Waited for, under the mutex; on the stack of who waits. */
-typedef struct pool_change {
-    bool over;
-    weir_status status;
-    weir_error err;
-} pool_change;
-
-typedef struct queue {
-    size_t n, capacity, bytes, n_feedback;
-    item *items; /* (n) */
-} queue;
-
-struct weirp_journal {
-    char *store;
-    weir_learner *learner;
-    weirp_log *log;
-    void (*publish)(void *user, weir_router *router);
-    void *publish_user;
-    atomic_uint commit_ms, refresh_ms;
-    size_t queue_bytes;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake, changed; /* changed: a pool's change is over */
-    queue waiting;                /* under the mutex */
-    bool stopping, idle;
-    queue taken;  /* the thread's own */
-    bool learned; /* something that decisions don't use yet */
-    bool worked;  /* since memory was last given back */
-    weir_pool *pool;
-    uint64_t refreshed_ns, trimmed_ns;
-    _Atomic uint64_t n_records, n_dropped, n_errors, n_feedbacks, n_refused, version, published_ns;
-};
-
-#define COUNT(field, by) atomic_fetch_add_explicit(&(field), (by), memory_order_relaxed)
+typedef weirp_journal_item item;
+typedef weirp_journal_queue queue;
 
 /* ---- the queue ---- */
 
@@ -109,9 +64,9 @@ static bool push(weirp_journal *j, const item *it) {
 void weirp_journal_record(weirp_journal *j, weirp_writer *record) {
     item it = {.kind = ITEM_RECORD, .data = record->data, .size = record->size};
     if (!record->failed && record->size && push(j, &it))
-        COUNT(j->n_records, 1);
+        WEIRP_COUNT(j->n_records, 1);
     else {
-        COUNT(j->n_dropped, 1);
+        WEIRP_COUNT(j->n_dropped, 1);
         free(record->data);
     }
     *record = (weirp_writer){0};
@@ -136,7 +91,7 @@ weir_status weirp_journal_feedback(weirp_journal *j, const weirp_feedback *f, we
 }
 
 weir_status weirp_journal_pool(weirp_journal *j, const weir_pool *pool, weir_error *err) {
-    pool_change change = {.over = false};
+    weirp_pool_change change = {.over = false};
     item it = {.kind = ITEM_POOL, .change = &change};
     weir_status st = weirp_pool_copy(&it.pool, pool, err);
     if (st != WEIR_OK) return st;
@@ -156,54 +111,31 @@ void weirp_journal_pace(weirp_journal *j, unsigned commit_ms, unsigned refresh_m
 }
 
 void weirp_journal_counts_of(weirp_journal *j, weirp_journal_counts *out) {
-    *out = (weirp_journal_counts){j->n_records, j->n_dropped, j->n_errors,    j->n_feedbacks,
-                                  j->n_refused, j->version,   j->published_ns};
+    *out = (weirp_journal_counts){.records = j->n_records,
+                                  .dropped = j->n_dropped,
+                                  .errors = j->n_errors,
+                                  .feedbacks = j->n_feedbacks,
+                                  .feedbacks_refused = j->n_refused,
+                                  .version = j->version,
+                                  .published_ns = j->published_ns,
+                                  .holder = atomic_load(&j->holder)};
 }
 
-/* ---- the store ---- */
+/* ---- what all share ---- */
 
-static void complain(weirp_journal *j, const char *what, const weir_error *err) {
-    COUNT(j->n_errors, 1);
+void weirp_journal_complain(weirp_journal *j, const char *what, const weir_error *err) {
+    WEIRP_COUNT(j->n_errors, 1);
     WEIRP_LOG(j->log, WEIRP_LOG_ERROR, what, WEIRP_S("error", err->text),
               WEIRP_S("status", weir_status_name(err->status)));
 }
 
-/* Whether the store already has every model of the pool at its price. */
-static bool up_to_date(const weir_router *router, const weir_pool *pool) {
+const char *weirp_journal_lacks(const weir_router *router, const weir_pool *pool) {
     for (size_t m = 0; m < pool->n_models; m++)
-        if (weir_router_find_model(router, pool->models[m].name) == (size_t)-1) return false;
-    return true;
+        if (weir_router_find_model(router, pool->models[m].name) == (size_t)-1) return pool->models[m].name;
+    return NULL;
 }
 
-static weir_status learner_open(weirp_journal *j, weir_error *err) {
-    weir_learn_options options = {.create = true, .pool = j->pool, .group_commit = SIZE_MAX, .lazy = true};
-    return weir_learner_open(&j->learner, j->store, &options, err);
-}
-
-static weir_status make_store(const char *path, const weir_pool *pool, weir_error *err) {
-    weir_learner *learner = NULL;
-    weir_learn_options options = {.create = true, .pool = pool};
-    weir_status st = weir_learner_open(&learner, path, &options, err);
-    return st == WEIR_OK ? weir_learner_close(learner, err) : st;
-}
-
-/* The store with at least the pool's models, as a router with the pool's prices. */
-static weir_status bring_up(const char *path, const weir_pool *pool, weir_router **router, weir_error *err) {
-    weir_status st = WEIR_OK;
-    if (access(path, F_OK) != 0 && errno == ENOENT) WEIRP_TRY(make_store(path, pool, err));
-    WEIRP_TRY(weir_router_open(router, path, err));
-    if (!up_to_date(*router, pool)) {
-        weir_router_close(*router);
-        *router = NULL;
-        WEIRP_TRY(weir_store_set_pool(path, pool, false, err));
-        WEIRP_TRY(weir_router_open(router, path, err));
-    }
-    weirp_router_reprice(*router, pool);
-done:
-    return st;
-}
-
-static void publish(weirp_journal *j, weir_router *router) {
+void weirp_journal_publish(weirp_journal *j, weir_router *router) {
     j->learned = false;
     j->refreshed_ns = weirp_monotonic_ns();
     j->version = weir_router_version(router);
@@ -211,107 +143,122 @@ static void publish(weirp_journal *j, weir_router *router) {
     j->publish(j->publish_user, router);
 }
 
-static void refresh(weirp_journal *j) {
-    weir_error err = {0};
-    weir_router *router = NULL;
-    if (weirp_learner_router(j->learner, &router, &err) != WEIR_OK) {
-        complain(j, "what was learned can't be used yet", &err);
-        j->refreshed_ns = weirp_monotonic_ns();
-        return;
-    }
-    weirp_router_reprice(router, j->pool);
-    publish(j, router);
+static void hold_on(weirp_journal *j, item *it, uint64_t for_ms) {
+    uint64_t now = weirp_monotonic_ns();
+    if (!it->until_ns) it->until_ns = now + for_ms * WEIRP_JOURNAL_MS;
+    it->held = now < it->until_ns && j->n_held < WEIRP_JOURNAL_HELD;
+    j->n_held += it->held;
 }
 
-/* A new pool: the learner gives way to whoever changes the store, and comes back. */
-static weir_status change_pool(weirp_journal *j, item *it, weir_error *err) {
-    weir_router *router = NULL;
-    weir_status st = weir_learner_close(j->learner, err);
-    j->learner = NULL;
-    if (st == WEIR_OK) st = bring_up(j->store, it->pool, &router, err);
-    if (st == WEIR_OK) {
-        weir_pool *old = j->pool;
-        j->pool = it->pool;
-        it->pool = old;
-    }
-    weir_error again = {0};
-    if (learner_open(j, &again) != WEIR_OK) complain(j, "the store can't be opened again", &again);
-    if (st == WEIR_OK) publish(j, router);
-    return st;
+void weirp_journal_hold_on(weirp_journal *j, item *it) {
+    int64_t age_ms = weirp_unix_ms() - (int64_t)(weirp_id_number(it->id) >> 20); /* record.c: SEQUENCE_BITS */
+    if (age_ms < YOUNG_MS && age_ms > -YOUNG_MS)
+        hold_on(j, it, WEIRP_JOURNAL_HOLD_MS + 2 * (uint64_t)atomic_load(&j->commit_ms));
 }
 
-static void take_pool(weirp_journal *j, item *it) {
-    weir_error err = {0};
-    weir_status st = change_pool(j, it, &err);
-    if (st != WEIR_OK) COUNT(j->n_errors, 1);
+/* ---- what has been taken from the queue ---- */
+
+static void answer_pool(weirp_journal *j, item *it, weir_status st, const weir_error *err) {
+    if (st != WEIR_OK) WEIRP_COUNT(j->n_errors, 1);
     pthread_mutex_lock(&j->mutex);
     it->change->status = st;
-    it->change->err = err;
+    it->change->err = *err;
     it->change->over = true;
     pthread_cond_signal(&j->changed);
     pthread_mutex_unlock(&j->mutex);
 }
 
-/* ---- the thread ---- */
-
-static bool usable(weirp_journal *j) {
-    if (j->learner) return true;
+static void take_pool(weirp_journal *j, item *it) {
     weir_error err = {0};
-    return learner_open(j, &err) == WEIR_OK;
+    weir_status st = j->learner  ? weirp_journal_set_pool(j, it, &err)
+                     : j->joined ? weirp_journal_join_pool(j, it, &err)
+                                 : weirp_fail(&err, WEIR_BUSY, 0, "the store isn't open");
+    if (st != WEIR_OK && !j->learner) hold_on(j, it, WEIRP_JOURNAL_POOL_MS);
+    if (!it->held) answer_pool(j, it, st, &err);
 }
 
-static void take(weirp_journal *j, item *it) {
-    weir_error err = {0};
-    if (it->kind == ITEM_POOL) {
-        take_pool(j, it);
-        return;
-    }
-    it->status = usable(j) ? WEIR_OK : weirp_fail(&err, WEIR_BUSY, 0, "the store isn't open");
-    if (it->status == WEIR_OK && it->kind == ITEM_RECORD) {
-        it->status = weirp_learner_append(j->learner, it->data, it->size, &err);
-        if (it->status != WEIR_OK) complain(j, "a record can't be logged", &err);
-    } else if (it->status == WEIR_OK) {
-        weirp_feedback f = {it->id, it->quality, it->source, it->model};
-        it->status = weirp_learner_feedback(j->learner, &f, &err);
-    }
-    j->learned |= it->status == WEIR_OK;
-    snprintf(it->what, sizeof it->what, "%.159s", err.text);
-}
-
-static void answer_feedbacks(weirp_journal *j, weir_status commit, const char *what) {
+static void fail_all(weirp_journal *j) {
     for (size_t i = 0; i < j->taken.n; i++) {
         item *it = &j->taken.items[i];
-        if (it->kind != ITEM_FEEDBACK) continue;
-        bool good = it->status == WEIR_OK && commit == WEIR_OK;
-        COUNT(*(good ? &j->n_feedbacks : &j->n_refused), 1);
-        if (good)
-            it->done(it->user, WEIR_OK, "");
-        else
-            it->done(it->user, it->status != WEIR_OK ? it->status : commit, it->status != WEIR_OK ? it->what : what);
+        if (it->kind == ITEM_POOL) continue;
+        if (it->kind == ITEM_RECORD) WEIRP_COUNT(j->n_dropped, 1);
+        it->status = WEIR_BUSY;
+        snprintf(it->what, sizeof it->what, "the store isn't open");
+    }
+}
+
+static void answer_feedbacks(weirp_journal *j) {
+    for (size_t i = 0; i < j->taken.n; i++) {
+        item *it = &j->taken.items[i];
+        if (it->kind != ITEM_FEEDBACK || it->held) continue;
+        WEIRP_COUNT(*(it->status == WEIR_OK ? &j->n_feedbacks : &j->n_refused), 1);
+        it->done(it->user, it->status, it->status == WEIR_OK ? "" : it->what);
+    }
+}
+
+static void empty(queue *q) {
+    if (q->capacity * sizeof *q->items > KEPT_BYTES) {
+        free(q->items);
+        *q = (queue){0};
+    }
+    q->n = q->bytes = q->n_feedback = 0;
+}
+
+/* What is held is taken along, before the rest. */
+static void add_held(weirp_journal *j) {
+    queue *h = &j->held;
+    if (!h->n || !weirp_reserve((void **)&h->items, &h->capacity, h->n + j->taken.n, sizeof *h->items)) return;
+    if (j->taken.n) memcpy(&h->items[h->n], j->taken.items, j->taken.n * sizeof *h->items);
+    h->n += j->taken.n;
+    queue both = *h;
+    *h = j->taken;
+    h->n = 0;
+    j->taken = both;
+}
+
+/* Holds on to what is to be tried again, or answers it after all. */
+static void keep_held(weirp_journal *j) {
+    size_t n = 0;
+    for (size_t i = 0; i < j->taken.n; i++) n += j->taken.items[i].held;
+    if (!n) return;
+    bool room = weirp_reserve((void **)&j->held.items, &j->held.capacity, j->held.n + n, sizeof *j->held.items);
+    for (size_t i = 0; i < j->taken.n; i++) {
+        item *it = &j->taken.items[i];
+        if (!it->held) continue;
+        it->held = room;
+        if (room) {
+            j->held.items[j->held.n++] = *it;
+            it->data = NULL;
+            it->id = it->source = it->model = NULL;
+            it->pool = NULL;
+        } else if (it->kind == ITEM_POOL) {
+            weir_error err = {0};
+            answer_pool(j, it, weirp_nomem(&err), &err);
+        }
     }
 }
 
 static void work(weirp_journal *j) {
-    weir_error err = {0};
-    weir_status st = WEIR_OK;
-    size_t since = 0;
+    add_held(j);
+    j->n_held = 0;
     for (size_t i = 0; i < j->taken.n; i++) {
-        take(j, &j->taken.items[i]);
-        if (++since == GROUP && j->learner && st == WEIR_OK) {
-            st = weir_learner_commit(j->learner, &err);
-            since = 0;
-        }
+        item *it = &j->taken.items[i];
+        it->held = false;
+        if (it->kind == ITEM_POOL) take_pool(j, it);
     }
-    if (j->learner && j->taken.n && st == WEIR_OK) st = weir_learner_commit(j->learner, &err);
-    if (st != WEIR_OK) complain(j, "the log can't be written", &err);
-    answer_feedbacks(j, st, err.text);
+    if (j->learner)
+        weirp_journal_learn(j);
+    else if (j->joined)
+        weirp_journal_leave(j);
+    else
+        fail_all(j);
+    keep_held(j);
+    answer_feedbacks(j);
     for (size_t i = 0; i < j->taken.n; i++) item_free(&j->taken.items[i]);
-    if (j->taken.capacity * sizeof *j->taken.items > KEPT_BYTES) {
-        free(j->taken.items);
-        j->taken = (queue){0};
-    }
-    j->taken.n = j->taken.bytes = j->taken.n_feedback = 0;
+    empty(&j->taken);
 }
+
+/* ---- the thread ---- */
 
 /* Waits for work, at most until `until_ns` (0: for ever). Gives whether to go on. */
 static bool await(weirp_journal *j, uint64_t until_ns) {
@@ -337,13 +284,13 @@ static void gather(weirp_journal *j) {
     struct timespec at = {(time_t)(until / 1000000000u), (long)(until % 1000000000u)};
     pthread_mutex_lock(&j->mutex);
     j->idle = true;
-    while (!j->stopping && !j->waiting.n_feedback && j->waiting.bytes < j->queue_bytes / 2 &&
+    while (j->waiting.n && !j->stopping && !j->waiting.n_feedback && j->waiting.bytes < j->queue_bytes / 2 &&
            pthread_cond_timedwait(&j->wake, &j->mutex, &at) != ETIMEDOUT) {
     }
     j->idle = false;
-    queue empty = j->taken;
+    queue none = j->taken;
     j->taken = j->waiting;
-    j->waiting = empty;
+    j->waiting = none;
     pthread_mutex_unlock(&j->mutex);
 }
 
@@ -352,28 +299,72 @@ static void give_back(weirp_journal *j) {
     j->trimmed_ns = weirp_monotonic_ns();
 }
 
+static uint64_t sooner(uint64_t a, uint64_t b) {
+    return !a || b < a ? b : a;
+}
+
+static uint64_t look_ns(weirp_journal *j) {
+    unsigned ms = atomic_load(&j->refresh_ms);
+    return (ms < LOOK_MS ? LOOK_MS : ms > LOOK_MOST_MS ? LOOK_MOST_MS : ms) * WEIRP_JOURNAL_MS;
+}
+
+static uint64_t follow_ns(weirp_journal *j) {
+    unsigned ms = atomic_load(&j->refresh_ms);
+    return (ms < WEIRP_JOURNAL_FOLLOW_MS ? WEIRP_JOURNAL_FOLLOW_MS : ms) * WEIRP_JOURNAL_MS;
+}
+
+static uint64_t refresh_ns(weirp_journal *j) {
+    return atomic_load(&j->refresh_ms) * WEIRP_JOURNAL_MS;
+}
+
+/* When the thread has something to do, also if nothing comes. */
+static uint64_t next_ns(weirp_journal *j) {
+    uint64_t next = j->learner ? j->drained_ns + (j->inbox_more ? 0 : look_ns(j)) : j->probe_ns;
+    if (j->learned) next = sooner(next, j->refreshed_ns + refresh_ns(j));
+    if (j->worked && !j->learned) next = sooner(next, j->worked_ns + QUIET_NS);
+    if (j->held.n) next = sooner(next, weirp_monotonic_ns() + RETRY_MS * WEIRP_JOURNAL_MS);
+    return next;
+}
+
+static void look_after(weirp_journal *j) {
+    uint64_t now = weirp_monotonic_ns();
+    if (!j->learner && now >= j->probe_ns) weirp_journal_probe(j);
+    if (j->learner && (j->inbox_more || j->held.n || now >= j->drained_ns + look_ns(j))) weirp_journal_drain(j);
+    if (j->learner && j->learned && now >= j->refreshed_ns + refresh_ns(j)) weirp_journal_refresh(j);
+    if (j->joined && now >= j->refreshed_ns + follow_ns(j)) weirp_journal_follow(j);
+    now = weirp_monotonic_ns();
+    if (j->worked && !j->learned && now >= j->worked_ns + QUIET_NS) {
+        give_back(j); /* routers that nobody uses any more, streams that have ended */
+        j->worked = false;
+    } else if (j->worked && now >= j->trimmed_ns + TRIM_NS) {
+        give_back(j);
+    }
+}
+
+/* The end: what is held is answered as it stands. */
+static void end(weirp_journal *j) {
+    for (size_t i = 0; i < j->held.n; i++) j->held.items[i].until_ns = 1;
+    if (j->held.n) work(j);
+}
+
 static void *run(void *user) {
     weirp_journal *j = user;
-    for (;;) {
-        uint64_t due = j->refreshed_ns + atomic_load(&j->refresh_ms) * UINT64_C(1000000);
-        uint64_t quiet = weirp_monotonic_ns() + QUIET_NS;
-        if (!await(j, j->learned ? due : j->worked ? quiet : 0)) return NULL;
-        if (j->worked && !j->learned && weirp_monotonic_ns() >= quiet) {
-            give_back(j); /* routers that nobody uses any more, streams that have ended */
-            j->worked = false;
-            continue;
-        }
+    while (await(j, next_ns(j))) {
         gather(j);
-        j->worked |= j->taken.n > 0;
-        work(j);
-        if (j->learned && j->learner && weirp_monotonic_ns() >= due) refresh(j);
-        if (weirp_monotonic_ns() >= j->trimmed_ns + TRIM_NS) give_back(j);
+        if (j->taken.n) {
+            j->worked = true;
+            j->worked_ns = weirp_monotonic_ns();
+        }
+        if (j->taken.n || j->held.n) work(j);
+        look_after(j);
     }
+    end(j);
+    return NULL;
 }
 
 /* ---- opening and closing ---- */
 
-static weir_status start(weirp_journal *j, weir_error *err) {
+static void make_locks(weirp_journal *j) {
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -381,7 +372,11 @@ static weir_status start(weirp_journal *j, weir_error *err) {
     pthread_cond_init(&j->wake, &attributes);
     pthread_cond_init(&j->changed, NULL);
     pthread_condattr_destroy(&attributes);
+}
+
+weir_status weirp_journal_start(weirp_journal *j, weir_error *err) {
     int rc = pthread_create(&j->thread, NULL, run, j);
+    j->started = rc == 0;
     return rc ? weirp_fail_errno(err, rc, "starting a thread for", j->store) : WEIR_OK;
 }
 
@@ -389,9 +384,30 @@ static void let_go(weirp_journal *j) {
     for (size_t i = 0; i < j->waiting.n; i++) item_free(&j->waiting.items[i]);
     free(j->waiting.items);
     free(j->taken.items);
+    free(j->held.items);
+    weirp_inbox_taken_free(&j->inbox);
+    weirp_store_close(j->joined);
     weir_pool_free(j->pool);
     free(j->store);
     free(j);
+}
+
+/* The store for this process alone, or beside the one that has it. While several start at once, the first may be about
+ * to make the store, or to put its models in. */
+static weir_status take_part(weirp_journal *j, weir_router **router, weir_error *err) {
+    uint64_t until = weirp_monotonic_ns() + START_MS * WEIRP_JOURNAL_MS;
+    for (;;) {
+        weir_error why = {0};
+        weir_status st = weirp_journal_hold(j, router, &why);
+        if (st == WEIR_BUSY) {
+            why = (weir_error){0};
+            st = weirp_journal_join(j, router, &why);
+            if (st != WEIR_OK && weirp_monotonic_ns() < until) st = WEIR_BUSY;
+        }
+        if (st != WEIR_BUSY || weirp_monotonic_ns() >= until)
+            return st == WEIR_OK ? st : weirp_fail(err, st, 0, "%s", why.text);
+        nanosleep(&(struct timespec){0, START_STEP_NS}, NULL);
+    }
 }
 
 weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const weirp_journal_options *options,
@@ -409,19 +425,25 @@ weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const 
     j->published_ns = j->trimmed_ns = j->refreshed_ns;
     if (!(j->store = copy(options->store))) WEIRP_TRY(weirp_nomem(err));
     WEIRP_TRY(weirp_pool_copy(&j->pool, options->pool, err));
-    WEIRP_TRY(bring_up(j->store, j->pool, router, err));
+    WEIRP_TRY(take_part(j, router, err));
     j->version = weir_router_version(*router);
-    WEIRP_TRY(learner_open(j, err));
+    j->shared = !j->learner || weirp_store_is_joined(j->store);
+    j->others = j->shared;
+    if (j->learner) weirp_journal_drain(j);
     malloc_trim(0); /* what it took to read the store goes back */
-    WEIRP_TRY(start(j, err));
+    make_locks(j);
     *out = j;
     return WEIR_OK;
 done:
     weir_router_close(*router);
     *router = NULL;
-    if (j->learner && weir_learner_close(j->learner, NULL) != WEIR_OK) COUNT(j->n_errors, 1);
+    if (j->learner && weir_learner_close(j->learner, NULL) != WEIR_OK) WEIRP_COUNT(j->n_errors, 1);
     let_go(j);
     return st;
+}
+
+bool weirp_journal_is_shared(const weirp_journal *j) {
+    return j->shared;
 }
 
 weir_status weirp_journal_close(weirp_journal *j, weir_error *err) {
@@ -430,8 +452,8 @@ weir_status weirp_journal_close(weirp_journal *j, weir_error *err) {
     j->stopping = true;
     pthread_mutex_unlock(&j->mutex);
     pthread_cond_signal(&j->wake);
-    pthread_join(j->thread, NULL);
-    weir_status st = j->learner ? weir_learner_close(j->learner, err) : WEIR_OK;
+    if (j->started) pthread_join(j->thread, NULL);
+    weir_status st = weirp_journal_let_go(j, err);
     pthread_mutex_destroy(&j->mutex);
     pthread_cond_destroy(&j->wake);
     pthread_cond_destroy(&j->changed);

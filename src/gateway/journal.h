@@ -1,5 +1,6 @@
 /* journal.h: the thread that owns the store: writes records, learns from them and from feedback, and publishes what has
- * been learned. Requests never wait for it. SPDX-License-Identifier: GPL-3.0-or-later */
+ * been learned. Of several processes with one store, one does that; the others leave to it what they have, follow what
+ * it learns, and take its place when it ends. Requests never wait for it. SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_JOURNAL_H
 #define WEIRP_JOURNAL_H
 
@@ -19,10 +20,14 @@ typedef struct weirp_journal_options {
     void *publish_user;
 } weirp_journal_options;
 
-/* Brings the store's pool up to `pool`, opens it for writing (WEIR_BUSY: somebody else has it), gives its router, and
- * starts the thread. */
+/* Brings the store's pool up to `pool`, opens it for writing, and gives its router. Where another
+ * process has the store, this one joins it: the pool's models must be there then (WEIR_INVALID). */
 weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const weirp_journal_options *options,
                                weir_error *err);
+/* Starts the thread, which may publish from now on. What has been queued before waits for it. */
+weir_status weirp_journal_start(weirp_journal *journal, weir_error *err);
+/* Whether other processes had the store when it was opened. */
+bool weirp_journal_is_shared(const weirp_journal *journal);
 /* Writes what waits, commits, ends the thread. NULL is fine. */
 weir_status weirp_journal_close(weirp_journal *journal, weir_error *err);
 
@@ -45,6 +50,7 @@ void weirp_journal_pace(weirp_journal *journal, unsigned commit_ms, unsigned ref
 
 typedef struct weirp_journal_counts {
     uint64_t records, dropped, errors, feedbacks, feedbacks_refused, version, published_ns;
+    bool holder; /* this process has the store and learns; else it has joined */
 } weirp_journal_counts;
 void weirp_journal_counts_of(weirp_journal *journal, weirp_journal_counts *out); /* any thread */
 

@@ -93,6 +93,7 @@ typedef struct weirp_metric_facts {
     uint64_t store_version, feedbacks, feedbacks_refused, log_records, log_dropped, log_errors, reloads,
         reload_failures;
     uint64_t connections;
+    bool store_holder;
     double config_loaded_unix_s, snapshot_age_s;
     uint64_t budget_lowered, budget_cheaper, budget_refused, budget_waited, budget_warnings, ledger_posts,
         ledger_errors;

@@ -277,6 +277,8 @@ static void put_facts(const scrape *s, const weirp_metric_facts *f) {
         {P "connections", "gauge", "Open client connections.", (double)f->connections},
         {P "uptime_seconds", "gauge", "Time since the gateway started.", f->uptime_s},
         {P "store_version", "gauge", "Version of the store that decisions are made with.", (double)f->store_version},
+        {P "store_holder", "gauge", "1: this process writes the store and learns; 0: it has joined the one that does.",
+         f->store_holder ? 1.0 : 0.0},
         {P "snapshot_age_seconds", "gauge", "Age of what decisions are made with.", f->snapshot_age_s},
         {P "feedbacks_total", "counter", "Feedbacks taken.", (double)f->feedbacks},
         {P "feedbacks_refused_total", "counter", "Feedbacks refused.", (double)f->feedbacks_refused},

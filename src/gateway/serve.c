@@ -46,10 +46,12 @@ static unsigned n_threads(const weirp_config *c, const weir_gateway_options *opt
     return n < WEIRP_MAX_THREADS ? n : WEIRP_MAX_THREADS;
 }
 
-/* One socket a thread, all on one address: the first finds the port where any will do. */
+/* One socket a thread, all on one address: the first finds the port where any will do. Somebody else's port is refused,
+ * but gateways with one store may have one port: the kernel spreads connections over all their sockets. */
 static weir_status listen_all(serving *s, const char *address, weir_error *err) {
+    bool shared = weirp_journal_is_shared(s->gateway.journal);
     for (size_t i = 0; i < s->gateway.n_workers; i++) {
-        weir_status st = weirp_listen(&s->listen_fd[i], i ? s->address : address, BACKLOG, !i, err);
+        weir_status st = weirp_listen(&s->listen_fd[i], i ? s->address : address, BACKLOG, !i && !shared, err);
         if (st != WEIR_OK) return st;
         if (!i) weirp_listen_name(s->listen_fd[0], s->address, sizeof s->address);
     }
@@ -92,11 +94,12 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
     WEIRP_TRY(weirp_setup_new(&s->setup, stolen, &g->breakers, g->log, err));
     for (size_t i = 0; i < s->setup->config->n_warnings; i++)
         WEIRP_LOG(g->log, WEIRP_LOG_WARN, "configuration", WEIRP_S("warning", s->setup->config->warnings[i]));
-    WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
     WEIRP_TRY(start_journal(s, &router, err));
+    WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
     WEIRP_TRY(start_treasury(s, err));
     for (size_t i = 0; i < g->n_workers; i++)
         WEIRP_TRY(weirp_worker_start(&g->workers[i], g, (unsigned)i, s->listen_fd[i], s->setup, router, err));
+    WEIRP_TRY(weirp_journal_start(g->journal, err));
     g->loaded_unix_ms = weirp_unix_ms();
 done:
     weirp_config_free(config);

@@ -328,6 +328,7 @@ static void metrics(weirp_worker *w, weirp_call *call) {
     weirp_metric_facts facts = {.breaker = breaker,
                                 .uptime_s = (double)(now - g->started_ns) * 1e-9,
                                 .store_version = counts.version,
+                                .store_holder = counts.holder,
                                 .feedbacks = counts.feedbacks,
                                 .feedbacks_refused = counts.feedbacks_refused,
                                 .log_records = counts.records,

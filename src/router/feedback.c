@@ -130,3 +130,44 @@ done:
     weirp_writer_free(&w);
     return st;
 }
+
+/* ---- asking without the learner ---- */
+
+static void see(weirp_seen *seen, const weirp_feedback *f, const weirp_log_record *r) {
+    if (strcmp(r->id, f->id) != 0) return;
+    if (r->kind == WEIRP_RECORD_SERVED) {
+        seen->decision = true;
+        seen->answered = r->served.model < r->n_models;
+    } else if (r->kind == WEIRP_RECORD_FEEDBACK) {
+        seen->repeated |= strncmp(r->source, f->source, WEIRP_MAX_SOURCE) == 0;
+    }
+}
+
+weir_status weirp_seen_in(weirp_seen *seen, const weirp_feedback *feedback, const uint8_t *record, size_t size,
+                          weir_error *err) {
+    weirp_log_record r = {0};
+    weir_status st = weirp_log_decode(&r, record, size, err);
+    if (st == WEIR_OK) see(seen, feedback, &r);
+    weirp_log_record_free(&r);
+    return st;
+}
+
+typedef struct seeing {
+    weirp_seen *seen;
+    const weirp_feedback *feedback;
+} seeing;
+
+static weir_status see_next(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
+    seeing *s = user;
+    (void)number;
+    weir_status st = weirp_seen_in(s->seen, s->feedback, data, size, err);
+    return st == WEIR_OK ? WEIR_NOTFOUND : st;
+}
+
+weir_status weirp_seen_log(weirp_seen *seen, const weirp_feedback *feedback, weirp_snapshot *snapshot,
+                           weir_error *err) {
+    seeing s = {seen, feedback};
+    uint64_t number = weirp_id_number(feedback->id);
+    weir_status st = number ? weirp_snapshot_find(snapshot, number, see_next, &s, err) : WEIR_NOTFOUND;
+    return st == WEIR_NOTFOUND ? WEIR_OK : st;
+}

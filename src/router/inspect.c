@@ -8,6 +8,7 @@
 
 #include "src/price/price.h"
 #include "src/router/inspect.h"
+#include "src/router/learner.h"
 #include "weir/store.h"
 
 json_t *weirp_json_number(double v) {
@@ -299,12 +300,10 @@ static weir_status apply_pool(weirp_state *s, const weir_pool *pool, bool remove
     return WEIR_OK;
 }
 
-weir_status weir_store_set_pool(const char *path, const weir_pool *pool, bool remove_others, weir_error *err) {
-    weirp_store *store = NULL;
+weir_status weirp_store_set_pool(weirp_store *store, const weir_pool *pool, bool remove_others, weir_error *err) {
     weirp_snapshot *snapshot = NULL;
     weirp_state *state = NULL;
     weir_status st;
-    WEIRP_TRY(weirp_store_open(&store, path, WEIRP_STORE_WRITE, err));
     WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
     WEIRP_TRY(weirp_state_load(&state, snapshot, err));
     weirp_snapshot_end(snapshot);
@@ -315,6 +314,13 @@ weir_status weir_store_set_pool(const char *path, const weir_pool *pool, bool re
 done:
     weirp_snapshot_end(snapshot);
     weirp_state_free(state);
+    return st;
+}
+
+weir_status weir_store_set_pool(const char *path, const weir_pool *pool, bool remove_others, weir_error *err) {
+    weirp_store *store = NULL;
+    weir_status st = weirp_store_open(&store, path, WEIRP_STORE_WRITE, err);
+    if (st == WEIR_OK) st = weirp_store_set_pool(store, pool, remove_others, err);
     weirp_store_close(store);
     return st;
 }

@@ -218,7 +218,7 @@ static weir_status commit_full(weir_learner *l, const weirp_change *changes, siz
     weirp_state *s = l->state;
     uint64_t quality = s->checkpoint_log, costs = s->costs_log;
     s->checkpoint_log = s->costs_log = s->n_logged + l->pending.n;
-    weir_status st = weirp_state_commit(s, l->store, changes, n, err);
+    weir_status st = weirp_state_transact(s, l->store, changes, n, l->beside, l->beside_user, err);
     if (st != WEIR_OK) {
         s->checkpoint_log = quality;
         s->costs_log = costs;
@@ -238,7 +238,7 @@ static weir_status commit_light(weir_learner *l, weirp_change *changes, size_t n
     weir_status st = levels.failed ? weirp_nomem(err) : WEIR_OK;
     changes[n] =
         (weirp_change){.kind = WEIRP_PUT, .section = WEIRP_LEVELS_SECTION, .data = levels.data, .size = levels.size};
-    if (st == WEIR_OK) st = weirp_store_commit(l->store, changes, n + 1, err);
+    if (st == WEIR_OK) st = weirp_store_transact(l->store, changes, n + 1, l->beside, l->beside_user, err);
     weirp_writer_free(&levels);
     if (st != WEIR_OK) return st;
     s->checkpoint_log = quality;
@@ -259,11 +259,12 @@ static weir_status commit(weir_learner *l, extent what, weir_error *err) {
                                     .follows = p->record[i].follows};
     weir_status st = what == FULL    ? commit_full(l, changes, p->n, err)
                      : what == LIGHT ? commit_light(l, changes, p->n, err)
-                                     : weirp_store_commit(l->store, changes, p->n, err);
+                                     : weirp_store_transact(l->store, changes, p->n, l->beside, l->beside_user, err);
     free(changes);
     if (st != WEIR_OK) return st;
+    l->beside = NULL;
     l->state->n_logged += p->n;
-    l->state->store_version++;
+    l->state->store_version += p->n || what != LOG_ONLY; /* the table alone doesn't count */
     l->n_durable += p->n;
     p->n = 0;
     p->bytes.size = 0;
@@ -275,7 +276,7 @@ weir_status weir_learner_commit(weir_learner *learner, weir_error *err) {
     if (!learner->state) return WEIR_OK;
     if (learner->broken && learner->checkpoint_due) return usable(learner, err); /* the log alone can't tell */
     extent what = due(learner);
-    if (what == LOG_ONLY && !learner->pending.n) return WEIR_OK;
+    if (what == LOG_ONLY && !learner->pending.n && !learner->beside) return WEIR_OK;
     return commit(learner, what, err);
 }
 
@@ -287,6 +288,31 @@ static weir_status last_commit(weir_learner *l, weir_error *err) {
     if (l->checkpoint_due || s->n_taught) return commit(l, FULL, err);
     bool behind = s->checkpoint_log != s->n_logged || s->costs_log != s->n_logged;
     return l->pending.n || behind ? commit(l, LIGHT, err) : WEIR_OK;
+}
+
+void weirp_learner_beside(weir_learner *learner, weirp_table_work work, void *user) {
+    learner->beside = work;
+    learner->beside_user = user;
+}
+
+bool weirp_learner_has_beside(const weir_learner *learner) {
+    return learner->beside != NULL;
+}
+
+weirp_store *weirp_learner_store(const weir_learner *learner) {
+    return learner->store;
+}
+
+weir_status weirp_learner_set_pool(weir_learner *learner, const weir_pool *pool, weir_error *err) {
+    weir_status st = weirp_learner_ready(learner, err);
+    if (st == WEIR_OK) st = last_commit(learner, err);
+    if (st == WEIR_OK) st = weirp_store_set_pool(learner->store, pool, false, err);
+    if (st != WEIR_OK) return st;
+    learner->decided = false;
+    weirp_workspace_clear(&learner->workspace);
+    weirp_state_free(learner->state);
+    learner->state = NULL; /* it is read again */
+    return weirp_learner_ready(learner, err);
 }
 
 uint64_t weir_learner_n_durable(const weir_learner *learner) {

@@ -30,10 +30,14 @@ struct weir_learner {
     uint64_t n_seen;
     size_t n_drifts, drift_capacity;
     weir_drift *drift;
+    weirp_table_work beside; /* goes into the next commit; NULL: nothing */
+    void *beside_user;
     bool out_of_memory; /* a drift alarm could not be kept */
     bool broken;        /* the pool was caught half-grown: what is here must never become a checkpoint */
 };
 
+/* weir_store_set_pool on a store that is open for writing. */
+weir_status weirp_store_set_pool(weirp_store *store, const weir_pool *pool, bool remove_others, weir_error *err);
 /* Loads the state of a lazy learner, and says whether the learner can go on at all. */
 weir_status weirp_learner_ready(weir_learner *l, weir_error *err);
 /* Room for one more waiting record of `size` bytes, so that adding it can't fail. */

@@ -357,3 +357,11 @@ weir_status weirp_log_decode(weirp_log_record *record, const uint8_t *data, size
     if (a.failed) return weirp_nomem(err);
     return r.failed ? weirp_fail(err, WEIR_CORRUPT, 0, "a log record is damaged") : WEIR_OK;
 }
+
+uint64_t weirp_record_number(const uint8_t *record, size_t size) {
+    enum { AT_FLAGS = 7, AT_ID = 38 };
+    weirp_bytes r = {.data = record, .size = size};
+    if (size < AT_ID + 8 || weirp_get_u32(&r) == VERSION_1 || !(record[AT_FLAGS] & WEIRP_HEAD_OWN_ID)) return 0;
+    r.at = AT_ID;
+    return weirp_get_u64(&r);
+}

@@ -5,6 +5,7 @@
 
 #include "src/base/base.h"
 #include "src/price/usage.h"
+#include "src/store/store.h"
 #include "weir/router.h"
 
 /* Decision ids are "weir-" and 24 hexadecimal digits: 16 of a number that grows with time (so that an index over them
@@ -80,6 +81,14 @@ void weirp_record_served(weirp_writer *w, const weirp_served *served);
  * learned from. Does not touch quality. */
 weir_status weirp_learner_append(weir_learner *learner, const uint8_t *record, size_t size, weir_error *err);
 
+/* Takes the pool's models and prices into the store, without letting go of it. */
+weir_status weirp_learner_set_pool(weir_learner *learner, const weir_pool *pool, weir_error *err);
+
+/* The learner's next commit does this, too, in its transaction; once it has been committed, it is forgotten. */
+void weirp_learner_beside(weir_learner *learner, weirp_table_work work, void *user);
+bool weirp_learner_has_beside(const weir_learner *learner);
+weirp_store *weirp_learner_store(const weir_learner *learner); /* borrowed */
+
 typedef struct weirp_feedback {
     const char *id;     /* of the decision */
     double quality;     /* [0,1] */
@@ -91,6 +100,20 @@ typedef struct weirp_feedback {
  * feedback with the features it was learned from. WEIR_NOTFOUND: no such decision. A second feedback from the same
  * source on the same decision: WEIR_INVALID, also after a restart; a decision takes some thousand feedbacks. */
 weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *feedback, weir_error *err);
+
+/* What is known of a decision, for those who can't ask the learner. Start with zeros. */
+typedef struct weirp_seen {
+    bool decision; /* it is there */
+    bool answered; /* by a model */
+    bool repeated; /* the feedback's source has spoken before */
+} weirp_seen;
+/* What one record says, whatever it is a record of. */
+weir_status weirp_seen_in(weirp_seen *seen, const weirp_feedback *feedback, const uint8_t *record, size_t size,
+                          weir_error *err);
+/* And all of the log. */
+weir_status weirp_seen_log(weirp_seen *seen, const weirp_feedback *feedback, weirp_snapshot *snapshot, weir_error *err);
+/* The number of a record's id (weirp_id_number), without decoding it. */
+uint64_t weirp_record_number(const uint8_t *record, size_t size);
 
 /* The learner's present state as a router for sessions, without going through the disk. *out is new and shares nothing
  * that changes. */

@@ -306,6 +306,11 @@ done:
 
 weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const weirp_change *more, size_t n_more,
                                weir_error *err) {
+    return weirp_state_transact(s, store, more, n_more, NULL, NULL, err);
+}
+
+weir_status weirp_state_transact(const weirp_state *s, weirp_store *store, const weirp_change *more, size_t n_more,
+                                 weirp_table_work work, void *user, weir_error *err) {
     weirp_sections w;
     weir_status st = weirp_state_save(s, &w, err);
     if (st != WEIR_OK) return st;
@@ -319,7 +324,7 @@ weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const w
                                                  .size = w.section[i].bytes.size};
         /* "costs" says it all again */
         changes[n_more + w.n] = (weirp_change){.kind = WEIRP_DELETE, .section = WEIRP_LEVELS_SECTION};
-        st = weirp_store_commit(store, changes, n_more + w.n + 1, err);
+        st = weirp_store_transact(store, changes, n_more + w.n + 1, work, user, err);
     } else {
         st = weirp_nomem(err);
     }

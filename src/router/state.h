@@ -117,6 +117,9 @@ void weirp_state_save_levels(const weirp_state *s, uint64_t checkpoint_log, uint
 /* Writes every section, after `more` changes, in one durable transaction. */
 weir_status weirp_state_commit(const weirp_state *s, weirp_store *store, const weirp_change *more, size_t n_more,
                                weir_error *err);
+/* The same, and `work` on the table in that transaction. */
+weir_status weirp_state_transact(const weirp_state *s, weirp_store *store, const weirp_change *more, size_t n_more,
+                                 weirp_table_work work, void *user, weir_error *err);
 /* Reads a snapshot, then replays the log past its checkpoint: what was acknowledged is there. *out is new. */
 weir_status weirp_state_load(weirp_state **out, weirp_snapshot *snapshot, weir_error *err);
 /* Opens, reads, closes. */

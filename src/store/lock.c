@@ -44,6 +44,11 @@ pid_t weirp_lock_holder(const struct stat *st) {
     return holder;
 }
 
+long weirp_store_holder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? (long)weirp_lock_holder(&st) : 0;
+}
+
 weir_status weirp_busy(const char *path, const struct stat *st, weir_error *err) {
     pid_t holder = weirp_lock_holder(st);
     if (holder == getpid()) return weirp_fail(err, WEIR_BUSY, 0, "%s: already open in this process", path);
@@ -59,6 +64,13 @@ static int range_lock(int fd, short kind, off_t from, off_t n) {
 static bool is_held(int fd, off_t byte) {
     struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     return fcntl(fd, F_OFD_GETLK, &range) != 0 || range.l_type != F_UNLCK;
+}
+
+bool weirp_store_is_joined(const char *path) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool joined = fd >= 0 && is_held(fd, BYTE_JOINED);
+    if (fd >= 0) close(fd);
+    return joined;
 }
 
 weir_status weirp_lock_alone(int fd, const char *path, weir_error *err) {

@@ -30,6 +30,10 @@ typedef enum weirp_store_mode {
  * snapshots. */
 weir_status weirp_store_open(weirp_store **out, const char *path, weirp_store_mode mode, weir_error *err);
 void weirp_store_close(weirp_store *store); /* NULL is fine */
+/* The process that has a store open as its one writer; 0: none, or it can't be told. */
+long weirp_store_holder(const char *path);
+/* Whether somebody has joined it, this process included. */
+bool weirp_store_is_joined(const char *path);
 
 /* ---- reading: one snapshot ---- */
 
