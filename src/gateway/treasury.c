@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { AFTER_FAILURE_MS = 100, LOOK_MS = 500 /* at keys that may have changed */ };
+enum { AFTER_FAILURE_MS = 100, LOOK_MS = 500 /* at keys that may have changed */, TICK_MS = 200 };
 
 struct weirp_treasury {
     weirp_bank *bank;
@@ -17,8 +17,11 @@ struct weirp_treasury {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    bool woken, stopping; /* guarded by mutex */
-    weirp_keys *keys;     /* guarded by mutex; NULL: none */
+    bool woken, stopping;     /* guarded by mutex */
+    weirp_keys *keys;         /* guarded by mutex; NULL: none */
+    void (*tick)(void *user); /* guarded by mutex; NULL: none */
+    void *tick_user;
+    uint64_t ticked_ns;
     weirp_limiter *limiter;
     weirp_store *store; /* for reading */
     uint64_t looked_ns;
@@ -110,6 +113,17 @@ static void complain(weirp_treasury *t, const char *what, const weir_error *err)
               WEIRP_S("status", weir_status_name(err->status)));
 }
 
+static void tick(weirp_treasury *t) {
+    uint64_t now = weirp_monotonic_ns();
+    if (t->ticked_ns && now - t->ticked_ns < TICK_MS * UINT64_C(1000000)) return;
+    t->ticked_ns = now;
+    pthread_mutex_lock(&t->mutex);
+    void (*what)(void *) = t->tick;
+    void *user = t->tick_user;
+    pthread_mutex_unlock(&t->mutex);
+    if (what) what(user);
+}
+
 static void *run(void *user) {
     weirp_treasury *t = user;
     unsigned wait_ms = 0;
@@ -122,6 +136,7 @@ static void *run(void *user) {
         }
         bool due = weirp_monotonic_ns() - t->looked_ns >= LOOK_MS * UINT64_C(1000000);
         if (due && look_at_keys(t, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
+        tick(t);
         if (wait_ms > LOOK_MS) wait_ms = LOOK_MS;
     }
     return NULL;
@@ -176,6 +191,13 @@ weir_status weirp_treasury_close(weirp_treasury *t, weir_error *err) {
     weir_status st = weirp_bank_close(t->bank, err);
     let_go(t);
     return st;
+}
+
+void weirp_treasury_every(weirp_treasury *t, void (*what)(void *user), void *user) {
+    pthread_mutex_lock(&t->mutex);
+    t->tick = what;
+    t->tick_user = user;
+    pthread_mutex_unlock(&t->mutex);
 }
 
 weirp_limiter *weirp_treasury_limiter(weirp_treasury *t) {
