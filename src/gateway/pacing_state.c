@@ -5,12 +5,10 @@
 
 #include "src/gateway/pacing_parts.h"
 
-/* Then the budget's name (docs/formats.md, "Pacing"). */
-#define PREFIX "Pb"
-enum { KEY_SIZE = sizeof PREFIX + WEIRP_BUDGET_NAME };
+enum { KEY_SIZE = sizeof WEIRP_PACE_PREFIX + WEIRP_BUDGET_NAME };
 
 static size_t key_of(const weirp_pacing *p, char key[KEY_SIZE]) {
-    snprintf(key, KEY_SIZE, PREFIX "%s", p->budget);
+    snprintf(key, KEY_SIZE, WEIRP_PACE_PREFIX "%s", p->budget);
     return strlen(key);
 }
 

@@ -24,7 +24,9 @@ def roomiest():
     return min(gone, key=gone.get)
 
 
-class Pacing(Case):
+class Paced(Case):
+    """A gateway with a trained store and a budget that it paces."""
+
     @classmethod
     def setUpClass(cls):
         cls.trained = pathlib.Path(tempfile.mkdtemp(prefix="weir-pacing-"))
@@ -78,6 +80,8 @@ class Pacing(Case):
         values = [self.value(gateway, HARD if i % 2 else EASY) for i in range(n)]
         return values[-1]
 
+
+class Pacing(Paced):
     def test_value_goes_with_money_and_traffic(self):
         """Little money a request: a low value. More: a higher one. More requests than planned: a lower one again."""
         gateway = self.start(0.1, expected=1000)
