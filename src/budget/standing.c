@@ -12,8 +12,10 @@ static weirp_till_budget *budget_named(weirp_bank *bank, const char *name) {
 /* The account that a request just within the budget would be charged to; NULL: there is none, or no memory. */
 static weirp_account *account_for(weirp_bank *bank, const weirp_till_budget *b, int64_t now_ms) {
     weirp_subject subject = {{NULL}};
-    for (int d = 0; d < WEIRP_N_DIMS; d++)
+    for (int d = 0; d < WEIRP_N_DIMS; d++) {
+        if (!strcmp(b->budget.match[d], "*")) return NULL;
         if (b->budget.match[d][0]) subject.value[d] = b->budget.match[d];
+    }
     const weirp_till_subject *found = weirp_till_find(bank, &subject, now_ms);
     for (size_t i = 0; found && i < found->n; i++)
         if (found->accounts[i]->budget == b) return found->accounts[i];

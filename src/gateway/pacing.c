@@ -62,8 +62,8 @@ static void refresh(weirp_pacing *p, int64_t now_ms, bool look) {
 
 static bool is_due(const weirp_pacing *p, int64_t now_ms) {
     const weirp_span *hour = &p->standing.hour;
-    return !p->pacer || p->trouble || weirp_monotonic_ns() - p->valued_ns >= VALUE_MS * MS ||
-           now_ms < hour->start * 1000 || now_ms >= hour->end * 1000;
+    const bool over = now_ms < hour->start * 1000 || now_ms >= hour->end * 1000;
+    return weirp_monotonic_ns() - p->valued_ns >= VALUE_MS * MS || (p->pacer && !p->trouble && over);
 }
 
 /* ---- requests ---- */
