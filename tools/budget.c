@@ -359,7 +359,7 @@ int weir_cmd_budget(int argc, char **argv) {
          .choice = exhausted_name},
         {"warn", 0, CLI_TEXT, &b->warn, "SHARES", "set: shares of the limit at which to warn: 0.5,0.8,0.95"},
         {"spent", 0, CLI_TEXT, &a.spent, "AMOUNT", "reconcile: what was spent of what is unproven"},
-        {"from", 0, CLI_TEXT, &a.report.from, "TIME", "report: from then on: 2027-01-31, 2027-01-31T12:00Z, or 7d ago"},
+        {"from", 0, CLI_TEXT, &a.report.from, "TIME", "report: from 2027-01-31, 2027-01-31T12:00Z; 7d: so long ago"},
         {"to", 0, CLI_TEXT, &a.report.to, "TIME", "report: until then; else now"},
         {"min-quality", 0, CLI_REAL, &a.report.min_quality, "Q", "report: the floor to compare with", .lo = 0, .hi = 1},
         {"svg", 0, CLI_TEXT, &a.svg, "FILE|-", "report: draw the budget's spending"},
@@ -368,7 +368,7 @@ int weir_cmd_budget(int argc, char **argv) {
     };
     const cli_command command = {
         COMMAND,
-        .operands = "set|ls|show|rm|report|audit|reconcile [NAME|ACCOUNT]",
+        .operands = "set|ls|show|rm|report|audit|reconcile [NAME]",
         .max_operands = max_operands(argc, argv),
         .text = "A budget covers the requests that match all it names; those that it leaves open share the limit. set "
                 "makes a budget, or makes it anew: the limit, --soft, --when-exhausted and --warn change in place, "
