@@ -120,8 +120,6 @@ static size_t count_blocks(const weirp_steps *s) {
     return blocks;
 }
 
-static void choose_walk(weirp_walk *w);
-
 weirp_walk *weirp_walk_new(const weirp_steps *s, size_t dim, uint32_t *row) {
     size_t n = count_blocks(s), n_places = WEIRP_N_TREES;
     uint32_t n_rows = 0;
@@ -144,7 +142,6 @@ weirp_walk *weirp_walk_new(const weirp_steps *s, size_t dim, uint32_t *row) {
     memcpy(w->first, s->first, sizeof w->first);
     memcpy(w->first_leaf, s->first_leaf, sizeof w->first_leaf);
     memcpy(w->depth, s->depth, sizeof w->depth);
-    choose_walk(w);
     return w;
 }
 
@@ -206,11 +203,17 @@ bool weirp_walk_steps(const weirp_walk *w, weirp_step *step, uint32_t *row) {
 
 /* ---- walking ---- */
 
-/* Takes every tree from block to block; `leave` gives the exit that x takes from one. The trees that have come to a
- * leaf drop out of `at`, without a branch, for which they are can't be foreseen. */
-typedef uint32_t (*leave_fn)(const weirp_block *b, const float *x);
-__attribute__((always_inline)) static inline void walk(leave_fn leave, const weirp_block *block, const float *x,
-                                                       uint32_t *leaf, const char *value, size_t size) {
+/* The exit that x takes from a block. */
+static inline uint32_t leave(const weirp_block *b, const float *x) {
+    uint32_t i = 1 + !(x[b->feature[0]] < b->threshold[0]);
+    i = 2 * i + 1 + !(x[b->feature[i]] < b->threshold[i]);
+    i = 2 * i + 1 + !(x[b->feature[i]] < b->threshold[i]);
+    return i - NODES;
+}
+
+/* Takes every tree from block to block. The trees that have come to a leaf drop out of `at`, without a branch, for
+ * which they are can't be foreseen. */
+static void walk(const weirp_block *block, const float *x, uint32_t *leaf, const char *value, size_t size) {
     uint32_t at[WEIRP_N_TREES];
     uint16_t tree[WEIRP_N_TREES];
     size_t n = WEIRP_N_TREES, last = size ? size - 1 : 0;
@@ -239,52 +242,7 @@ __attribute__((always_inline)) static inline void walk(leave_fn leave, const wei
     }
 }
 
-static inline uint32_t leave_plain(const weirp_block *b, const float *x) {
-    uint32_t i = 1 + !(x[b->feature[0]] < b->threshold[0]);
-    i = 2 * i + 1 + !(x[b->feature[i]] < b->threshold[i]);
-    i = 2 * i + 1 + !(x[b->feature[i]] < b->threshold[i]);
-    return i - NODES;
-}
-
-void weirp_walk_plain(const weirp_block *block, const float *x, uint32_t *leaf, const char *value, size_t size) {
-    walk(leave_plain, block, x, leaf, value, size);
-}
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-/* The exit that is taken when bit i of m says that x is below the threshold of node i. */
-#define RIGHT(m, i) (!((m) >> (i)&1))
-#define SECOND(m)   (1 + RIGHT(m, 0))
-#define THIRD(m)    (2 * SECOND(m) + 1 + RIGHT(m, SECOND(m)))
-#define EXIT(m)     (2 * THIRD(m) + 1 + RIGHT(m, THIRD(m)) - NODES)
-#define EXITS_4(m)  EXIT(m), EXIT((m) + 1), EXIT((m) + 2), EXIT((m) + 3)
-#define EXITS_16(m) EXITS_4(m), EXITS_4((m) + 4), EXITS_4((m) + 8), EXITS_4((m) + 12)
-#define EXITS_64(m) EXITS_16(m), EXITS_16((m) + 16), EXITS_16((m) + 32), EXITS_16((m) + 48)
-static const uint8_t exit_of[128] __attribute__((aligned(LINE))) = {EXITS_64(0), EXITS_64(64)};
-
-/* All seven nodes at once: a third of the instructions, and no step waits for the one before. */
-__attribute__((target("avx2"))) static inline uint32_t leave_avx2(const weirp_block *b, const float *x) {
-    __m128i narrow = _mm_load_si128((const __m128i *)(const void *)b->feature);
-    __m256 v = _mm256_i32gather_ps(x, _mm256_cvtepu16_epi32(narrow), 4);
-    __m256 below = _mm256_cmp_ps(v, _mm256_load_ps(b->threshold), _CMP_LT_OQ);
-    return exit_of[_mm256_movemask_ps(below) & 127];
-}
-
-__attribute__((target("avx2"))) static void walk_avx2(const weirp_block *block, const float *x, uint32_t *leaf,
-                                                      const char *value, size_t size) {
-    walk(leave_avx2, block, x, leaf, value, size);
-}
-#endif
-
-static void choose_walk(weirp_walk *w) {
-    w->best = weirp_walk_plain;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2")) w->best = walk_avx2;
-#endif
-}
-
 void weirp_walk_leaves(const weirp_walk *w, const float *x, uint32_t *leaf, const float *value, size_t n_models) {
     static const float nothing[1]; /* empty nodes look at feature 0 */
-    w->best(w->block, w->dim ? x : nothing, leaf, (const char *)value, n_models * sizeof *value);
+    walk(w->block, w->dim ? x : nothing, leaf, (const char *)value, n_models * sizeof *value);
 }

@@ -35,16 +35,11 @@ typedef struct weirp_steps {
 
 typedef struct weirp_block weirp_block;
 
-/* Where x leads in each tree: leaf (WEIRP_N_TREES) gets the leaves' rows; those rows of `value`, of `size` bytes each,
- * are sent for. */
-typedef void (*weirp_walk_fn)(const weirp_block *block, const float *x, uint32_t *leaf, const char *value, size_t size);
-
 /* All trees as they are walked. Immutable, shared by whoever holds it. */
 typedef struct weirp_walk {
     atomic_uint refs;
     size_t n_blocks, dim;
     weirp_block *block; /* (n_blocks) the roots' first, one a tree, then level after level */
-    weirp_walk_fn best; /* for this processor */
     uint32_t first[WEIRP_N_TREES + 1], first_leaf[WEIRP_N_TREES + 1], depth[WEIRP_N_TREES];
 } weirp_walk;
 
@@ -61,8 +56,8 @@ static inline size_t weirp_walk_n_leaves(const weirp_walk *w) {
     return w->first_leaf[WEIRP_N_TREES];
 }
 
+/* Where x leads in each tree: leaf (WEIRP_N_TREES) gets the leaves' rows; those rows of `value` (rows, n_models) are
+ * sent for. */
 void weirp_walk_leaves(const weirp_walk *w, const float *x, uint32_t *leaf, const float *value, size_t n_models);
-/* The same on any processor. */
-void weirp_walk_plain(const weirp_block *block, const float *x, uint32_t *leaf, const char *value, size_t size);
 
 #endif

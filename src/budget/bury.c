@@ -84,15 +84,40 @@ static bool next_key(const uint8_t **at, const uint8_t *end, weirp_account_key *
     return true;
 }
 
+static weir_status post_record(burial *b, const weirp_spooled *t, const uint8_t *texts, const uint8_t *end,
+                               weir_error *err) {
+    weirp_entry e;
+    const uint8_t *keys = texts + t->texts_size;
+    weirp_spooled_entry(t, (const char *)texts, &e);
+    for (uint32_t i = 0; i < t->n; i++) {
+        weirp_open_row *row;
+        weirp_account_key key;
+        if (!t->part[i].number && !next_key(&keys, end, &key))
+            return weirp_fail(err, WEIR_CORRUPT, 0, "a spool's record is damaged");
+        weir_status st = t->part[i].number ? weirp_books_row(&b->books, t->part[i].number, &row, err)
+                                           : account_by_key(b, &key, &row, err);
+        if (st) return st;
+        post_part(&e, row, t->part[i].leased, t->part[i].free);
+        e.overrun |= t->part[i].overrun;
+    }
+    return weirp_books_enter(&b->books, &e, err);
+}
+
+static bool has_texts(const uint8_t *texts, size_t size) {
+    size_t n = 0;
+    for (size_t i = 0; i < size; i++) n += !texts[i];
+    return n == 1 + WEIRP_N_DIMS && !texts[size - 1];
+}
+
+/* A record that can't be posted proves nothing, but mustn't keep the living from their work for ever. */
 static weir_status settle_record(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
     burial *b = user;
     weirp_spooled t;
-    weirp_entry e;
     size_t head = offsetof(weirp_spooled, part);
     if (size >= head) memcpy(&t, data, size < sizeof t ? size : sizeof t);
     size_t parts = size >= head && t.n <= WEIRP_SPOOLED_PARTS ? t.n * sizeof t.part[0] : size;
     if (size < head || t.form != WEIRP_SPOOLED_FORM || t.size != size || parts > size - head ||
-        t.texts_size > size - head - parts) { /* another build's */
+        t.texts_size > size - head - parts || !has_texts(data + head + parts, t.texts_size)) { /* another build's */
         b->proven = false;
         return WEIR_OK;
     }
@@ -100,20 +125,13 @@ static weir_status settle_record(void *user, uint64_t number, const uint8_t *dat
         return weirp_nomem(err);
     b->calls[b->n_calls++] = t.call;
     if (number < b->row.done) return WEIR_OK;
-    const uint8_t *keys = data + head + parts + t.texts_size;
-    weirp_spooled_entry(&t, (const char *)data + head + parts, &e);
-    for (uint32_t i = 0; i < t.n; i++) {
-        weirp_open_row *row;
-        weirp_account_key key;
-        if (!t.part[i].number && !next_key(&keys, data + size, &key))
-            return weirp_fail(err, WEIR_CORRUPT, 0, "a spool's record is damaged");
-        weir_status st = t.part[i].number ? weirp_books_row(&b->books, t.part[i].number, &row, err)
-                                          : account_by_key(b, &key, &row, err);
-        if (st) return st;
-        post_part(&e, row, t.part[i].leased, t.part[i].free);
-        e.overrun |= t.part[i].overrun;
+    weir_error inner = {0};
+    weir_status st = post_record(b, &t, data + head + parts, data + size, &inner);
+    if (st == WEIR_CORRUPT || st == WEIR_NOTFOUND || st == WEIR_NUMERIC) {
+        b->proven = false;
+        return WEIR_OK;
     }
-    return weirp_books_enter(&b->books, &e, err);
+    return st ? weirp_fail(err, st, inner.line, "%s", inner.text) : WEIR_OK;
 }
 
 static weir_status spend_slot(void *user, uint32_t slot, const uint8_t *data, size_t size, weir_error *err) {

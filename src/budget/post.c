@@ -360,8 +360,8 @@ static weir_status bury(weirp_bank *bank, uint64_t now_ns, weir_error *err) {
 weir_status weirp_bank_post(weirp_bank *bank, unsigned *wait, weir_error *err) {
     uint64_t now_ns = weirp_till_now(bank);
     *wait = IDLE_MS;
-    weir_status st = bury(bank, now_ns, err);
-    if (st) return st;
+    weir_error inner = {0}; /* what is wrong with the dead is told, but doesn't hold up the living */
+    weir_status buried = bury(bank, now_ns, &inner), st;
     pthread_mutex_lock(&bank->lock);
     st = weirp_till_plan(bank, now_ns, err);
     bool write = !st && must_write(bank, now_ns);
@@ -387,5 +387,5 @@ weir_status weirp_bank_post(weirp_bank *bank, unsigned *wait, weir_error *err) {
     pthread_mutex_unlock(&bank->lock);
     if (!st && write) warn(bank);
     if (due) weirp_till_call_due(bank);
-    return st;
+    return st || !buried ? st : weirp_fail(err, buried, inner.line, "%s", inner.text);
 }

@@ -40,6 +40,11 @@ const char *weirp_admit_refusal(const weirp_worker *w, const char *shown) {
     weirp_key_state state =
         keys ? weirp_keys_find(keys, shown, strlen(shown), weirp_unix_ms(), &key) : WEIRP_KEY_UNKNOWN;
     weirp_keys_drop(keys);
+    if (state == WEIRP_KEY_UNKNOWN &&
+        (keys = w->gateway->treasury ? weirp_treasury_keys_now(w->gateway->treasury) : NULL)) {
+        state = weirp_keys_find(keys, shown, strlen(shown), weirp_unix_ms(), &key);
+        weirp_keys_drop(keys);
+    }
     switch (state) {
     case WEIRP_KEY_VALID: return NULL;
     case WEIRP_KEY_EXPIRED: return "The API key has expired.";

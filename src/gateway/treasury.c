@@ -9,7 +9,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { AFTER_FAILURE_MS = 100, LOOK_MS = 500 /* at keys that may have changed */, TICK_MS = 200 };
+enum {
+    AFTER_FAILURE_MS = 100,
+    LOOK_MS = 500, /* at keys that may have changed */
+    AGAIN_MS = 50, /* for a key that isn't known: who guesses keys mustn't have the store read for each */
+    TICK_MS = 200,
+};
 
 struct weirp_treasury {
     weirp_bank *bank;
@@ -23,7 +28,8 @@ struct weirp_treasury {
     void *tick_user;
     uint64_t ticked_ns;
     weirp_limiter *limiter;
-    weirp_store *store; /* for reading */
+    weirp_store *store;      /* for reading */
+    pthread_mutex_t looking; /* guards looked_ns, and who exchanges the keys */
     uint64_t looked_ns;
     _Atomic uint64_t posts, errors, warnings, waited, actions[WEIRP_N_BUDGET_ACTIONS];
 };
@@ -93,15 +99,22 @@ static weir_status load_keys(weirp_treasury *t, weirp_snapshot *snapshot, weir_e
     return WEIR_OK;
 }
 
-static weir_status look_at_keys(weirp_treasury *t, weir_error *err) {
+/* Unless somebody has looked less than `ms` ago. */
+static weir_status look_at_keys(weirp_treasury *t, unsigned ms, weir_error *err) {
     weirp_snapshot *snapshot = NULL;
-    uint64_t version = 0;
-    t->looked_ns = weirp_monotonic_ns();
+    uint64_t version = 0, now = weirp_monotonic_ns();
+    pthread_mutex_lock(&t->looking);
+    if (t->looked_ns && now - t->looked_ns < ms * UINT64_C(1000000)) {
+        pthread_mutex_unlock(&t->looking);
+        return WEIR_OK;
+    }
+    t->looked_ns = now;
     weir_status st = weirp_snapshot_begin(&snapshot, t->store, err);
     if (st == WEIR_OK) st = weirp_keys_version(snapshot, &version, err);
     if (st == WEIR_OK && version != (t->keys ? weirp_keys_loaded_version(t->keys) : 0))
         st = load_keys(t, snapshot, err);
     weirp_snapshot_end(snapshot);
+    pthread_mutex_unlock(&t->looking);
     return st;
 }
 
@@ -134,8 +147,7 @@ static void *run(void *user) {
             wait_ms = AFTER_FAILURE_MS;
             complain(t, "the ledger can't be written", &err);
         }
-        bool due = weirp_monotonic_ns() - t->looked_ns >= LOOK_MS * UINT64_C(1000000);
-        if (due && look_at_keys(t, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
+        if (look_at_keys(t, LOOK_MS, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
         tick(t);
         if (wait_ms > LOOK_MS) wait_ms = LOOK_MS;
     }
@@ -152,6 +164,7 @@ static void let_go(weirp_treasury *t) {
     weirp_limiter_free(t->limiter);
     weirp_store_close(t->store);
     pthread_mutex_destroy(&t->mutex);
+    pthread_mutex_destroy(&t->looking);
     pthread_cond_destroy(&t->wake);
     free(t);
 }
@@ -163,6 +176,7 @@ weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_optio
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&t->mutex, NULL);
+    pthread_mutex_init(&t->looking, NULL);
     pthread_cond_init(&t->wake, &attributes);
     pthread_condattr_destroy(&attributes);
     t->options = *options;
@@ -170,7 +184,7 @@ weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_optio
     weir_status st;
     WEIRP_TRY(weirp_limiter_new(&t->limiter, err));
     WEIRP_TRY(weirp_store_open(&t->store, options->store, WEIRP_STORE_READ, err));
-    WEIRP_TRY(look_at_keys(t, err));
+    WEIRP_TRY(look_at_keys(t, 0, err));
     WEIRP_TRY(weirp_bank_open(&t->bank, options->store, &bank, err));
     WEIRP_TRY(start(t, err));
     *out = t;
@@ -198,6 +212,12 @@ void weirp_treasury_every(weirp_treasury *t, void (*what)(void *user), void *use
     t->tick = what;
     t->tick_user = user;
     pthread_mutex_unlock(&t->mutex);
+}
+
+weirp_keys *weirp_treasury_keys_now(weirp_treasury *t) {
+    weir_error err = {0};
+    if (look_at_keys(t, AGAIN_MS, &err) != WEIR_OK) complain(t, "the keys can't be read", &err);
+    return weirp_treasury_keys(t);
 }
 
 weirp_limiter *weirp_treasury_limiter(weirp_treasury *t) {

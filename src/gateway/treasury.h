@@ -35,6 +35,9 @@ weirp_limiter *weirp_treasury_limiter(weirp_treasury *treasury);
 /* The store's keys as they are now (changes are seen within a second), counted for the caller; NULL: there are none.
  * Any thread. */
 weirp_keys *weirp_treasury_keys(weirp_treasury *treasury);
+/* The same, but reads the store again if that was more than a moment ago: for a key that isn't known, and may have been
+ * made just now. */
+weirp_keys *weirp_treasury_keys_now(weirp_treasury *treasury);
 
 typedef struct weirp_treasury_counts {
     uint64_t posts, errors, warnings;
