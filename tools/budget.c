@@ -1,5 +1,6 @@
 /* budget.c: weir budget: limits on what may be spent. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +11,9 @@
 
 typedef struct arguments {
     const char *store, *name; /* the operand after the action */
-    const char *spent, *json;
+    const char *spent, *json, *svg;
     weir_budget_options budget;
+    weir_budget_report_options report;
 } arguments;
 
 /* Wrong words are the caller's to mend, and the library says how; all else has failed. */
@@ -180,17 +182,124 @@ static int audit(arguments *a) {
     return rc == CLI_OK && !sound ? CLI_FAILED : rc;
 }
 
+/* ---- the report ---- */
+
+static double number_of(const json_t *o, const char *key) {
+    const json_t *number = json_object_get(o, key);
+    return json_is_number(number) ? json_number_value(number) : NAN;
+}
+
+static long long count_of(const json_t *o, const char *key) {
+    return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static void print_plan(const json_t *b) {
+    const json_t *plan = json_object_get(b, "plan"), *forecast = json_object_get(b, "forecast");
+    if (!json_is_object(b)) return;
+    printf("budget %s: %s of %s %s per %s", text_of(b, "name"), text_of(b, "spent"), text_of(b, "limit"),
+           text_of(b, "unit"), text_of(b, "per"));
+    if (json_is_object(plan)) printf("; an even plan would have spent %.4g", number_of(plan, "linear"));
+    putchar('\n');
+    if (!json_is_object(forecast)) return;
+    printf("forecast until %s: %.4g (%.0f %% of the limit)", text_of(b, "period_end"), number_of(forecast, "mean"),
+           100 * number_of(forecast, "share"));
+    if (!strcmp(text_of(forecast, "method"), "pacing"))
+        printf(", from %.4g to %.4g nine times in ten\n", number_of(forecast, "low"), number_of(forecast, "high"));
+    else
+        printf(", at the rate so far\n");
+}
+
+static void print_quality(const json_t *root) {
+    const json_t *q = json_object_get(root, "quality"), *r = json_object_get(root, "requests");
+    const json_t *one = json_object_get(root, "best_single");
+    printf("requests: %lld answered of %lld; by budgets %lld lowered, %lld sent elsewhere, %lld refused\n",
+           count_of(r, "answered"), count_of(r, "decided"), count_of(r, "lowered"), count_of(r, "cheaper"),
+           count_of(r, "refused"));
+    if (count_of(q, "n_predicted")) {
+        printf("quality: %.3f as predicted", number_of(q, "predicted"));
+        if (json_is_number(json_object_get(q, "floor")))
+            printf(" (floor %.3g, %s)", number_of(q, "floor"), number_of(q, "above_floor") >= 0 ? "met" : "missed");
+        if (count_of(q, "n_feedback"))
+            printf(", %.3f as told by %lld feedbacks", number_of(q, "feedback"), count_of(q, "n_feedback"));
+        putchar('\n');
+    }
+    if (json_is_object(one))
+        printf("against always %s: %.4g USD saved (%.0f %%), quality %+.3f, by the estimates of %lld requests\n",
+               text_of(one, "model"), number_of(one, "saved_usd"), 100 * number_of(one, "saved_share"),
+               -number_of(one, "quality_given_up"), count_of(one, "requests"));
+}
+
+static int print_groups(const char *what, const json_t *list) {
+    enum { MOST = 10 };
+    const char *const headers[] = {what, "spent, USD", "share", "calls", "tokens"};
+    cli_table *table = cli_table_new(headers, sizeof headers / sizeof *headers);
+    const json_t *g;
+    size_t i;
+    if (!table) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
+    json_array_foreach(list, i, g) {
+        if (i == MOST) break;
+        cli_table_cell(table, "%s", text_of(g, "name"));
+        cli_table_cell(table, "%s", text_of(g, "spent_usd"));
+        cli_table_cell(table, "%.1f %%", 100 * number_of(g, "share"));
+        cli_table_cell(table, "%lld", count_of(g, "calls"));
+        cli_table_cell(table, "%lld", count_of(g, "tokens"));
+    }
+    putchar('\n');
+    cli_table_print(table, stdout);
+    cli_table_free(table);
+    if (i < json_array_size(list)) printf("and %zu more: --json lists them\n", json_array_size(list) - i);
+    return CLI_OK;
+}
+
+static int print_report(const json_t *root) {
+    const char *what;
+    json_t *list;
+    int rc = CLI_OK;
+    printf("from %s to %s: %s USD spent by %lld calls\n", text_of(root, "from"), text_of(root, "to"),
+           text_of(root, "spent_usd"), count_of(root, "calls"));
+    print_plan(json_object_get(root, "budget"));
+    print_quality(root);
+    json_object_foreach(json_object_get(root, "by"), what, list) {
+        if (rc == CLI_OK) rc = print_groups(what, list);
+    }
+    return rc;
+}
+
+static int sla(arguments *a) {
+    weir_error err = {0};
+    char *text = NULL, *svg = NULL;
+    size_t size;
+    if (!cli_speaks(a->json) && !cli_speaks(a->svg))
+        return cli_misuse(COMMAND, "--json and --svg can't both go to standard output");
+    a->report.budget = a->name;
+    a->report.svg = a->svg ? open_memstream(&svg, &size) : NULL;
+    if (a->svg && !a->report.svg) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
+    weir_status st = weir_budget_report(a->store, &a->report, &text, &err);
+    if (a->report.svg) fclose(a->report.svg);
+    int rc = st == WEIR_OK ? CLI_OK : failed(&err);
+    if (rc == CLI_OK && a->svg) rc = cli_write(COMMAND, a->svg, svg);
+    free(svg);
+    if (rc == CLI_OK && (a->json || cli_speaks(a->svg))) return report(a, text, print_report);
+    free(text);
+    return rc;
+}
+
 /* ---- the command line ---- */
 
 static const struct {
     const char *name;
     int (*run)(arguments *a);
     const char *operand; /* NULL: takes none */
-} actions[] = {
-    {"set", set, "the budget's NAME"}, {"ls", ls, NULL},       {"show", show, "the budget's NAME"},
-    {"rm", rm, "the budget's NAME"},   {"audit", audit, NULL}, {"reconcile", reconcile, "the ACCOUNT's number"}};
+    bool optional;
+} actions[] = {{"set", set, "the budget's NAME"},
+               {"ls", ls, NULL},
+               {"show", show, "the budget's NAME"},
+               {"rm", rm, "the budget's NAME"},
+               {"audit", audit, NULL},
+               {"reconcile", reconcile, "the ACCOUNT's number"},
+               {"report", sla, "the budget's NAME", .optional = true}};
 
-#define ACTIONS "set, ls, show, rm, audit or reconcile"
+#define ACTIONS "set, ls, show, rm, report, audit or reconcile"
 
 static const char *action_name(size_t i) {
     return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
@@ -208,7 +317,8 @@ static int run(arguments *a, char **operand, size_t n) {
     for (size_t i = 0; action_name(i); i++) {
         if (strcmp(operand[0], action_name(i)) != 0) continue;
         if (!a->store) return cli_misuse(COMMAND, "--store FILE is missing");
-        if (n < 2 && actions[i].operand) return cli_misuse(COMMAND, "%s needs %s", operand[0], actions[i].operand);
+        if (n < 2 && actions[i].operand && !actions[i].optional)
+            return cli_misuse(COMMAND, "%s needs %s", operand[0], actions[i].operand);
         if (n > 1 && !actions[i].operand) return cli_misuse(COMMAND, "'%s' is one word too many", operand[1]);
         a->name = n > 1 ? operand[1] : NULL;
         return actions[i].run(a);
@@ -249,12 +359,16 @@ int weir_cmd_budget(int argc, char **argv) {
          .choice = exhausted_name},
         {"warn", 0, CLI_TEXT, &b->warn, "SHARES", "set: shares of the limit at which to warn: 0.5,0.8,0.95"},
         {"spent", 0, CLI_TEXT, &a.spent, "AMOUNT", "reconcile: what was spent of what is unproven"},
-        {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "ls, show, audit: write the report as JSON"},
+        {"from", 0, CLI_TEXT, &a.report.from, "TIME", "report: from 2027-01-31, 2027-01-31T12:00Z; 7d: so long ago"},
+        {"to", 0, CLI_TEXT, &a.report.to, "TIME", "report: until then; else now"},
+        {"min-quality", 0, CLI_REAL, &a.report.min_quality, "Q", "report: the floor to compare with", .lo = 0, .hi = 1},
+        {"svg", 0, CLI_TEXT, &a.svg, "FILE|-", "report: draw the budget's spending"},
+        {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "ls, show, audit, report: write the report as JSON"},
         {0},
     };
     const cli_command command = {
         COMMAND,
-        .operands = "set|ls|show|rm|audit|reconcile [NAME|ACCOUNT]",
+        .operands = "set|ls|show|rm|report|audit|reconcile [NAME]",
         .max_operands = max_operands(argc, argv),
         .text = "A budget covers the requests that match all it names; those that it leaves open share the limit. set "
                 "makes a budget, or makes it anew: the limit, --soft, --when-exhausted and --warn change in place, "
@@ -262,11 +376,15 @@ int weir_cmd_budget(int argc, char **argv) {
                 "themselves.\n"
                 "show lists the balances of this period: leased is what running gateways have set aside, unproven "
                 "what gateways that died had; it counts as spent until reconcile says how much of it was. audit "
-                "computes every balance anew from the ledger's entries, and fails where one differs.",
+                "computes every balance anew from the ledger's entries, and fails where one differs.\n"
+                "report tells who spent what on which model, how that compares with an even plan and a forecast, how "
+                "good the answers are thought to be, and what the best single model would have cost; without a NAME, "
+                "of all spending, of the last 30 days.",
         .examples = "weir budget set daily --store router.mdb --limit 50USD --per day --zone Europe/Berlin\n"
                     "weir budget set each-key --store router.mdb --limit 1Mtokens --per month --key '*' --warn 0.8\n"
                     "weir budget ls --store router.mdb\n"
                     "weir budget show each-key --store router.mdb\n"
+                    "weir budget report daily --store router.mdb --svg daily.svg\n"
                     "weir budget audit --store router.mdb\n"
                     "weir budget reconcile 17 --spent 0.25USD --store router.mdb",
         .options = options,

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "weir/error.h"
 
@@ -83,6 +84,18 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_budget_audit(const char *store, bool *
  * unproven, `spent` ("1.25USD", "1.25") was spent, and the rest is free again. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_budget_reconcile(const char *store, uint64_t account, const char *spent,
                                                            weir_error *err);
+
+/* Zeros: all budgets' spending, of the last 30 days. Texts are borrowed. */
+typedef struct weir_budget_report_options {
+    const char *budget;    /* its period that runs now, unless `from` says otherwise; without "*" */
+    const char *from, *to; /* "2027-01-31", "2027-01-31T12:00Z", or "7d" before now; NULL: as above; now */
+    double min_quality;    /* the floor to compare with; 0: none */
+    FILE *svg;             /* a picture of the spending is written there; NULL: none. Needs `budget` */
+} weir_budget_report_options;
+/* What was spent by whom and for what, against plan and forecast; how good the answers are thought to be, and what they
+ * would have cost with the best single model. Members: docs/formats.md, "Budget report". */
+WEIR_API WEIR_MUST_CHECK weir_status weir_budget_report(const char *store, const weir_budget_report_options *options,
+                                                        char **json, weir_error *err);
 
 WEIR_END_DECLS
 

@@ -106,6 +106,20 @@ typedef struct weirp_allowance {
 bool weirp_bank_allowance(weirp_bank *bank, const weirp_subject *subject, weirp_unit unit, int64_t now_ms,
                           weirp_allowance *out);
 
+/* How a budget stands, by its name: one of its accounts, as a request is charged to that matches it with nothing more
+ * than it asks for (so a budget with "*" has none). `look`: the posting thread looks at what all have spent, with its
+ * next post; where nobody claims, nothing else does. False: there is no such budget. Any thread. */
+typedef struct weirp_standing {
+    weirp_budget budget;
+    weirp_span span, hour;    /* its period, and the clock's hour */
+    int hour_of_day, weekday; /* local; 0: Monday */
+    int64_t limit, spent;     /* in the unit; spent: settled and unproven, of all processes, as last seen */
+    int64_t in_flight;        /* what is likely of this process's calls under way */
+    bool seen;                /* what all have spent has been looked at, or nobody has spent */
+    size_t n_others;          /* live processes that share the ledger */
+} weirp_standing;
+bool weirp_bank_standing(weirp_bank *bank, const char *name, int64_t now_ms, bool look, weirp_standing *out);
+
 /* ---- the ledger's side: the one thread that writes the store ---- */
 
 typedef struct weirp_bank_options {

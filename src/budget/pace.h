@@ -72,6 +72,7 @@ weirp_pace weirp_pacer_value(weirp_pacer *pacer, weirp_moment now, double spent_
 /* What was learned and counted, as bytes with a version number in front; a state of another range of values is refused.
  * Options aren't part of it. After a failure the pacer is as it was. A pause of more than a minute between saving and
  * the next call isn't taken for a lack of traffic. */
+#define WEIRP_PACE_PREFIX "Pb" /* of a gateway's, in the store's table: then the budget's name */
 void weirp_pacer_save(const weirp_pacer *pacer, weirp_writer *out);
 weir_status weirp_pacer_load(weirp_pacer *pacer, const uint8_t *data, size_t size, weir_error *err);
 

@@ -7,6 +7,7 @@
 
 #include "src/base/words.h"
 #include "src/gateway/exchange.h"
+#include "src/gateway/pacing.h"
 
 static double ms_since(uint64_t from_ns) {
     return (double)(weirp_monotonic_ns() - from_ns) * 1e-6;
@@ -181,12 +182,26 @@ static void log_line(weirp_exchange *x, int status) {
               WEIRP_S("traceparent", x->traceparent[0] ? x->traceparent : NULL), WEIRP_S("error", error));
 }
 
+/* What pacing has counted has come to something, or to nothing. */
+static void settle_pace(const weirp_exchange *x) {
+    const weirp_served *s = &x->served;
+    double quality = 0, expected = 0;
+    if (!x->plan.observed) return;
+    for (size_t i = 0; i < x->plan.n && s->model != (size_t)-1; i++) {
+        if (x->plan.choice[i].router_model != s->model) continue;
+        quality = x->plan.choice[i].quality;
+        expected = s->predicted_cost_usd;
+    }
+    weirp_pacing_settle(x->worker->gateway->pacing, quality, expected, s->cost_usd);
+}
+
 void weirp_account_record(weirp_exchange *x, int status) {
     weirp_served *s = &x->served;
     if (x->answered_ns) return;
     x->answered_ns = weirp_monotonic_ns();
     double ms = (double)(x->answered_ns - x->arrived_ns) * 1e-6;
     weirp_admit_leave(x, x->billed_tokens);
+    settle_pace(x);
     s->status = status;
     if (s->model != (size_t)-1) s->latency_ms = ms;
     weirp_metrics_request(x->worker->metrics, x->endpoint, status, ms * 1e-3);

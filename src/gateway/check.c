@@ -103,6 +103,14 @@ static json_t *traffic_json(const weirp_config *c) {
                      "queue_bytes", (json_int_t)c->traffic.queue_bytes);
 }
 
+/* NULL: nothing is paced. */
+static json_t *pacing_json(const weirp_config *c) {
+    if (!c->pacing.budget) return NULL;
+    return json_pack("{s:s, s:f, s:s, s:o, s:f}", "budget", c->pacing.budget, "min_quality", c->pacing.min_quality,
+                     "precedence", c->pacing.floor_first ? "floor" : "budget", "max_latency_ms",
+                     number(c->pacing.max_latency_ms), "expected_requests", c->pacing.expected_requests);
+}
+
 static json_t *config_json(const weirp_config *c) {
     static const char *const formats[] = {"text", "json"}, *const levels[] = {"debug", "info", "warn", "error"};
     char version[24];
@@ -111,7 +119,7 @@ static json_t *config_json(const weirp_config *c) {
     for (size_t i = 0; i < c->n_warnings; i++) json_array_append_new(warnings, json_string(c->warnings[i]));
     return json_pack(
         "{s:s, s:s, s:i, s:i, s:s, s:{s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:b}, s:{s:i, s:i, s:i},"
-        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:{s:i}, s:s, s:o}",
+        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:o*, s:{s:i}, s:s, s:o}",
         "path", c->path, "listen", c->listen, "threads", (int)c->threads, "busy_poll_us", (int)c->busy_poll_us, "store",
         c->store, "auth", "keys", (json_int_t)c->n_client_keys, "policy", policy_json(c), "providers",
         providers_json(c), "models", models_json(c), "embeddings", text(c->embeddings), "limits", limits_json(c),
@@ -119,8 +127,8 @@ static json_t *config_json(const weirp_config *c) {
         "other_models", c->retry.other_models, "breaker", "failures", (int)c->breaker.failures, "window_ms",
         (int)c->breaker.window_ms, "open_ms", (int)c->breaker.open_ms, "hedge", "on", c->hedge.on, "max_share",
         c->hedge.max_share, "least_ms", (int)c->hedge.least_ms, "log", "format", formats[c->log.format], "level",
-        levels[c->log.level], "requests", c->log.requests, "traffic", traffic_json(c), "shutdown", "drain_ms",
-        (int)c->shutdown.drain_ms, "price_version", version, "warnings", warnings);
+        levels[c->log.level], "requests", c->log.requests, "traffic", traffic_json(c), "pacing", pacing_json(c),
+        "shutdown", "drain_ms", (int)c->shutdown.drain_ms, "price_version", version, "warnings", warnings);
 }
 
 weir_status weir_gateway_check(const char *config_path, char **json, weir_error *err) {

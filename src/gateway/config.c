@@ -228,6 +228,7 @@ weir_status weirp_config_load(weirp_config **out, const char *path, weir_error *
     WEIRP_TRY(weirp_maker_providers(&m));
     WEIRP_TRY(weirp_maker_models(&m));
     WEIRP_TRY(weirp_maker_policy(&m));
+    WEIRP_TRY(weirp_maker_pacing(&m));
     WEIRP_TRY(set_redaction(&m));
     WEIRP_TRY(check_whole(&m));
     WEIRP_TRY(set_price_version(&m));
@@ -268,6 +269,7 @@ void weirp_config_free(weirp_config *c) {
     free_texts(c->traffic.redact, c->traffic.n_redact);
     free_texts(c->warnings, c->n_warnings);
     free(c->embeddings);
+    free(c->pacing.budget);
     weirp_forget(c->budgets.webhook); /* may hold a key */
     free(c->path);
     free(c->listen);

@@ -104,6 +104,13 @@ typedef struct weirp_config {
         char *webhook;     /* where warnings are sent; NULL: nowhere */
     } budgets;
     struct {
+        char *budget;             /* whose limit is spent for the most quality; NULL: nothing is paced */
+        double min_quality;       /* least mean of predicted quality over a period; 0: none */
+        bool floor_first;         /* where that and the limit contradict each other */
+        double max_latency_ms;    /* INFINITY: none */
+        double expected_requests; /* a period; 0: not known */
+    } pacing;
+    struct {
         unsigned drain_ms; /* after SIGTERM */
     } shutdown;
     uint64_t price_version; /* digest of every model's name and prices */

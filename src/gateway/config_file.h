@@ -89,6 +89,12 @@ typedef struct weirp_file {
         size_t webhook_line;
     } budgets;
     struct {
+        char *budget;
+        double min_quality, max_latency_ms, expected_requests;
+        int precedence;
+        size_t line, budget_line;
+    } pacing;
+    struct {
         int64_t drain_ms;
     } shutdown;
 } weirp_file;
@@ -132,5 +138,8 @@ weir_status weirp_maker_model(const weirp_maker *m, size_t line, const char *key
 
 /* config_policy.c: after the models. */
 weir_status weirp_maker_policy(weirp_maker *m);
+
+/* config_pacing.c: after the policy. */
+weir_status weirp_maker_pacing(weirp_maker *m);
 
 #endif

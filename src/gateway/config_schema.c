@@ -137,6 +137,7 @@ typedef __typeof__(((weirp_file *)0)->hedge) file_hedge;
 typedef __typeof__(((weirp_file *)0)->log) file_log;
 typedef __typeof__(((weirp_file *)0)->traffic) file_traffic;
 typedef __typeof__(((weirp_file *)0)->budgets) file_budgets;
+typedef __typeof__(((weirp_file *)0)->pacing) file_pacing;
 typedef __typeof__(((weirp_file *)0)->shutdown) file_shutdown;
 
 static const weirp_yaml_key auth_keys[] = {
@@ -211,6 +212,19 @@ static const weirp_yaml_key budget_keys[] = {
 };
 static const weirp_yaml_map budget_map = {"budgets", sizeof(file_budgets), COUNT_OF(budget_keys), budget_keys};
 
+static const char *const precedences[] = {"budget", "floor", NULL};
+static const weirp_yaml_key pacing_keys[] = {
+    {TEXT(file_pacing, budget), .required = true, LINE(file_pacing, budget_line)},
+    {"min_quality", WEIRP_YAML_NUMBER, offsetof(file_pacing, min_quality), .right = "a number from 0 to 1", .max = 1},
+    {"precedence", WEIRP_YAML_CHOICE, offsetof(file_pacing, precedence), .choices = precedences},
+    {"max_latency_ms", WEIRP_YAML_NUMBER, offsetof(file_pacing, max_latency_ms),
+     .right = "milliseconds, a number of 0 or more, or .inf", .max = INFINITY, .fallback = INFINITY},
+    {"expected_requests", WEIRP_YAML_NUMBER, offsetof(file_pacing, expected_requests),
+     .right = "a number of requests, from 0 to 1e12", .max = 1e12},
+};
+static const weirp_yaml_map pacing_map = {"pacing",    sizeof(file_pacing), COUNT_OF(pacing_keys),
+                                          pacing_keys, .has_line = true,    .line_offset = offsetof(file_pacing, line)};
+
 static const weirp_yaml_key shutdown_keys[] = {
     MILLISECONDS(file_shutdown, drain_ms, 0, 30000),
 };
@@ -233,6 +247,7 @@ static const weirp_yaml_key file_keys[] = {
     SECTION(log, log_map),
     SECTION(traffic, traffic_map),
     SECTION(budgets, budget_map),
+    SECTION(pacing, pacing_map),
     SECTION(shutdown, shutdown_map),
 };
 const weirp_yaml_map weirp_file_schema = {"the gateway's configuration", sizeof(weirp_file), COUNT_OF(file_keys),

@@ -481,6 +481,8 @@ static weir_status plan(weirp_exchange *x, uint64_t *wait_ms, weirp_fault *fault
     weir_status st = weirp_knobs_read(&x->knobs, x->setup, x->request.model, header_of, x, fault);
     if (st != WEIR_OK) return st;
     x->knobs.key = x->admission.key;
+    x->knobs.pacing = x->worker->gateway->pacing;
+    x->knobs.subject = &x->spend.subject;
     if (x->api == WEIRP_API_EMBEDDINGS) return plan_embeddings(x, fault);
     uint64_t began = weirp_monotonic_ns();
     st = weirp_plan_make(x->worker->planner, &x->request, &x->knobs, began / 1000000u, &x->plan,
@@ -511,12 +513,12 @@ static void serve(weirp_exchange *x) {
     weir_status st = weirp_request_parse(&x->request, x->api, body, len, &fault);
     x->parsed = st == WEIR_OK;
     weirp_admit_begin(x);
+    if (st == WEIR_OK) weirp_spend_begin(x);
     if (st == WEIR_OK) st = plan(x, &wait_ms, &fault, &err);
     if (st != WEIR_OK) {
         refuse(x, st, &fault, wait_ms, &err);
         return;
     }
-    weirp_spend_begin(x);
     if (!weirp_admit_enter(x)) return;
     x->result = WEIRP_RESULT_BREAKER;
     if (start_any(x, 0, 1) != (size_t)-1) return;

@@ -76,6 +76,7 @@ static weir_status set_knob(weirp_knobs *k, const knob *which, const char *text,
     if (!weirp_number_parse(text, len, &x) || !(x >= which->least && x <= which->most))
         return wrong(fault, WEIR_PARSE, param, "invalid_knob", "%s must be %s.", which->name, which->right);
     which->set(&k->policy, x);
+    k->own_value |= which->set == set_value || which->set == set_mu;
     return WEIR_OK;
 }
 

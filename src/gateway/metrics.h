@@ -87,6 +87,16 @@ void weirp_metrics_active(weirp_metrics *m, int requests, int streams); /* added
 void weirp_metrics_client_gone(weirp_metrics *m);
 
 /* Things that are not counted a request: read when a scrape comes. */
+/* A paced budget. NAN: not known. */
+typedef struct weirp_pace_facts {
+    bool on;
+    double value_usd;
+    double forecast_usd[3]; /* spend at the period's end: low, mean, high */
+    double spent_share;     /* of the limit */
+    double quality;         /* mean of the period, as predicted */
+    bool contradiction, overloaded;
+} weirp_pace_facts;
+
 typedef struct weirp_metric_facts {
     const int *breaker; /* (n_deployments) 0 closed, 1 half open, 2 open */
     double uptime_s;
@@ -95,6 +105,7 @@ typedef struct weirp_metric_facts {
     uint64_t connections;
     bool store_holder;
     double config_loaded_unix_s, snapshot_age_s;
+    const weirp_pace_facts *pace; /* NULL: none */
     uint64_t budget_lowered, budget_cheaper, budget_refused, budget_waited, budget_warnings, ledger_posts,
         ledger_errors;
 } weirp_metric_facts;

@@ -269,6 +269,29 @@ static void put_breakers(const scrape *s, const int *breaker) {
     }
 }
 
+static void put_pace(const scrape *s, const weirp_pace_facts *p) {
+    static const char *const bounds[] = {"low", "mean", "high"};
+    if (!p || !p->on) return;
+    weirp_metrics_single(s->w, P "pacing_value_usd", "gauge", "Value that pacing gives to requests.", p->value_usd);
+    weirp_metrics_head(s->w, P "pacing_forecast_usd", "gauge",
+                       "What the paced budget will have spent when its period ends; low to high: nine times in ten.");
+    for (size_t i = 0; i < 3; i++) {
+        label bound = {"bound", bounds[i]};
+        put_series(s->w, P "pacing_forecast_usd", "", &bound, 1);
+        weirp_metrics_real(s->w, p->forecast_usd[i]);
+        weirp_put(s->w, "\n", 1);
+    }
+    weirp_metrics_single(s->w, P "pacing_spent_ratio", "gauge", "Share of the paced budget's limit that is spent.",
+                         p->spent_share);
+    weirp_metrics_single(s->w, P "pacing_quality", "gauge", "Mean predicted quality of the paced budget's period.",
+                         p->quality);
+    weirp_metrics_single(s->w, P "pacing_contradiction", "gauge",
+                         "1: the quality floor costs more than the paced budget has left.", p->contradiction);
+    weirp_metrics_single(s->w, P "pacing_overloaded", "gauge",
+                         "1: the rest won't pay for the expected requests, even with the cheapest models.",
+                         p->overloaded);
+}
+
 static void put_facts(const scrape *s, const weirp_metric_facts *f) {
     const struct {
         const char *name, *type, *help;
@@ -305,6 +328,7 @@ static void put_facts(const scrape *s, const weirp_metric_facts *f) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         weirp_metrics_single(s->w, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
     put_breakers(s, f->breaker);
+    put_pace(s, f->pace);
 }
 
 static void put_build(const scrape *s) {

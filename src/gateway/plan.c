@@ -1,4 +1,5 @@
 /* plan.c: from a request to the models that may answer it. SPDX-License-Identifier: GPL-3.0-or-later */
+#include "src/gateway/pacing.h"
 #include "src/gateway/plan.h"
 
 #include <math.h>
@@ -207,7 +208,8 @@ static weirp_choice choice_of(const weirp_planner *p, size_t router_model) {
                           .cost_usd = e->cost_usd[router_model],
                           .cost_hi_usd = e->cost_hi[router_model],
                           .latency_p95_ms = e->latency_p95[router_model],
-                          .output_tokens = e->output_tokens[router_model]};
+                          .output_tokens = e->output_tokens[router_model],
+                          .quality = e->quality[router_model]};
 }
 
 /* The decision, then the others by rising risk: a short insertion sort of the best. */
@@ -263,6 +265,31 @@ static weir_status pin(weirp_planner *p, const weirp_knobs *knobs, uint64_t now_
     return WEIR_OK;
 }
 
+/* A limit that some eligible model would break. */
+static bool binds(const weir_estimates *e, const double *amount, double limit) {
+    for (size_t i = 0; i < e->n_models; i++)
+        if (e->eligible[i] && amount[i] > limit) return true;
+    return false;
+}
+
+/* Who names no value of its own gets the one that its budget can pay for, within limits that only the policy that keeps
+ * limits looks at. */
+static void pace(const weirp_planner *p, const weirp_knobs *knobs, weir_policy_options *o, weirp_plan *plan) {
+    const weir_estimates *e = p->estimates;
+    weirp_advice a;
+    if (!knobs->pacing) return;
+    weirp_pacing_advise(knobs->pacing, knobs->subject, e, !knobs->dry, &a);
+    plan->observed = a.paced && !knobs->dry;
+    plan->paced = a.paced && !knobs->own_value && !plan->pinned && isfinite(a.value);
+    if (!plan->paced) return;
+    plan->value = o->value_usd = a.value;
+    if (binds(e, e->cost_usd, a.most_usd) || binds(e, e->latency_ms, a.max_latency_ms)) {
+        if (!o->policy || !strcmp(o->policy, "plugin")) o->policy = "constrained";
+        o->max_cost_usd = fmin(o->max_cost_usd, a.most_usd);
+        o->max_latency_ms = fmin(o->max_latency_ms, a.max_latency_ms);
+    }
+}
+
 weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, const weirp_knobs *knobs, uint64_t now_ms,
                             weirp_plan *plan, weirp_writer *record, uint64_t *wait_ms, weirp_fault *fault,
                             weir_error *err) {
@@ -274,6 +301,7 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
     options.draw = p->n_decisions++;
     plan->n = 0;
     plan->pinned = knobs->pinned != WEIRP_UNPINNED;
+    plan->observed = plan->paced = false;
     *wait_ms = 0;
     weirp_id_new(plan->id, p->n_decisions, p->salt);
     weir_status st = estimate(p, request, err);
@@ -285,6 +313,7 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
         excluded x;
         if (!restrict_to(p, p->estimates, request, knobs->key, now_ms, &x)) return nobody(&x, wait_ms, fault);
     }
+    pace(p, knobs, &options, plan);
     st = weir_session_decide(p->session, &options, &p->decision, err);
     if (st != WEIR_OK) return st;
     plan->rule = p->decision->rule;

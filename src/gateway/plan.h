@@ -13,6 +13,7 @@ typedef struct weirp_choice {
     double cost_hi_usd;    /* upper end of its interval; NAN: not known */
     double latency_p95_ms; /* NAN: not known */
     double output_tokens;  /* expected; NAN: not known */
+    double quality;        /* expected; NAN: not known */
 } weirp_choice;
 
 typedef struct weirp_plan {
@@ -23,6 +24,9 @@ typedef struct weirp_plan {
     weir_rule rule;
     weir_reason reason;
     double input_tokens; /* expected */
+    bool observed;       /* pacing has counted it, and wants to hear what comes of it */
+    bool paced;          /* it was decided by `value`, which is pacing's */
+    double value;        /* USD */
 } weirp_plan;
 
 typedef struct weirp_planner weirp_planner;

@@ -47,6 +47,7 @@ static void add_answer(head *h, const weirp_exchange *x, const weirp_try *t) {
     add(h, "x-weir-deployment", c->deployments[t->deployment].name);
     if (x->plan.rule != WEIR_RULE_FIXED) add(h, "x-weir-rule", weir_rule_name(x->plan.rule));
     add_number(h, "x-weir-predicted-cost-usd", "%.9g", choice->cost_usd);
+    if (x->plan.paced) add_number(h, "x-weir-value", "%.6g", x->plan.value);
     if (x->n_tries > 1) add_number(h, "x-weir-attempts", "%.0f", (double)x->n_tries);
     if (t->choice > 0) add(h, "x-weir-fallback-from", c->pool->models[x->plan.choice[0].model].name);
     weirp_budget_action action = weirp_spend_action(x);

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "src/gateway/pacing.h"
 #include "src/gateway/treasury.h"
 #include "src/gateway/webhook.h"
 #include "src/gateway/worker.h"
@@ -77,6 +78,27 @@ static weir_status start_treasury(serving *s, weir_error *err) {
     return weirp_treasury_open(&s->gateway.treasury, &options, err);
 }
 
+static void tick(void *user) {
+    weirp_pacing_tick(user);
+}
+
+static weir_status start_pacing(serving *s, weir_error *err) {
+    const weirp_config *c = s->setup->config;
+    weirp_gateway *g = &s->gateway;
+    if (!c->pacing.budget) return WEIR_OK;
+    weirp_pacing_options options = {.store = c->store,
+                                    .budget = c->pacing.budget,
+                                    .bank = weirp_treasury_bank(g->treasury),
+                                    .log = g->log,
+                                    .floor = c->pacing.min_quality,
+                                    .floor_first = c->pacing.floor_first,
+                                    .max_latency_ms = c->pacing.max_latency_ms,
+                                    .expected_requests = c->pacing.expected_requests};
+    weir_status st = weirp_pacing_open(&g->pacing, &options, err);
+    if (st == WEIR_OK) weirp_treasury_every(g->treasury, tick, g->pacing);
+    return st;
+}
+
 static weir_status start(serving *s, const weir_gateway_options *options, weir_error *err) {
     weirp_gateway *g = &s->gateway;
     weirp_config *config = NULL;
@@ -97,6 +119,7 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
     WEIRP_TRY(start_journal(s, &router, err));
     WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
     WEIRP_TRY(start_treasury(s, err));
+    WEIRP_TRY(start_pacing(s, err));
     for (size_t i = 0; i < g->n_workers; i++)
         WEIRP_TRY(weirp_worker_start(&g->workers[i], g, (unsigned)i, s->listen_fd[i], s->setup, router, err));
     WEIRP_TRY(weirp_journal_start(g->journal, err));
@@ -109,6 +132,14 @@ done:
 
 /* ---- reloading ---- */
 
+static bool paces_differ(const weirp_config *a, const weirp_config *b) {
+    const char *left = a->pacing.budget, *right = b->pacing.budget;
+    if (!left || !right) return left != right;
+    return strcmp(left, right) != 0 || a->pacing.min_quality != b->pacing.min_quality ||
+           a->pacing.floor_first != b->pacing.floor_first || a->pacing.max_latency_ms != b->pacing.max_latency_ms ||
+           a->pacing.expected_requests != b->pacing.expected_requests;
+}
+
 /* Keys that only a restart can change. */
 static const char *needs_restart(const weirp_config *a, const weirp_config *b) {
     if (strcmp(a->listen, b->listen) != 0) return "listen";
@@ -119,6 +150,7 @@ static const char *needs_restart(const weirp_config *a, const weirp_config *b) {
     if (a->limits.connections != b->limits.connections) return "limits.connections";
     if (a->limits.client_idle_s != b->limits.client_idle_s) return "limits.client_idle_s";
     if (a->traffic.queue_bytes != b->traffic.queue_bytes) return "traffic.queue_bytes";
+    if (paces_differ(a, b)) return "pacing";
     return NULL;
 }
 
@@ -213,6 +245,7 @@ static weir_status clear(serving *s, weir_error *err) {
     weirp_gateway *g = &s->gateway;
     weir_error settling = {0};
     weir_status settled = weirp_treasury_close(g->treasury, &settling);
+    weirp_pacing_close(g->pacing); /* whoever ticked it, and all who asked it, have ended */
     weir_status st = weirp_journal_close(g->journal, err);
     if (st == WEIR_OK && settled != WEIR_OK) st = weirp_fail(err, settled, 0, "%s", settling.text);
     for (size_t i = 0; g->workers && i < g->n_workers; i++) {

@@ -1,6 +1,7 @@
 /* service.c: endpoints that no vendor is asked for. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/admit.h"
 #include "src/gateway/service.h"
+#include "src/gateway/pacing.h"
 #include "src/gateway/treasury.h"
 
 #include <math.h>
@@ -253,6 +254,18 @@ static void explain(weirp_worker *w, weirp_call *call, weirp_knobs *knobs, const
     free(json);
 }
 
+/* Borrowed from all three. */
+static weirp_subject subject_of(const weirp_call *call, const weirp_key *key, const weirp_request *request) {
+    weirp_subject s = {{NULL}};
+    const char *user = weirp_call_header(call, "x-weir-user");
+    s.value[WEIRP_DIM_USER] = user && *user ? user : request->end_user;
+    s.value[WEIRP_DIM_TAG] = weirp_call_header(call, "x-weir-tag");
+    if (!key) return s;
+    s.value[WEIRP_DIM_KEY] = key->name;
+    s.value[WEIRP_DIM_TEAM] = key->team;
+    return s;
+}
+
 static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     weirp_knobs knobs;
     weirp_plan plan = {.n = 0};
@@ -262,9 +275,14 @@ static void decide(weirp_worker *w, weirp_call *call, weirp_request *request) {
     weirp_keys *keys;
     weir_status st = weirp_knobs_read(&knobs, w->setup, request->model, header_of, call, &fault);
     knobs.key = weirp_admit_key(w, call, &keys);
+    knobs.pacing = w->gateway->pacing;
+    knobs.dry = true;
+    weirp_subject who = subject_of(call, knobs.key, request);
+    knobs.subject = &who;
     if (st == WEIR_OK)
         st = weirp_plan_make(w->planner, request, &knobs, weirp_monotonic_ns() / 1000000u, &plan, NULL, &wait_ms,
                              &fault, &err);
+    if (plan.paced) knobs.policy.value_usd = plan.value;
     if (st == WEIR_OK)
         explain(w, call, &knobs, &plan);
     else if (fault.text[0])
@@ -347,6 +365,9 @@ static void metrics(weirp_worker *w, weirp_call *call) {
     facts.budget_warnings = money.warnings;
     facts.ledger_posts = money.posts;
     facts.ledger_errors = money.errors;
+    weirp_pace_facts pace = {.on = false};
+    if (g->pacing) weirp_pacing_facts(g->pacing, &pace);
+    facts.pace = &pace;
     for (size_t d = 0; breaker && d < s->config->n_deployments; d++)
         breaker[d] = weirp_breaker_state(s->breaker[d], now / 1000000u);
     pthread_mutex_lock(&g->metrics_mutex);

@@ -13,6 +13,7 @@ enum {
     AFTER_FAILURE_MS = 100,
     LOOK_MS = 500, /* at keys that may have changed */
     AGAIN_MS = 50, /* for a key that isn't known: who guesses keys mustn't have the store read for each */
+    TICK_MS = 200,
 };
 
 struct weirp_treasury {
@@ -21,8 +22,11 @@ struct weirp_treasury {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    bool woken, stopping; /* guarded by mutex */
-    weirp_keys *keys;     /* guarded by mutex; NULL: none */
+    bool woken, stopping;     /* guarded by mutex */
+    weirp_keys *keys;         /* guarded by mutex; NULL: none */
+    void (*tick)(void *user); /* guarded by mutex; NULL: none */
+    void *tick_user;
+    uint64_t ticked_ns;
     weirp_limiter *limiter;
     weirp_store *store;      /* for reading */
     pthread_mutex_t looking; /* guards looked_ns, and who exchanges the keys */
@@ -122,6 +126,17 @@ static void complain(weirp_treasury *t, const char *what, const weir_error *err)
               WEIRP_S("status", weir_status_name(err->status)));
 }
 
+static void tick(weirp_treasury *t) {
+    uint64_t now = weirp_monotonic_ns();
+    if (t->ticked_ns && now - t->ticked_ns < TICK_MS * UINT64_C(1000000)) return;
+    t->ticked_ns = now;
+    pthread_mutex_lock(&t->mutex);
+    void (*what)(void *) = t->tick;
+    void *user = t->tick_user;
+    pthread_mutex_unlock(&t->mutex);
+    if (what) what(user);
+}
+
 static void *run(void *user) {
     weirp_treasury *t = user;
     unsigned wait_ms = 0;
@@ -133,6 +148,7 @@ static void *run(void *user) {
             complain(t, "the ledger can't be written", &err);
         }
         if (look_at_keys(t, LOOK_MS, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
+        tick(t);
         if (wait_ms > LOOK_MS) wait_ms = LOOK_MS;
     }
     return NULL;
@@ -189,6 +205,13 @@ weir_status weirp_treasury_close(weirp_treasury *t, weir_error *err) {
     weir_status st = weirp_bank_close(t->bank, err);
     let_go(t);
     return st;
+}
+
+void weirp_treasury_every(weirp_treasury *t, void (*what)(void *user), void *user) {
+    pthread_mutex_lock(&t->mutex);
+    t->tick = what;
+    t->tick_user = user;
+    pthread_mutex_unlock(&t->mutex);
 }
 
 weirp_keys *weirp_treasury_keys_now(weirp_treasury *t) {

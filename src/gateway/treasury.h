@@ -28,6 +28,8 @@ typedef struct weirp_treasury_options {
 weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_options *options, weir_error *err);
 /* Once nobody claims any more: posts all that is queued, gives the leases back. NULL is fine. */
 weir_status weirp_treasury_close(weirp_treasury *treasury, weir_error *err);
+/* Something else to be done every half second at least, after a post: by the treasury's thread, until it is closed. */
+void weirp_treasury_every(weirp_treasury *treasury, void (*tick)(void *user), void *user);
 weirp_bank *weirp_treasury_bank(weirp_treasury *treasury);
 weirp_limiter *weirp_treasury_limiter(weirp_treasury *treasury);
 /* The store's keys as they are now (changes are seen within a second), counted for the caller; NULL: there are none.

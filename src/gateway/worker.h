@@ -43,6 +43,7 @@ typedef struct weirp_gateway {
     weirp_breakers breakers; /* the main thread's; what setups point to stays */
     weirp_journal *journal;
     struct weirp_treasury *treasury; /* NULL: no budgets */
+    struct weirp_pacing *pacing;     /* NULL: nothing is paced */
     size_t n_workers;
     weirp_worker *workers; /* (n_workers) */
     uint64_t started_ns;

@@ -211,9 +211,11 @@ static void any_locale(void **state) {
 static void every_metric_is_documented(void **state) {
     (void)state;
     weirp_metrics *m;
-    weirp_metric_facts facts = {.breaker = (int[3]){0}};
+    weirp_pace_facts pace = {.on = true, .forecast_usd = {1, 1.5, 2.25}};
+    weirp_metric_facts facts = {.breaker = (int[3]){0}, .pace = &pace};
     assert_int_equal(weirp_metrics_new(&m, &names, NULL), WEIR_OK);
     char *text = scrape(&m, 1, &facts);
+    VALUE(text, "weir_pacing_forecast_usd{bound=\"mean\"}", "1.5");
     static char chapter[1 << 16];
     FILE *file = fopen(WEIR_SOURCE_DIR "/docs/gateway.md", "rb");
     assert_non_null(file);
