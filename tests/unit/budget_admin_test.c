@@ -1,7 +1,13 @@
 /* Budgets as people set them and look at them. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/store_helpers.h"
 
+#include <glob.h>
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "src/budget/amount.h"
 #include "src/budget/bank.h"
@@ -256,12 +262,30 @@ static int64_t amount_of(const json_t *account, const char *key) {
     return amount;
 }
 
-static void bury(size_t expected) {
-    size_t n = 0;
+/* What is left of a process whose machine has gone down, too: nothing that proves anything. */
+static void lose_spools(void) {
+    glob_t found;
+    char pattern[PATH_MAX];
+    assert_true((size_t)snprintf(pattern, sizeof pattern, "%s-spool.*", path) < sizeof pattern);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    for (size_t i = 0; i < found.gl_pathc; i++) assert_int_equal(unlink(found.gl_pathv[i]), 0);
+    globfree(&found);
+}
+
+/* A spool that isn't there is waited for: somebody else may be burying it. */
+static void bury_all(void) {
     weirp_store *store = open_store(path, WEIRP_STORE_JOIN);
-    OK(weirp_ledger_bury(store, path, &n, &err));
+    bool leased = true;
+    for (int i = 0; leased && i < 100; i++) {
+        size_t n = 0;
+        OK(weirp_ledger_bury(store, path, &n, &err));
+        json_t *one = shown("each"), *account = json_array_get(json_object_get(one, "accounts"), 0);
+        leased = strcmp(text_of(account, "leased"), "0.00") != 0;
+        json_decref(one);
+        if (leased) nanosleep(&(struct timespec){0, 100000000}, NULL);
+    }
     weirp_store_close(store);
-    assert_int_equal(n, expected);
+    assert_false(leased);
 }
 
 static void test_balances_and_reconciling(void **state) {
@@ -269,9 +293,11 @@ static void test_balances_and_reconciling(void **state) {
     char alice[] = "alice";
     const weir_budget_options each = {.limit = "10USD", .per = "total", .key = "*"};
     OK(weir_budget_set(path, "each", &each, NULL, &err));
-    assert_int_equal(child_status(spend_and_die, alice), 0);
-    assert_int_equal(child_status(spend_and_die, alice), 0); /* buries the first */
-    bury(1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(child_status(spend_and_die, alice), 0);
+        lose_spools();
+    }
+    bury_all();
     json_t *one = shown("each"), *account = json_array_get(json_object_get(one, "accounts"), 0);
     assert_int_equal(json_array_size(json_object_get(one, "accounts")), 1);
     assert_string_equal(text_of(account, "scope"), "key=alice");
