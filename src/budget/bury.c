@@ -227,6 +227,7 @@ static weir_status bury_one(weirp_store *store, uint32_t process, const weirp_or
 typedef struct census {
     const char *path;
     uint32_t self;
+    const weirp_orphan *adopted; /* NULL: none */
     weirp_process_row dead[MANY];
     size_t n_dead, n_alive;
 } census;
@@ -240,7 +241,10 @@ static weir_status count(void *user, const uint8_t *key, size_t key_size, const 
     if (key_size != 6) return weirp_fail(err, WEIR_CORRUPT, 0, "a process's row is damaged");
     row.id = weirp_be32(key + 2);
     if (row.id == c->self || row.died_ms) return WEIR_OK;
-    if (weirp_spool_lives(c->path, row.spool, row.spool_id))
+    /* a spool that has been adopted is locked, as those of the living are: by ourselves */
+    bool adopted =
+        c->adopted && row.spool == weirp_orphan_number(c->adopted) && row.spool_id == weirp_orphan_id(c->adopted);
+    if (!adopted && weirp_spool_lives(c->path, row.spool, row.spool_id))
         c->n_alive++;
     else if (c->n_dead < MANY)
         c->dead[c->n_dead++] = row;
@@ -273,7 +277,9 @@ static weir_status bury_spools(weirp_store *store, census *c, weir_error *err) {
     while ((st = weirp_spool_adopt(&orphan, c->path, err)) == WEIR_OK) {
         weirp_process_row *row = owner_of(c, orphan);
         if (!row) { /* it may have died since the census */
+            c->adopted = orphan;
             st = take_census(store, c, err);
+            c->adopted = NULL;
             row = st ? NULL : owner_of(c, orphan);
         }
         if (!st && row) st = bury_one(store, row->id, orphan, err);
