@@ -319,33 +319,6 @@ void weirp_bank_settle(weirp_bank *bank, weirp_claim *claim, const weirp_settlem
     if (waiting) weirp_till_call_due(bank);
 }
 
-/* ---- what is left ---- */
-
-bool weirp_bank_allowance(weirp_bank *bank, const weirp_subject *subject, weirp_unit unit, int64_t now_ms,
-                          weirp_allowance *out) {
-    bool any = false;
-    double least = 0;
-    if (!weirp_bank_n_budgets(bank)) return false;
-    pthread_mutex_lock(&bank->lock);
-    const weirp_till_subject *found = weirp_till_find(bank, subject, now_ms);
-    for (size_t i = 0; found && i < found->n; i++) {
-        const weirp_account *a = found->accounts[i];
-        const weirp_budget *b = &a->budget->budget;
-        if (b->unit != unit) continue;
-        int64_t limit = a->looked_ns ? a->limit : b->limit;
-        int64_t left = a->looked_ns ? weirp_till_potential(a) : b->limit - a->unposted - a->likely;
-        if (left < 0) left = 0;
-        double share = limit > 0 ? (double)left / (double)limit : 0;
-        if (any && share >= least) continue;
-        any = true;
-        least = share;
-        *out = (weirp_allowance){.limit = limit, .left = left, .period_end = a->span.end, .hard = b->hard};
-        memcpy(out->budget, b->name, sizeof out->budget);
-    }
-    pthread_mutex_unlock(&bank->lock);
-    return any;
-}
-
 size_t weirp_bank_n_budgets(weirp_bank *bank) {
     return atomic_load_explicit(&bank->n_budgets, memory_order_relaxed);
 }

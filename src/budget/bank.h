@@ -96,16 +96,6 @@ typedef struct weirp_waiter {
 void weirp_bank_wait(weirp_bank *bank, weirp_waiter *waiter, const weirp_claim *claim);
 void weirp_bank_unwait(weirp_bank *bank, weirp_waiter *waiter);
 
-/* For rate-limit headers: of all budgets in `unit` that cover the subject, the one with the least share left. False:
- * none. */
-typedef struct weirp_allowance {
-    char budget[WEIRP_BUDGET_NAME];
-    int64_t limit, left, period_end;
-    bool hard;
-} weirp_allowance;
-bool weirp_bank_allowance(weirp_bank *bank, const weirp_subject *subject, weirp_unit unit, int64_t now_ms,
-                          weirp_allowance *out);
-
 /* How a budget stands, by its name: one of its accounts, as a request is charged to that matches it with nothing more
  * than it asks for (so a budget with "*" has none). `look`: the posting thread looks at what all have spent, with its
  * next post; where nobody claims, nothing else does. False: there is no such budget. Any thread. */

@@ -10,11 +10,6 @@ enum { ID_NONE, ID_PACKED, ID_TEXT };
 /* Second byte of an entry. */
 enum { HAS_CALL = 1, OVERRUN = 2, USAGE_KNOWN = 4, USAGE_ESTIMATED = 8, UNPROVEN = 16, ALL_FLAGS = 31 };
 
-const char *weirp_entry_kind_name(weirp_entry_kind kind) {
-    static const char *const NAMES[WEIRP_N_ENTRIES] = {"limit", "lease", "return", "settle", "forfeit", "reconcile"};
-    return kind < WEIRP_N_ENTRIES ? NAMES[kind] : "?";
-}
-
 /* 7 bits a byte, the lowest first; bit 7: more follow. */
 static uint8_t *put_number(uint8_t *at, uint64_t n) {
     for (; n >= 128; n >>= 7) *at++ = (uint8_t)(n | 128);

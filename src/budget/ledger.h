@@ -33,7 +33,6 @@ typedef enum weirp_entry_kind {
     WEIRP_ENTRY_RECONCILE,
     WEIRP_N_ENTRIES
 } weirp_entry_kind;
-const char *weirp_entry_kind_name(weirp_entry_kind kind); /* "limit", "lease", ... */
 
 typedef struct weirp_posting {
     uint64_t account;

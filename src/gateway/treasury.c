@@ -43,11 +43,6 @@ static void wake(void *user) {
     if (first) pthread_cond_signal(&t->wake);
 }
 
-/* Money as people read it; other units are whole numbers. */
-static double shown(weirp_unit unit, int64_t amount) {
-    return unit == WEIRP_UNIT_USD ? (double)amount * 1e-9 : (double)amount;
-}
-
 static void warn(void *user, const weirp_budget *b, const char *scope, double share, int64_t spent, int64_t limit,
                  int64_t period_end) {
     weirp_treasury *t = user;
@@ -57,8 +52,8 @@ static void warn(void *user, const weirp_budget *b, const char *scope, double sh
     t->warnings++;
     WEIRP_LOG(t->options.log, WEIRP_LOG_WARN, "a budget is used up to this share", WEIRP_S("budget", w.budget),
               WEIRP_S("scope", w.scope[0] ? w.scope : NULL), WEIRP_F("share", share),
-              WEIRP_S("unit", weirp_unit_name(w.unit)), WEIRP_F("spent", shown(w.unit, spent)),
-              WEIRP_F("limit", shown(w.unit, limit)), WEIRP_B("hard", b->hard));
+              WEIRP_S("unit", weirp_unit_name(w.unit)), WEIRP_F("spent", weirp_unit_value(w.unit, spent)),
+              WEIRP_F("limit", weirp_unit_value(w.unit, limit)), WEIRP_B("hard", b->hard));
     if (t->options.warned) t->options.warned(t->options.user, &w);
 }
 

@@ -21,16 +21,12 @@ static void message_free(message *m) {
     free(m);
 }
 
-static json_t *amount(weirp_unit unit, int64_t v) {
-    return unit == WEIRP_UNIT_USD ? json_real((double)v * 1e-9) : json_integer((json_int_t)v);
-}
-
 static char *body_of(const weirp_warning *w) {
     json_t *end = w->period_end < INT64_MAX ? json_integer((json_int_t)w->period_end) : json_null();
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:I}", "event", "budget_warning", "budget",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:o, s:I}", "event", "budget_warning", "budget",
                           w->budget, "scope", w->scope, "unit", weirp_unit_name(w->unit), "share", w->share, "spent",
-                          amount(w->unit, w->spent), "limit", amount(w->unit, w->limit), "period_end", end, "time_ms",
-                          (json_int_t)weirp_unix_ms());
+                          weirp_unit_value(w->unit, w->spent), "limit", weirp_unit_value(w->unit, w->limit),
+                          "period_end", end, "time_ms", (json_int_t)weirp_unix_ms());
     char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(o);
     return text;

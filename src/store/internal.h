@@ -42,10 +42,10 @@ enum {
 #define WEIRP_DB_SECTIONS    "weir.sections"
 #define WEIRP_DB_LOG         "weir.log"
 #define WEIRP_DB_INDEX       "weir.index" /* schema 2 */
-#define WEIRP_DB_TABLE       "weir.table" /* schema 3 */
+#define WEIRP_DB_TABLE       "weir.table" /* schema 4 */
 #define WEIRP_MAX_DBS        5
 #define WEIRP_META_KEY       "store"
-#define WEIRP_META_SIZE      104u /* the longest: of schema 3 */
+#define WEIRP_META_SIZE      104u /* the longest: of schema 4 */
 #define WEIRP_META_SIZE_1    56u
 #define WEIRP_META_SIZE_2    80u
 #define WEIRP_SECTION_HEADER 16u  /* checksum, size */
@@ -69,7 +69,7 @@ typedef struct weirp_meta {
     uint64_t first_log; /* the oldest record that hasn't been trimmed */
     uint64_t n_indexed; /* records ever appended under an index number of their own */
     uint64_t n_entries; /* of the index, now */
-    /* schema 3; 0 before */
+    /* schema 4; 0 before */
     uint64_t n_table;       /* entries of the table, now */
     uint64_t table_sum;     /* sum of their checksums, modulo 2^64 */
     uint64_t table_version; /* transactions that have changed it; n_commits counts those that changed anything else */

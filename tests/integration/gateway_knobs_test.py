@@ -3,43 +3,18 @@
 /v1/route, /v1/models, requests that only some models can answer.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import http.client, json, pathlib, random, shutil, tempfile
+import http.client, json, shutil
 
 import gatewaylib
-from gatewaylib import Case, ask_over, chat_body, model, weir
-
-# What the store is trained with: dear is always right, cheap in half of the cases, and costs a hundredth.
-PRICES = {"cheap": (0.1, 0.2), "dear": (10.0, 20.0)}
+from gatewaylib import Case, Trained, ask_over, chat_body, model, weir
 
 
-class Knobs(Case):
-    @classmethod
-    def setUpClass(cls):
-        cls.trained = pathlib.Path(tempfile.mkdtemp(prefix="weir-knobs-"))
-        rng = random.Random(7)
-        with open(cls.trained / "data.jsonl", "w") as out:
-            for i in range(600):
-                hard = rng.random() < 0.5
-                words = ["prove", "lemma", "integral"] if hard else ["greet", "name", "colour"]
-                prompt = " ".join(rng.choice(words) for _ in range(6)) + f" {rng.randrange(50)}"
-                found = {"cheap": {"quality": float(rng.random() < (0.1 if hard else 0.97)), "cost": 2e-5,
-                                   "input_tokens": 20, "output_tokens": 90, "latency_ms": 100},
-                         "dear": {"quality": float(rng.random() < 0.98), "cost": 2e-3, "input_tokens": 20,
-                                  "output_tokens": 90, "latency_ms": 900}}
-                out.write(json.dumps({"id": str(i), "prompt": prompt, "outcomes": found}) + "\n")
-        weir("train", "--store", cls.trained / "weir.mdb", "--data", cls.trained / "data.jsonl", "--estimator", "ridge")
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.trained, ignore_errors=True)
-
-    HARD, EASY = "prove lemma integral prove lemma integral 7", "greet name colour greet name colour 7"
-
+class Knobs(Trained):
     def start(self, rules=(), **more):
         vendor = self.vendor(list(rules))
         folder = self.subfolder("weir")
         shutil.copy(self.trained / "weir.mdb", folder)
-        models = [model(name, input=a, output=b) for name, (a, b) in PRICES.items()]
+        models = [model(name, input=a, output=b) for name, (a, b) in self.PRICES.items()]
         more.setdefault("policy", {"value_usd": 0.01})
         return vendor, self.gateway(self.config(vendor, models, **more), folder=folder)
 

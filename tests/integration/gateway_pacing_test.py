@@ -3,14 +3,12 @@
 (tests/bench/pacing).
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import calendar, json, math, pathlib, random, shutil, tempfile, time
+import calendar, math, pathlib, shutil, time
 
 import gatewaylib
-from gatewaylib import Case, model, until, weir
+from gatewaylib import Trained, model, until, weir
 
-# What the store is trained with: dear is always right, cheap in half of the cases, and costs a hundredth.
-PRICES = {"cheap": (0.1, 0.2), "dear": (10.0, 20.0)}
-HARD, EASY = "prove lemma integral prove lemma integral 7", "greet name colour greet name colour 7"
+HARD, EASY = Trained.HARD, Trained.EASY
 TELLS = "a budget and its quality floor contradict each other"
 ENDS = "a budget and its quality floor don't contradict each other any more"
 
@@ -24,28 +22,8 @@ def roomiest():
     return min(gone, key=gone.get)
 
 
-class Paced(Case):
+class Paced(Trained):
     """A gateway with a trained store and a budget that it paces."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.trained = pathlib.Path(tempfile.mkdtemp(prefix="weir-pacing-"))
-        rng = random.Random(7)
-        with open(cls.trained / "data.jsonl", "w") as out:
-            for i in range(600):
-                hard = rng.random() < 0.5
-                words = ["prove", "lemma", "integral"] if hard else ["greet", "name", "colour"]
-                prompt = " ".join(rng.choice(words) for _ in range(6)) + f" {rng.randrange(50)}"
-                found = {"cheap": {"quality": float(rng.random() < (0.1 if hard else 0.97)), "cost": 2e-5,
-                                   "input_tokens": 20, "output_tokens": 90, "latency_ms": 100},
-                         "dear": {"quality": float(rng.random() < 0.98), "cost": 2e-3, "input_tokens": 20,
-                                  "output_tokens": 90, "latency_ms": 900}}
-                out.write(json.dumps({"id": str(i), "prompt": prompt, "outcomes": found}) + "\n")
-        weir("train", "--store", cls.trained / "weir.mdb", "--data", cls.trained / "data.jsonl", "--estimator", "ridge")
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.trained, ignore_errors=True)
 
     def limit(self, gateway_or_folder, usd, *more):
         folder = getattr(gateway_or_folder, "folder", gateway_or_folder)
@@ -61,7 +39,7 @@ class Paced(Case):
             shutil.copy(self.trained / "weir.mdb", folder)
         if usd is not None:
             self.limit(folder, usd, *scope)
-        models = [model(name, input=a, output=b) for name, (a, b) in PRICES.items()]
+        models = [model(name, input=a, output=b) for name, (a, b) in self.PRICES.items()]
         vendor = self.vendor([{"tokens": 90}])
         config = self.config(vendor, models, pacing={"budget": "b", "expected_requests": expected, **pacing})
         return self.gateway(config, folder=folder)

@@ -4,7 +4,7 @@ of their own, and clients that see what a user sees.
 WEIR is the binary's path; WEIR_VENDOR the simulator's, by default beside it. Every gateway that a test starts must end
 with status 0, without a request under way, an error in its log or a sanitizer's report. SPDX-License-Identifier:
 GPL-3.0-or-later"""
-import contextlib, http.client, json, os, pathlib, re, select, shutil, signal, socket, subprocess, tempfile, time
+import contextlib, http.client, json, os, pathlib, random, re, select, shutil, signal, socket, subprocess, tempfile, time
 import unittest
 
 import skipping
@@ -449,3 +449,30 @@ class Case(unittest.TestCase):
 
 def main():
     skipping.main(verbosity=1)
+
+
+class Trained(Case):
+    """With a store, `trained`/weir.mdb, of two models: dear is always right, cheap in half of the cases, and costs a
+    hundredth. Prompts tell which half."""
+    PRICES = {"cheap": (0.1, 0.2), "dear": (10.0, 20.0)}
+    HARD, EASY = "prove lemma integral prove lemma integral 7", "greet name colour greet name colour 7"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.trained = pathlib.Path(tempfile.mkdtemp(prefix="weir-trained-"))
+        rng = random.Random(7)
+        with open(cls.trained / "data.jsonl", "w") as out:
+            for i in range(600):
+                hard = rng.random() < 0.5
+                words = ["prove", "lemma", "integral"] if hard else ["greet", "name", "colour"]
+                prompt = " ".join(rng.choice(words) for _ in range(6)) + f" {rng.randrange(50)}"
+                found = {"cheap": {"quality": float(rng.random() < (0.1 if hard else 0.97)), "cost": 2e-5,
+                                   "input_tokens": 20, "output_tokens": 90, "latency_ms": 100},
+                         "dear": {"quality": float(rng.random() < 0.98), "cost": 2e-3, "input_tokens": 20,
+                                  "output_tokens": 90, "latency_ms": 900}}
+                out.write(json.dumps({"id": str(i), "prompt": prompt, "outcomes": found}) + "\n")
+        weir("train", "--store", cls.trained / "weir.mdb", "--data", cls.trained / "data.jsonl", "--estimator", "ridge")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.trained, ignore_errors=True)

@@ -286,16 +286,6 @@ static void warnings_once(void **state) {
     }
     assert_true(last_share == 1);
     assert_string_equal(last_scope, "user=ann");
-    weirp_allowance left;
-    weirp_subject subject = {.value = {[WEIRP_DIM_USER] = "ann"}};
-    assert_true(weirp_bank_allowance(bank, &subject, WEIRP_UNIT_USD, NOW_MS, &left));
-    assert_int_equal(left.limit, 100);
-    assert_int_equal(left.left, 0);
-    assert_false(left.hard);
-    assert_false(weirp_bank_allowance(bank, &subject, WEIRP_UNIT_TOKENS, NOW_MS, &left));
-    subject.value[WEIRP_DIM_USER] = "bob";
-    assert_true(weirp_bank_allowance(bank, &subject, WEIRP_UNIT_USD, NOW_MS, &left));
-    assert_int_equal(left.left, 100);
 }
 
 static void too_many_budgets(void **state) {

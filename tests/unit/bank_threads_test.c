@@ -101,8 +101,6 @@ static void *call(void *user) {
         c->n_refused += result == WEIRP_CLAIM_EXHAUSTED;
         c->n_lowered += result == WEIRP_CLAIM_LOWERED;
         if (result != WEIRP_CLAIM_GRANTED && result != WEIRP_CLAIM_LOWERED) continue;
-        weirp_allowance left;
-        (void)weirp_bank_allowance(c->side->bank, &subject, WEIRP_UNIT_USD, 1800000000000, &left);
         int64_t most = claim.most[0] < need.worst[0] ? claim.most[0] : need.worst[0];
         snprintf(id, sizeof id, "weir-%08x%016x", (unsigned)c->number, i);
         weirp_settlement s = {.id = id, .at_ms = 1800000000000, .subject = &subject, .amount = {most - i % 20, 8, 1}};

@@ -1,5 +1,5 @@
 /* Budgets as people set them and look at them. SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/unit/store_helpers.h"
+#include "tests/unit/made_store.h"
 
 #include <glob.h>
 #include <jansson.h>
@@ -13,27 +13,6 @@
 #include "src/budget/bank.h"
 #include "src/budget/ledger.h"
 #include "weir/budget.h"
-
-static weir_error err;
-
-static int make_store(void **state) {
-    if (make_folder(state)) return -1;
-    err = (weir_error){0};
-    weirp_store *store = NULL;
-    if (weirp_store_open(&store, path, WEIRP_STORE_CREATE, &err) != WEIR_OK) return -1;
-    weirp_store_close(store);
-    return 0;
-}
-
-#define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, make_store, remove_folder)
-
-#define FAILS(call, status_, said)                                                                                     \
-    do {                                                                                                               \
-        err = (weir_error){0};                                                                                         \
-        assert_int_equal(call, status_);                                                                               \
-        if (!strstr(err.text, said)) fail_msg("'%s' isn't in: %s", said, err.text);                                    \
-        err = (weir_error){0};                                                                                         \
-    } while (0)
 
 static void test_amounts(void **state) {
     (void)state;
