@@ -1,0 +1,81 @@
+/* ope.h: off-policy evaluation: what another policy would have done on traffic that was logged, and how sure that is.
+ *
+ * Definitions, formulas and sources: docs/evaluation.md. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIR_OPE_H
+#define WEIR_OPE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "weir/data.h"
+#include "weir/error.h"
+
+WEIR_BEGIN_DECLS
+
+/* X(name, text, unit, less_is_better): what a row of a log may tell of its answer. */
+#define WEIR_METRIC_TABLE(X)                                                                                           \
+    X(QUALITY, "quality", "", false)   /* feedback, [0,1] */                                                           \
+    X(COST, "cost", "USD", true)       /* of all tries together */                                                     \
+    X(LATENCY, "latency", "ms", true)  /* from the request's end to the answer's */                                    \
+    X(ERROR, "error", "", true)        /* 1: the client got an error, 0: an answer */                                  \
+    X(LOSS, "loss", "USD", true)       /* value * (1 - quality) + cost, where both are known */
+
+typedef enum weir_metric {
+#define WEIR_METRIC_ENUM(name, text, unit, less) WEIR_METRIC_##name,
+    WEIR_METRIC_TABLE(WEIR_METRIC_ENUM)
+#undef WEIR_METRIC_ENUM
+        WEIR_N_METRICS
+} weir_metric;
+
+WEIR_API const char *weir_metric_name(weir_metric metric); /* borrowed, static */
+
+typedef struct weir_ope weir_ope; /* the result of an evaluation */
+
+/* Start from zeros: every member's 0 or NULL is its default. Strings are borrowed until weir_ope_run returns. */
+typedef struct weir_ope_options {
+    const char *const *logs; /* (n_logs) stores, .jsonl[.zst] of `weir store export --log` or of others, .csv; "-" */
+    size_t n_logs;
+    const char *map; /* how a foreign log's columns are to be read (docs/formats.md, "Log mapping"); NULL: weir's own */
+    const char *const *policies; /* (n_policies) "NAME[,KEY=VALUE]...", docs/evaluation.md, "Naming a policy" */
+    size_t n_policies;           /* 1 to 16; the first is the candidate */
+    const char *store;           /* whose estimators the candidates ask; NULL: the estimates that were logged */
+    unsigned metrics;            /* set of 1 << WEIR_METRIC_...; 0: all that the log has */
+    double value_usd;            /* of a fully right answer, for the loss; 0: no loss */
+    const char *reward_model;    /* "auto", "logged", "table", "ridge", "logistic", or an estimator's; NULL: "auto" */
+    size_t n_folds;              /* of cross-fitting; 0: 5; 1: none */
+    const char *estimator;       /* that verdicts go by; NULL: the recommended one */
+    const char *interval;        /* that verdicts go by: "t", "normal", "percentile", "bca", "bernstein"; NULL: "t" */
+    double level;                /* of two-sided intervals; 0: 0.95 */
+    size_t n_bootstrap;          /* 0: 1000 */
+    double margin_quality;       /* a loss of quality that doesn't matter, for "cheaper at no more than that" */
+    double margin_cost;          /* a saving that is wanted, as a share of the logged policy's cost */
+    const char *curve;           /* a policy with one knob left open: its cost-quality curve from the log; NULL: none */
+    bool strict;                 /* stop at the first malformed row instead of counting it */
+    uint64_t seed;
+    unsigned n_threads; /* 0: as many as there are cores */
+    weir_warning_fn warning;
+    void *warning_user;
+    weir_progress_fn progress;
+    void *progress_user;
+} weir_ope_options;
+
+/* Reads the logs once. *out is new; free it with weir_ope_free. A log on which a policy can't be judged is not an error
+ * here: weir_ope_refusal tells why. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_error *err);
+WEIR_API void weir_ope_free(weir_ope *ope); /* NULL is fine */
+
+/* Why the log can't judge the first policy that it can't judge; NULL: it can. Borrowed. */
+WEIR_API const char *weir_ope_refusal(const weir_ope *ope);
+
+/* The machine's version (docs/formats.md, "Evaluation of a log"); *json is new: free() it. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err);
+/* The person's version: the verdict first, then tables. `columns`: width of the terminal. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_print(const weir_ope *ope, FILE *out, int columns, weir_error *err);
+/* Charts: estimates with intervals; the curve where one was asked for. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err);
+
+WEIR_END_DECLS
+
+#endif

@@ -1,0 +1,34 @@
+/* target.h: a candidate policy as chances over models, for rows that another policy decided.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_OPE_TARGET_H
+#define WEIRP_OPE_TARGET_H
+
+#include "src/ope/table.h"
+#include "weir/policy.h"
+#include "weir/router.h"
+
+typedef struct weirp_target weirp_target;
+
+/* From "NAME[,KEY=VALUE]...":
+ *   logged           the policy that made the decisions
+ *   column           the chances in the log itself (a mapping's `target`, or a rollout's candidate)
+ *   table,file=F     a CSV of chances, a row a model (or segment's text, model, chance), a column a segment
+ *   any of weir_policy_name() with its knobs: value, mu, latency_usd_per_s, max_cost, min_quality, max_latency,
+ *                    threshold, strong, weak, model (fixed), explore, novelty_limit, fallback=off
+ * and `name=` for how reports call it. Policies see the logged estimates or, with a router, that one's estimates of the
+ * logged features. Errors name the key and what would be right. *out is new; router is borrowed, NULL: none. */
+weir_status weirp_target_new(weirp_target **out, const char *text, const weirp_table *table, const weir_router *router,
+                             weir_error *err);
+void weirp_target_free(weirp_target *target);
+const char *weirp_target_name(const weirp_target *target); /* borrowed */
+bool weirp_target_is_logged(const weirp_target *target);
+
+/* pi (n, n_models): chances that sum to 1 over the models that could be chosen. A row that the policy can't decide (no
+ * estimates, no features): NANs, and *n_undecided grows. One thread at a time. */
+weir_status weirp_target_fill(weirp_target *target, const weirp_block *block, double *pi, size_t *n_undecided,
+                              weir_error *err);
+
+/* The policy's one open knob set anew: for curves. WEIR_INVALID: it has none (KEY=? in its text leaves one open). */
+weir_status weirp_target_turn(weirp_target *target, double knob, weir_error *err);
+
+#endif
