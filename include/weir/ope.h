@@ -16,11 +16,11 @@ WEIR_BEGIN_DECLS
 
 /* X(name, text, unit, less_is_better): what a row of a log may tell of its answer. */
 #define WEIR_METRIC_TABLE(X)                                                                                           \
-    X(QUALITY, "quality", "", false)   /* feedback, [0,1] */                                                           \
-    X(COST, "cost", "USD", true)       /* of all tries together */                                                     \
-    X(LATENCY, "latency", "ms", true)  /* from the request's end to the answer's */                                    \
-    X(ERROR, "error", "", true)        /* 1: the client got an error, 0: an answer */                                  \
-    X(LOSS, "loss", "USD", true)       /* value * (1 - quality) + cost, where both are known */
+    X(QUALITY, "quality", "", false)  /* feedback, [0,1] */                                                            \
+    X(COST, "cost", "USD", true)      /* of all tries together */                                                      \
+    X(LATENCY, "latency", "ms", true) /* from the request's end to the answer's */                                     \
+    X(ERROR, "error", "", true)       /* 1: the client got an error, 0: an answer */                                   \
+    X(LOSS, "loss", "USD", true)      /* value * (1 - quality) + cost, where both are known */
 
 typedef enum weir_metric {
 #define WEIR_METRIC_ENUM(name, text, unit, less) WEIR_METRIC_##name,

@@ -8,6 +8,7 @@
 #include "weir/error.h"
 #include "weir/evaluate.h"
 #include "weir/gateway.h"
+#include "weir/ope.h"
 #include "weir/policy.h"
 #include "weir/pool.h"
 #include "weir/router.h"

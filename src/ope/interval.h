@@ -10,8 +10,8 @@ typedef struct weirp_interval {
 } weirp_interval;
 
 /* Standard error, robust to dependence within clusters: sqrt(sum u_c^2); with `small` times G/(G-1) (CR1). The
- * degrees of freedom for Student's t: G - 1, or fewer where few clusters hold most of the variance (Bell and McCaffrey's
- * idea, as effective number: (sum u^2)^2 / sum u^4). */
+ * degrees of freedom for Student's t: G - 1, or fewer where few clusters hold most of the variance (Bell and
+ * McCaffrey's idea, as effective number: (sum u^2)^2 / sum u^4). */
 double weirp_se(const weirp_statistic *s, const weirp_sums *sums, bool small, double *df);
 weirp_interval weirp_normal_interval(double value, double se, double level);
 weirp_interval weirp_t_interval(double value, double se, double df, double level);
@@ -25,13 +25,14 @@ typedef struct weirp_draws {
 weir_status weirp_draws_make(weirp_draws *draws, const weirp_sums *sums, size_t n_draws, uint64_t seed,
                              unsigned n_threads, weir_error *err);
 void weirp_draws_free(weirp_draws *draws);
-/* Percentile, and BCa (Efron, JASA 82, 1987: bias correction from the draws, acceleration from the influences) intervals
- * of the bootstrap. */
+/* Percentile, and BCa (Efron, JASA 82, 1987: bias correction from the draws, acceleration from the influences)
+ * intervals of the bootstrap. */
 weir_status weirp_bootstrap_intervals(const weirp_statistic *s, const weirp_sums *sums, const weirp_draws *draws,
                                       double level, weirp_interval *percentile, weirp_interval *bca, weir_error *err);
 
-/* Empirical Bernstein (Maurer and Pontil, COLT 2009, thm 4), two-sided, of n independent terms with this mean and sample
- * variance, known beforehand to lie in [lo, hi]: the range comes from the log's least propensity, never from the sample. */
+/* Empirical Bernstein (Maurer and Pontil, COLT 2009, thm 4), two-sided, of n independent terms with this mean and
+ * sample variance, known beforehand to lie in [lo, hi]: the range comes from the log's least propensity, never from the
+ * sample. */
 weirp_interval weirp_bernstein_interval(double mean, double variance, size_t n, double lo, double hi, double level);
 
 /* Simultaneous bands: one half-width factor for all statistics together, so that all are covered at once with `level`:

@@ -7,13 +7,13 @@
 #include "src/ope/interval.h"
 
 /* One estimator's word on one policy's mean of one metric. What can't be told is NAN, and `why_not` says why. */
-typedef struct weirp_estimate {
-    size_t estimator; /* index into weirp_estimators */
+typedef struct weirp_ope_estimate {
+    size_t estimator; /* index into weirp_ope_estimators */
     double lambda;    /* that was used; NAN: it has none */
     double value, se;
     weirp_interval normal, t, percentile, bca, bernstein; /* of the level asked for */
     const char *why_not;                                  /* static; NULL: it is there */
-} weirp_estimate;
+} weirp_ope_estimate;
 
 /* Tails of a metric under a policy: its weighted distribution. */
 enum { WEIRP_N_QUANTILES = 4 };
@@ -26,33 +26,40 @@ typedef struct weirp_tail {
 } weirp_tail;
 
 /* What the log can tell of one policy on one metric. */
-typedef struct weirp_standing {
-    size_t n, n_known;    /* rows; rows that know the metric */
-    double least_label;   /* least chance of a label, as modelled; 1: all known */
-    double mean_weight;   /* should be 1 */
-    double mean_weight_z; /* by how many standard errors it isn't */
-    double ess;           /* effective sample size (sum w)^2 / sum w^2 */
+typedef struct weirp_ope_standing {
+    size_t n, n_known;                   /* rows; rows that know the metric */
+    double least_label;                  /* least chance of a label, as modelled; 1: all known */
+    double mean_weight;                  /* should be 1 */
+    double mean_weight_z;                /* by how many standard errors it isn't */
+    double ess;                          /* effective sample size (sum w)^2 / sum w^2 */
     double max_weight, max_weight_share; /* greatest weight; its share of all */
-    double unsupported;   /* target's mass where the log never looks: mean over rows; NAN: only chosen chances are logged */
-    double bound_lo, bound_hi; /* how far the unsupported mass may move the estimate down and up; NAN: unbounded metric */
-    double undecided;     /* share of rows on which the policy couldn't be asked */
-    double model_r2;      /* reward model on rows that it hadn't seen; NAN */
-    double model_slope;   /* of outcomes on predictions there: calibration; 1 is right; NAN */
+    double
+        unsupported; /* target's mass where the log never looks: mean over rows; NAN: only chosen chances are logged */
+    double bound_lo,
+        bound_hi;       /* how far the unsupported mass may move the estimate down and up; NAN: unbounded metric */
+    double undecided;   /* share of rows on which the policy couldn't be asked */
+    double model_r2;    /* reward model on rows that it hadn't seen; NAN */
+    double model_slope; /* of outcomes on predictions there: calibration; 1 is right; NAN */
     double first_half, second_half, drift_z; /* the recommended estimator's value by time, and how far they are apart */
-    char refusal[256];    /* why no verdict can be had; "": it can */
-} weirp_standing;
+    char refusal[256];                       /* why no verdict can be had; "": it can */
+} weirp_ope_standing;
 
 typedef struct weirp_cell_result {
     bool asked; /* this metric was evaluated */
     double logged_mean, logged_se;
-    weirp_estimate *estimate; /* (n_estimators) */
+    weirp_ope_estimate *estimate; /* (n_estimators) */
     size_t n_estimates;
     weirp_tail tail;
-    weirp_standing standing;
+    weirp_ope_standing standing;
     char reward_model[64];
 } weirp_cell_result;
 
-typedef enum weirp_verdict { WEIRP_VERDICT_REFUSED, WEIRP_VERDICT_BETTER, WEIRP_VERDICT_WORSE, WEIRP_VERDICT_MORE } weirp_verdict;
+typedef enum weirp_verdict {
+    WEIRP_VERDICT_REFUSED,
+    WEIRP_VERDICT_BETTER,
+    WEIRP_VERDICT_WORSE,
+    WEIRP_VERDICT_MORE
+} weirp_verdict;
 const char *weirp_verdict_text(weirp_verdict verdict); /* "refused", "better", "worse", "not enough evidence" */
 
 /* The candidate against another policy, on one metric: candidate minus other, paired. */
@@ -66,14 +73,14 @@ typedef struct weirp_contrast {
 } weirp_contrast;
 
 /* "Cheaper by x at no more than y quality lost", both at once with the level asked for. */
-typedef struct weirp_trade {
+typedef struct weirp_ope_trade {
     bool asked;
     size_t policy, other;
     double saving_wanted, quality_margin; /* share of the other's cost; quality */
     double saving, quality_lost;          /* estimates */
     double saving_lo, quality_lost_hi;    /* one-sided bounds, each at 1 - alpha/2 ... as documented */
     weirp_verdict verdict;
-} weirp_trade;
+} weirp_ope_trade;
 
 /* A cost-quality curve off the log, with simultaneous bands. */
 typedef struct weirp_curve_point {
@@ -85,9 +92,9 @@ typedef struct weirp_curve_point {
 typedef struct weirp_log_curve {
     weirp_curve_point *point; /* (n) by knob */
     size_t n;
-    char *policy;                   /* its text */
-    weirp_curve_point *single;      /* (n_models) always that model */
-    double aiq, aiq_lo, aiq_hi;     /* NAN: not known */
+    char *policy;                                    /* its text */
+    weirp_curve_point *single;                       /* (n_models) always that model */
+    double aiq, aiq_lo, aiq_hi;                      /* NAN: not known */
     double cost_at[3], cost_at_lo[3], cost_at_hi[3]; /* cost@100, 98, 95 %, as shares; NAN: never */
     double true_aiq;
 } weirp_log_curve;
@@ -95,24 +102,24 @@ typedef struct weirp_log_curve {
 struct weir_ope {
     size_t n_rows, n_malformed, n_other, n_models, n_policies, n_clusters;
     bool has_sessions, deterministic; /* every propensity is 1: IPS is impossible */
-    char **model; /* (n_models) */
-    char **policy; /* (n_policies) names */
-    char **log;    /* (n_logs) */
+    char **model;                     /* (n_models) */
+    char **policy;                    /* (n_policies) names */
+    char **log;                       /* (n_logs) */
     size_t n_logs;
-    int64_t first_ms, last_ms; /* WEIRP_TRAFFIC_NO_TIME where unknown */
+    int64_t first_ms, last_ms; /* WEIRP_LOGGED_NO_TIME where unknown */
     double share_cached, share_forced, share_fallen_back, share_careful;
     double propensity_z; /* calibration of propensities: greatest |z| over models of (times chosen - sum of chances) */
     size_t propensity_worst; /* that model */
     bool propensities_known;
     double level, value_usd;
     size_t n_bootstrap, n_folds;
-    const char *recommended;       /* estimator that verdicts go by; static */
-    const char *interval;          /* and interval; static */
-    weirp_cell_result *cell;       /* (n_policies, WEIR_N_METRICS) */
-    weirp_contrast *contrast;      /* (n_contrasts) first policy against the logged and all others */
+    const char *recommended;  /* estimator that verdicts go by; static */
+    const char *interval;     /* and interval; static */
+    weirp_cell_result *cell;  /* (n_policies, WEIR_N_METRICS) */
+    weirp_contrast *contrast; /* (n_contrasts) first policy against the logged and all others */
     size_t n_contrasts;
-    weirp_trade trade;
-    weirp_log_curve curve;         /* n == 0: none */
+    weirp_ope_trade trade;
+    weirp_log_curve curve; /* n == 0: none */
     double seconds;
 };
 

@@ -1,5 +1,5 @@
-/* sequence.h: a confidence sequence: an interval after every observation, all right at once with the level asked for, so
- * that one may look as often as one likes and stop when one likes.
+/* sequence.h: a confidence sequence: an interval after every observation, all right at once with the level asked for,
+ * so that one may look as often as one likes and stop when one likes.
  *
  * Predictable plug-in empirical Bernstein (Waudby-Smith and Ramdas, JRSS B 86(1), 2024, arXiv 2010.09686, thm 2) for
  * means of observations in a known range; for weighted ones as in Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro

@@ -13,9 +13,9 @@
 /* Sums of columns over the rows of each cluster. Clusters are independent of each other; rows of one needn't be. */
 typedef struct weirp_sums {
     size_t n_clusters, n_columns;
-    double *x;       /* (n_clusters, n_columns) row-major */
-    size_t *rows;    /* (n_clusters) how many rows each has */
-    double *total;   /* (n_columns) after weirp_sums_finish */
+    double *x;     /* (n_clusters, n_columns) row-major */
+    size_t *rows;  /* (n_clusters) how many rows each has */
+    double *total; /* (n_columns) after weirp_sums_finish */
 } weirp_sums;
 
 weir_status weirp_sums_init(weirp_sums *sums, size_t n_clusters, size_t n_columns, weir_error *err);
@@ -38,8 +38,8 @@ typedef struct weirp_statistic {
 } weirp_statistic;
 
 double weirp_statistic_value(const weirp_statistic *s, const double *total);
-/* u (n_clusters): first-order influence of each cluster (infinitesimal jackknife): the value's change when the cluster's
- * weight goes up, times 1; they sum to 0. */
+/* u (n_clusters): first-order influence of each cluster (infinitesimal jackknife): the value's change when the
+ * cluster's weight goes up, times 1; they sum to 0. */
 void weirp_statistic_influence(const weirp_statistic *s, const weirp_sums *sums, double *u);
 
 #endif

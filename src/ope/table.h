@@ -2,72 +2,73 @@
  * file ($TMPDIR) from then on, so that memory doesn't grow with the log.
  *
  * src/ope/ lives on rows of numbers: it knows no file format and no report. One way: rows (table.h) -> chances of the
- * candidate (target.h) and the reward model's predictions (reward.h) -> sums a group (sums.h) -> estimates and intervals
- * (estimate.h, interval.h) -> what can be trusted, and the verdict (result.h).
- * SPDX-License-Identifier: GPL-3.0-or-later */
+ * candidate (target.h) and the reward model's predictions (reward.h) -> sums a group (sums.h) -> estimates and
+ * intervals (estimate.h, interval.h) -> what can be trusted, and the verdict (result.h). SPDX-License-Identifier:
+ * GPL-3.0-or-later */
 #ifndef WEIRP_OPE_TABLE_H
 #define WEIRP_OPE_TABLE_H
 
-#include "datasets/traffic.h"
+#include "datasets/logged.h"
 #include "src/base/base.h"
 
-typedef struct weirp_table weirp_table;
+typedef struct weirp_ope_table weirp_ope_table;
 
 enum { WEIRP_BLOCK_ROWS = 1024 };
 
 /* Some rows of the table as arrays, padded to all of the table's models. */
-typedef struct weirp_block {
-    size_t first, n;               /* number of the first row; rows, at most WEIRP_BLOCK_ROWS */
+typedef struct weirp_ope_block {
+    size_t first, n; /* number of the first row; rows, at most WEIRP_BLOCK_ROWS */
     size_t n_models, dim, n_loggers;
-    const uint32_t *chosen;        /* (n) */
-    const uint32_t *cluster;       /* (n) groups of rows that are independent of each other: sums.h */
-    const uint32_t *segment;       /* (n) index of the segment's text */
-    const uint32_t *logger;        /* (n) index of the logging policy's name */
-    const uint32_t *flags;         /* (n) WEIRP_TRAFFIC_... */
-    const int64_t *time_ms;        /* (n) */
-    const double *p;               /* (n) chance of the chosen one */
-    const double *metric;          /* (n, WEIR_N_METRICS) */
-    const double *propensity;      /* (n, n_models); NAN: not logged */
-    const double *target;          /* (n, n_models); NAN: not logged; NULL where no row has any, as all below */
-    const double *by_logger;       /* (n, n_loggers) */
-    const double *quality_hat;     /* (n, n_models) */
-    const double *cost_hat;        /* (n, n_models) */
-    const float *dense;            /* (n, dim); a row without: NAN */
+    const uint32_t *chosen;           /* (n) */
+    const uint32_t *cluster;          /* (n) groups of rows that are independent of each other: sums.h */
+    const uint32_t *segment;          /* (n) index of the segment's text */
+    const uint32_t *logger;           /* (n) index of the logging policy's name */
+    const uint32_t *flags;            /* (n) WEIRP_LOGGED_... */
+    const int64_t *time_ms;           /* (n) */
+    const double *p;                  /* (n) chance of the chosen one */
+    const double *metric;             /* (n, WEIR_N_METRICS) */
+    const double *propensity;         /* (n, n_models); NAN: not logged */
+    const double *target;             /* (n, n_models); NAN: not logged; NULL where no row has any, as all below */
+    const double *by_logger;          /* (n, n_loggers) */
+    const double *quality_hat;        /* (n, n_models) */
+    const double *cost_hat;           /* (n, n_models) */
+    const float *dense;               /* (n, dim); a row without: NAN */
     const uint64_t *features_version; /* (n) */
-} weirp_block;
+} weirp_ope_block;
 
-weir_status weirp_table_new(weirp_table **out, weir_error *err); /* *out is new */
-void weirp_table_free(weirp_table *table);                       /* NULL is fine */
+weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err); /* *out is new */
+void weirp_ope_table_free(weirp_ope_table *table);                       /* NULL is fine */
 
 /* The model's index in the table, added if it is new. */
-weir_status weirp_table_model(weirp_table *table, const char *name, size_t *index, weir_error *err);
-/* Copies a row; model[i] (row's n_models) is the table's index of the row's model i. `dim` of later rows that differs from
- * the first's: those rows have no features. Sessions become clusters: the first 65,536 their own, later ones share by
- * hash; a row without a session is its own cluster, while they last. */
-weir_status weirp_table_add(weirp_table *table, const weirp_traffic_row *row, size_t n_models, const size_t *model,
-                            weir_error *err);
+weir_status weirp_ope_table_model(weirp_ope_table *table, const char *name, size_t *index, weir_error *err);
+/* Copies a row; model[i] (row's n_models) is the table's index of the row's model i. `dim` of later rows that differs
+ * from the first's: those rows have no features. Sessions become clusters: the first 65,536 their own, later ones share
+ * by hash; a row without a session is its own cluster, while they last. */
+weir_status weirp_ope_table_add(weirp_ope_table *table, const weirp_logged_row *row, size_t n_models,
+                                const size_t *model, weir_error *err);
 /* After the last row: sizes are final, the loss is filled in (value_usd > 0). */
-weir_status weirp_table_finish(weirp_table *table, double value_usd, weir_error *err);
+weir_status weirp_ope_table_finish(weirp_ope_table *table, double value_usd, weir_error *err);
 
-size_t weirp_table_n(const weirp_table *table);
-size_t weirp_table_n_models(const weirp_table *table);
-const char *weirp_table_model_name(const weirp_table *table, size_t index);
-size_t weirp_table_n_segments(const weirp_table *table);
-const char *weirp_table_segment(const weirp_table *table, size_t index);
-size_t weirp_table_n_loggers(const weirp_table *table);
-const char *weirp_table_logger(const weirp_table *table, size_t index);
-size_t weirp_table_logger_rows(const weirp_table *table, size_t index); /* rows that this policy made */
-size_t weirp_table_n_clusters(const weirp_table *table); /* at most 65,536 */
-bool weirp_table_has_sessions(const weirp_table *table); /* some cluster holds rows for that reason */
-size_t weirp_table_dim(const weirp_table *table);
-size_t weirp_table_known(const weirp_table *table, weir_metric metric); /* rows that know it */
+size_t weirp_ope_table_n(const weirp_ope_table *table);
+size_t weirp_ope_table_n_models(const weirp_ope_table *table);
+const char *weirp_ope_table_model_name(const weirp_ope_table *table, size_t index);
+size_t weirp_ope_table_n_segments(const weirp_ope_table *table);
+const char *weirp_ope_table_segment(const weirp_ope_table *table, size_t index);
+size_t weirp_ope_table_n_loggers(const weirp_ope_table *table);
+const char *weirp_ope_table_logger(const weirp_ope_table *table, size_t index);
+size_t weirp_ope_table_logger_rows(const weirp_ope_table *table, size_t index); /* rows that this policy made */
+size_t weirp_ope_table_n_clusters(const weirp_ope_table *table);                /* at most 65,536 */
+bool weirp_ope_table_has_sessions(const weirp_ope_table *table); /* some cluster holds rows for that reason */
+size_t weirp_ope_table_dim(const weirp_ope_table *table);
+size_t weirp_ope_table_known(const weirp_ope_table *table, weir_metric metric); /* rows that know it */
 
 /* One way through the rows. Blocks are borrowed until the scan's next call; several scans of one finished table may run
  * in several threads. */
 typedef struct weirp_scan weirp_scan;
-weir_status weirp_scan_new(weirp_scan **out, const weirp_table *table, weir_error *err); /* *out is new */
-weir_status weirp_scan_next(weirp_scan *scan, weirp_block *block, weir_error *err);      /* WEIR_END after the last */
-weir_status weirp_scan_at(weirp_scan *scan, size_t row, weirp_block *block, weir_error *err); /* the block of a row */
+weir_status weirp_scan_new(weirp_scan **out, const weirp_ope_table *table, weir_error *err); /* *out is new */
+weir_status weirp_scan_next(weirp_scan *scan, weirp_ope_block *block, weir_error *err); /* WEIR_END after the last */
+weir_status weirp_scan_at(weirp_scan *scan, size_t row, weirp_ope_block *block,
+                          weir_error *err); /* the block of a row */
 void weirp_scan_free(weirp_scan *scan);
 
 #endif

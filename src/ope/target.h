@@ -7,7 +7,7 @@
 #include "weir/policy.h"
 #include "weir/router.h"
 
-typedef struct weirp_target weirp_target;
+typedef struct weirp_ope_target weirp_ope_target;
 
 /* From "NAME[,KEY=VALUE]...":
  *   logged           the policy that made the decisions
@@ -17,18 +17,18 @@ typedef struct weirp_target weirp_target;
  *                    threshold, strong, weak, model (fixed), explore, novelty_limit, fallback=off
  * and `name=` for how reports call it. Policies see the logged estimates or, with a router, that one's estimates of the
  * logged features. Errors name the key and what would be right. *out is new; router is borrowed, NULL: none. */
-weir_status weirp_target_new(weirp_target **out, const char *text, const weirp_table *table, const weir_router *router,
-                             weir_error *err);
-void weirp_target_free(weirp_target *target);
-const char *weirp_target_name(const weirp_target *target); /* borrowed */
-bool weirp_target_is_logged(const weirp_target *target);
+weir_status weirp_ope_target_new(weirp_ope_target **out, const char *text, const weirp_ope_table *table,
+                                 const weir_router *router, weir_error *err);
+void weirp_ope_target_free(weirp_ope_target *target);
+const char *weirp_ope_target_name(const weirp_ope_target *target); /* borrowed */
+bool weirp_ope_target_is_logged(const weirp_ope_target *target);
 
 /* pi (n, n_models): chances that sum to 1 over the models that could be chosen. A row that the policy can't decide (no
  * estimates, no features): NANs, and *n_undecided grows. One thread at a time. */
-weir_status weirp_target_fill(weirp_target *target, const weirp_block *block, double *pi, size_t *n_undecided,
-                              weir_error *err);
+weir_status weirp_ope_target_fill(weirp_ope_target *target, const weirp_ope_block *block, double *pi,
+                                  size_t *n_undecided, weir_error *err);
 
 /* The policy's one open knob set anew: for curves. WEIR_INVALID: it has none (KEY=? in its text leaves one open). */
-weir_status weirp_target_turn(weirp_target *target, double knob, weir_error *err);
+weir_status weirp_ope_target_turn(weirp_ope_target *target, double knob, weir_error *err);
 
 #endif

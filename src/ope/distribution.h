@@ -1,0 +1,23 @@
+/* distribution.h: the weighted distribution of a metric, in bounded memory: for quantiles and tails.
+ *
+ * Values fall into buckets that grow by a constant factor (relative width 0.2 %; Masson, Rim, Lee, VLDB 2019,
+ * DDSketch), each of which keeps its sums of w, w^2 and w x. SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_OPE_DISTRIBUTION_H
+#define WEIRP_OPE_DISTRIBUTION_H
+
+#include "src/ope/interval.h"
+
+typedef struct weirp_distribution weirp_distribution;
+
+weir_status weirp_distribution_new(weirp_distribution **out, weir_error *err); /* *out is new */
+void weirp_distribution_add(weirp_distribution *d, double x, double w);        /* x >= 0, w >= 0, finite; others: no */
+/* Self-normalised quantile, NAN when nothing was added, and Woodruff's interval: the distribution function's interval,
+ * inverted; `inflate` multiplies its standard error (clusters). */
+double weirp_distribution_quantile(const weirp_distribution *d, double level);
+weirp_interval weirp_distribution_quantile_interval(const weirp_distribution *d, double level, double inflate,
+                                                    double confidence);
+/* Mean of the worst 1 - level (greatest values). */
+double weirp_distribution_cvar(const weirp_distribution *d, double level);
+void weirp_distribution_free(weirp_distribution *d); /* NULL is fine */
+
+#endif
