@@ -31,7 +31,7 @@ typedef struct weirp_ope_standing {
     double least_label;                  /* least chance of a label, as modelled; 1: all known */
     double mean_weight;                  /* should be 1 */
     double mean_weight_z;                /* by how many standard errors it isn't */
-    double least_p;       /* least chance of a chosen model */
+    double least_p;                      /* least chance of a chosen model */
     double ess;                          /* effective sample size (sum w)^2 / sum w^2 */
     double max_weight, max_weight_share; /* greatest weight; its share of all */
     double
