@@ -12,8 +12,8 @@ enum {
     WIDTH = 760,
     NAMES = 18,
     LEFT = 214,
-    RIGHT = 560,
-    WORDS = 576,
+    RIGHT = 540,
+    WORDS = 556,
     TOP = 78,
     ROW = 26,
     HEAD = 30,
@@ -26,12 +26,12 @@ static const char forest_style[] =
     ".ran{stroke:#6e7781;stroke-width:1.5;stroke-dasharray:4 3}.ranband{fill:#6e7781;fill-opacity:.13}"
     ".rule{stroke:#d0d7de;stroke-width:1}"
     ".better{stroke:#0072b2;fill:#0072b2}.worse{stroke:#d55e00;fill:#d55e00}"
-    ".open{stroke:#57606a;fill:#fff}.none{stroke:#57606a;fill:none}"
+    ".open{stroke:#57606a;fill:#fff}.none{stroke:#57606a;fill:none}.alone{stroke:#57606a;fill:#57606a}"
     ".whisker{stroke-width:2;fill:none}"
     "@media (prefers-color-scheme:dark){"
     ".ran{stroke:#9aa4af}.ranband{fill:#9aa4af;fill-opacity:.2}.rule{stroke:#30363d}"
     ".better{stroke:#56b4e9;fill:#56b4e9}.worse{stroke:#e69f00;fill:#e69f00}"
-    ".open{stroke:#9aa4af;fill:#0d1117}.none{stroke:#9aa4af}"
+    ".open{stroke:#9aa4af;fill:#0d1117}.none{stroke:#9aa4af}.alone{stroke:#9aa4af;fill:#9aa4af}"
     "}";
 
 /* One panel. */
@@ -99,7 +99,7 @@ static void put_axis(const panel *p) {
 static void put_what_ran(const panel *p) {
     char mean[48];
     if (isnan(p->ran)) return;
-    const double x = px(p, p->ran), at = fmin(fmax(x, LEFT + 40), RIGHT - 40);
+    const double x = px(p, p->ran), at = fmin(fmax(x, LEFT + 30), RIGHT - 30);
     if (p->ran_se > 0) {
         const double lo = px(p, p->ran - 1.96 * p->ran_se), hi = px(p, p->ran + 1.96 * p->ran_se);
         fprintf(p->out, "<path class=\"ranband\" d=\"M%.1f %.1fH%.1fV%.1fH%.1fz\"/>", lo, p->top, hi, p->bottom, lo);
@@ -113,7 +113,7 @@ static void put_what_ran(const panel *p) {
 
 /* ---- rows ---- */
 
-/* Up: better; down: worse; a ring: undecided; a bare cross: refused; a disc: nothing was compared. */
+/* Up: better; down: worse; a ring: undecided; a cross: refused; a small disc: it wasn't compared. */
 static void put_mark(FILE *out, const char *class, const char *word, double x, double y) {
     if (strcmp(word, "better") == 0)
         fprintf(out, "<path class=\"%s\" d=\"M%.1f %.1fl6.5 11h-13z\"/>\n", class, x, y - 7);
@@ -123,7 +123,8 @@ static void put_mark(FILE *out, const char *class, const char *word, double x, d
         fprintf(out, "<path class=\"%s\" stroke-width=\"2\" d=\"M%.1f %.1fl9 9m0 -9l-9 9\"/>\n", class, x - 4.5,
                 y - 4.5);
     else
-        fprintf(out, "<circle class=\"%s\" stroke-width=\"2\" cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/>\n", class, x, y);
+        fprintf(out, "<circle class=\"%s\" stroke-width=\"2\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"/>\n", class, x, y,
+                *word ? "4.5" : "3");
 }
 
 static void put_whisker(const panel *p, const char *class, weirp_interval i, double y) {
@@ -145,6 +146,7 @@ static const char *class_of(const char *word) {
     return strcmp(word, "better") == 0    ? "better"
            : strcmp(word, "worse") == 0   ? "worse"
            : strcmp(word, "refused") == 0 ? "none"
+           : !*word                       ? "alone"
                                           : "open";
 }
 
@@ -167,7 +169,7 @@ static void put_row(const panel *p, size_t policy, double y) {
         put_mark(p->out, "none", "refused", LEFT + 10, y);
     weirp_ope_number(value, sizeof value, &p->scale, e ? e->value : NAN, false);
     fprintf(p->out, "<text x=\"%d\" y=\"%.1f\" font-size=\"12\">%s", WORDS, y + 4, e ? value : "");
-    fprintf(p->out, "<tspan class=\"soft\">%s%s</tspan></text>\n", e && *word ? "  " : "", word);
+    fprintf(p->out, "<tspan class=\"soft\"%s>%s</tspan></text>\n", e ? " dx=\"8\"" : "", word);
 }
 
 static void put_panel(panel *p, double top) {
@@ -179,7 +181,8 @@ static void put_panel(panel *p, double top) {
     fprintf(p->out, "<path class=\"rule\" d=\"M%d %.1fH%d\"/>\n", NAMES, top - 6, WIDTH - NAMES);
     fprintf(p->out, "<text x=\"%d\" y=\"%.1f\" font-size=\"13\" font-weight=\"bold\">%s%s%s", NAMES, top + 13,
             weirp_ope_metric_name(p->metric), *p->scale.unit ? ", " : "", p->scale.unit);
-    fprintf(p->out, "<tspan class=\"soft\" font-weight=\"normal\" font-size=\"11\">  %s is better</tspan></text>\n",
+    fprintf(p->out,
+            "<tspan class=\"soft\" font-weight=\"normal\" font-size=\"11\" dx=\"8\">%s is better</tspan></text>\n",
             weirp_ope_less_is_better(p->metric) ? "less" : "more");
     p->ran = cell->logged_mean, p->ran_se = cell->logged_se;
     p->axis = axis_of(ope, p->metric, p->scale.factor, p->ran);
@@ -201,7 +204,10 @@ static double panel_height(const weir_ope *ope, weir_metric m) {
 static void put_legend(FILE *out, double y) {
     static const struct {
         const char *word, *text;
-    } entries[] = {{"better", "better"}, {"worse", "worse"}, {"", "not enough evidence"}, {"refused", "refused"}};
+    } entries[] = {{"better", "better"},
+                   {"worse", "worse"},
+                   {"not enough evidence", "not enough evidence"},
+                   {"refused", "refused"}};
     double x = NAMES + 6;
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
         put_mark(out, class_of(entries[i].word), entries[i].word, x, y);

@@ -35,18 +35,24 @@ static void put_estimate(char (*row)[WEIRP_CELL], const weir_ope *ope, weir_metr
     if (!isnan(e->lambda)) weirp_text_amount(row[FIXED + N_KINDS], WEIRP_CELL, e->lambda);
 }
 
+/* One of a grid of lambdas: of interest where that is what is being looked into. */
+static bool given(const weir_ope *ope, size_t estimator) {
+    const char *name = weirp_ope_estimators[estimator].name;
+    return strchr(name, '(') && strcmp(name, ope->recommended) != 0;
+}
+
 /* Why some estimators are missing, each reason once. */
-static void put_reasons(const weirp_cell_result *cell, FILE *out, size_t width) {
+static void put_reasons(const weir_ope *ope, const weirp_cell_result *cell, FILE *out, size_t width) {
     for (size_t i = 0; i < cell->n_estimates; i++) {
         const char *why = cell->estimate[i].why_not;
         char text[1024] = "";
         bool told = false;
         for (size_t k = 0; k < i && why; k++)
             told = told || (cell->estimate[k].why_not && strcmp(cell->estimate[k].why_not, why) == 0);
-        if (!why || told) continue;
+        if (!why || told || given(ope, cell->estimate[i].estimator)) continue;
         for (size_t k = i; k < cell->n_estimates; k++) {
             const char *same = cell->estimate[k].why_not;
-            if (!same || strcmp(same, why) != 0) continue;
+            if (!same || strcmp(same, why) != 0 || given(ope, cell->estimate[k].estimator)) continue;
             const size_t at = strlen(text);
             snprintf(text + at, sizeof text - at, "%s%s", at ? ", " : "",
                      weirp_ope_estimators[cell->estimate[k].estimator].name);
@@ -72,6 +78,7 @@ static weir_status put_cell(const weir_ope *ope, weir_metric m, FILE *out, size_
     put_title(out, color, title);
     for (size_t i = 0; i < cell->n_estimates; i++) {
         const weirp_ope_estimate *e = &cell->estimate[i];
+        if (given(ope, e->estimator)) continue;
         char(*row)[WEIRP_CELL] =
             weirp_grid_row(&g, strcmp(weirp_ope_estimators[e->estimator].name, ope->recommended) == 0);
         if (!row) {
@@ -82,13 +89,16 @@ static weir_status put_cell(const weir_ope *ope, weir_metric m, FILE *out, size_
     }
     weirp_grid_print(&g, out, width, color);
     weirp_grid_free(&g);
-    put_reasons(cell, out, width);
+    put_reasons(ope, cell, out, width);
     return WEIR_OK;
 }
 
 weir_status weirp_ope_put_estimators(const weir_ope *ope, FILE *out, size_t width, bool color, weir_error *err) {
     enum { WHOLE = 150 }; /* columns that all kinds of intervals need */
+    char note[256];
     bool any = false;
+    size_t n_given = 0;
+    for (size_t i = 0; weirp_ope_estimators[i].name; i++) n_given += given(ope, i);
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
         if (!ope->n_policies || !weirp_ope_cell(ope, 0, m)->asked) continue;
         any = true;
@@ -96,13 +106,12 @@ weir_status weirp_ope_put_estimators(const weir_ope *ope, FILE *out, size_t widt
         if (st != WEIR_OK) return st;
     }
     if (!any) return WEIR_OK;
-    if (ope->n_policies > 1)
-        fputs("\nThe other policies' are in the JSON", out);
-    else if (width < WHOLE)
-        fputs("\nMore", out);
-    if (ope->n_policies > 1 && width < WHOLE) fputs("; more", out);
-    if (width < WHOLE) fputs(" kinds of intervals show on a wider terminal", out);
-    if (ope->n_policies > 1 || width < WHOLE) fputs(".\n", out);
+    snprintf(note, sizeof note, "%s%s%s", n_given ? "Estimators with a given lambda are in the JSON. " : "",
+             ope->n_policies > 1 ? "Other policies' estimates are in the JSON. " : "",
+             width < WHOLE ? "More kinds of intervals show on a wider terminal." : "");
+    if (!*note) return WEIR_OK;
+    fputc('\n', out);
+    weirp_ope_paragraph(note, out, width, 0, 0);
     return WEIR_OK;
 }
 
@@ -111,7 +120,7 @@ weir_status weirp_ope_put_estimators(const weir_ope *ope, FILE *out, size_t widt
 static void put_tail_rows(char (*row)[WEIRP_CELL], char (*range)[WEIRP_CELL], char (*mean)[WEIRP_CELL],
                           const weirp_ope_scale *scale, const weirp_tail *t) {
     snprintf(range[0], WEIRP_CELL, "  interval");
-    snprintf(mean[0], WEIRP_CELL, "  mean beyond (CVaR)");
+    snprintf(mean[0], WEIRP_CELL, "  CVaR");
     for (size_t i = 0; i < WEIRP_N_QUANTILES; i++) {
         weirp_ope_number(row[i + 1], WEIRP_CELL, scale, t->quantile[i], false);
         weirp_ope_between(range[i + 1], WEIRP_CELL, scale, t->quantile_t[i], false);
@@ -146,7 +155,7 @@ static weir_status put_tail(const weir_ope *ope, weir_metric m, FILE *out, size_
     }
     if (n) {
         char title[128];
-        snprintf(title, sizeof title, "tail of the %s%s%s: no more than this in so many of 100 rows",
+        snprintf(title, sizeof title, "tail of the %s%s%s: quantiles, and CVaR, the mean beyond each",
                  weirp_ope_metric_name(m), *scale.unit ? ", " : "", scale.unit);
         put_title(out, color, title);
         weirp_grid_print(&g, out, width, color);

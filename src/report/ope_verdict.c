@@ -64,10 +64,12 @@ static void add_metrics(weirp_ope_headline *h, const weirp_contrast *const *c, s
 static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n,
                             size_t other) {
     char text[256];
+    const char *before = "";
     for (size_t i = 0; i < n; i++) {
         if (c[i]->verdict == WEIRP_VERDICT_REFUSED) continue;
         weirp_ope_difference(text, sizeof text, ope, c[i]);
-        add(h, "%s %s", i ? ";" : "", text);
+        add(h, "%s %s", before, text);
+        before = ";";
     }
     for (weir_metric m = 0; n == 1 && c[0]->metric == WEIR_METRIC_LOSS && m < WEIR_METRIC_LOSS; m++) {
         const weirp_contrast *more = weirp_ope_contrast_of(ope, 0, other, m);
@@ -98,6 +100,10 @@ static void add_refusals(weirp_ope_headline *h, const weir_ope *ope, const weirp
             add(h, " The %s can't be judged: %s.", weirp_ope_metric_name(c[i]->metric), reason_of(ope, c[i]));
 }
 
+static double unsigned_zero(double x) {
+    return fabs(x) < 5e-5 ? 0 : x;
+}
+
 static void say_trade(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
     const weirp_ope_trade *t = &ope->trade;
     const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
@@ -111,9 +117,8 @@ static void say_trade(weirp_ope_headline *h, const weir_ope *ope, size_t other) 
         add(h, "Not enough evidence on %s, compared with %s:", name, than);
     add(h, " it saves %.1f %% of the cost (at least %.1f %%; wanted: more than %.1f %%)", 100 * t->saving,
         100 * t->saving_lo, 100 * t->saving_wanted);
-    add(h, " and loses %.4f of quality (at most %.4f; allowed: less than %.4f).",
-        fabs(t->quality_lost) < 5e-5 ? 0 : t->quality_lost, fabs(t->quality_lost_hi) < 5e-5 ? 0 : t->quality_lost_hi,
-        t->quality_margin);
+    add(h, ", and quality changes by %+.4f (at worst %+.4f; allowed: above %.4f).", unsigned_zero(-t->quality_lost),
+        unsigned_zero(-t->quality_lost_hi), unsigned_zero(-t->quality_margin));
 }
 
 static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n,
