@@ -215,7 +215,7 @@ int weir_cmd_ope(int argc, char **argv) {
          "auto, logged, table, ridge, logistic, or an estimator's name (default auto)"},
         {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 1000},
         {"level", 0, CLI_REAL, &o->level, "P", "of the two-sided intervals", .lo = 0.5, .hi = 0.9999},
-        {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 100, .hi = 100000},
+        {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 20, .hi = 100000},
         {"value", 'v', CLI_REAL, &o->value_usd, "USD",
          "what a fully right answer is worth: one verdict, by the loss value * (1 - quality) + cost", .lo = 0,
          .hi = 1e9},
