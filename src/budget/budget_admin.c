@@ -303,36 +303,6 @@ done:
     return st;
 }
 
-/* ---- auditing ---- */
-
-enum { MAX_TOLD = 1000 };
-
-static void tell(void *user, const char *text) {
-    json_t *differences = user;
-    if (json_array_size(differences) < MAX_TOLD) json_array_append_new(differences, json_string(text));
-}
-
-weir_status weir_budget_audit(const char *store, bool *sound, char **json, weir_error *err) {
-    weirp_admin_view view = {0};
-    weirp_audit audit = {0};
-    json_t *differences = json_array();
-    weir_status st;
-    *json = NULL;
-    *sound = false;
-    WEIRP_TRY(weirp_admin_open(&view, store, err));
-    WEIRP_TRY(weirp_ledger_audit(weirp_snapshot_table(view.snapshot), &audit, tell, differences, err));
-    st = weirp_admin_dump(json_pack("{s:b, s:I, s:I, s:I, s:I, s:O}", "sound", audit.n_wrong == 0, "n_entries",
-                                    (json_int_t)audit.n_entries, "n_accounts", (json_int_t)audit.n_accounts,
-                                    "n_settled", (json_int_t)audit.n_settled, "n_differences",
-                                    (json_int_t)audit.n_wrong, "differences", differences),
-                          json, err);
-    *sound = st == WEIR_OK && audit.n_wrong == 0;
-done:
-    json_decref(differences);
-    weirp_admin_close(&view);
-    return st;
-}
-
 /* ---- reconciling ---- */
 
 typedef struct dead {

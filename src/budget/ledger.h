@@ -125,11 +125,7 @@ weir_status weirp_ledger_reconcile(weirp_store *store, uint32_t process, uint64_
 
 typedef struct weirp_audit {
     uint64_t n_entries, n_accounts, n_settled;
-    uint64_t n_wrong;                     /* differences found, all of which were told */
-    uint64_t n_bills, n_bills_matched;    /* of the traffic log: attempts that cost something */
-    int64_t spent_nano, spent_log_nano;   /* USD settled: by entries, by the log */
-    uint64_t n_log_missing, n_not_logged; /* attempts that only the log knows; that only the ledger knows */
-    uint64_t n_log_differs;
+    uint64_t n_wrong; /* differences found, all of which were told */
 } weirp_audit;
 /* One sentence about one difference; borrowed. */
 typedef void (*weirp_audit_tell)(void *user, const char *text);
@@ -139,18 +135,79 @@ typedef void (*weirp_audit_tell)(void *user, const char *text);
 weir_status weirp_ledger_audit(weirp_txn *table, weirp_audit *audit, weirp_audit_tell tell, void *user,
                                weir_error *err);
 
-/* One decision of the traffic log: what each attempt came to, nano-USD; -1: not known, 0: nothing. Borrowed until the
- * next call. WEIR_END: no more. */
-typedef struct weirp_audit_bill {
+/* ---- audit against the traffic log ---- */
+
+enum { WEIRP_LOGGED_ATTEMPTS = 16 }; /* those that a record of the traffic log has room for */
+
+/* One decision of the traffic log, and what each attempt came to. Texts are borrowed for the call. */
+typedef struct weirp_logged {
     const char *id;
+    int64_t time_ms;
+    weirp_subject subject; /* without model and provider */
     size_t n;
-    const int64_t *nano; /* (n,) */
-} weirp_audit_bill;
-typedef weir_status (*weirp_audit_next)(void *log, weirp_audit_bill *bill, weir_error *err);
-/* Compares settlements from from_ms on with the log's bills, by decision and attempt; fills the members from n_bills
- * on, and counts differences as n_wrong. Decisions that are in one only are differences, too: the caller leaves out
- * those of the log that were made without budgets. */
-weir_status weirp_ledger_audit_log(weirp_txn *table, int64_t from_ms, weirp_audit_next next, void *log,
-                                   weirp_audit *audit, weirp_audit_tell tell, void *user, weir_error *err);
+    const char *model[WEIRP_LOGGED_ATTEMPTS]; /* (n,) NULL: not known any more */
+    int64_t nano[WEIRP_LOGGED_ATTEMPTS];      /* (n,) nano-USD; 0: nothing, -1: not known */
+    size_t answered;                          /* the attempt that answered; SIZE_MAX: none, or it can't be told */
+    int64_t tokens;                           /* of that one; -1: not known */
+} weirp_logged;
+typedef weir_status (*weirp_logged_visit)(void *user, const weirp_logged *logged, weir_error *err);
+
+typedef struct weirp_log_source {
+    /* All of the log's decisions, in the log's order; once for each WEIRP_AUDIT_BILLS settlements of the ledger. */
+    weir_status (*walk)(void *user, weirp_logged_visit visit, void *visit_user, weir_error *err);
+    void *user;
+    bool trimmed;    /* its oldest decisions are gone */
+    bool optional;   /* it may have no decisions at all: then none was kept */
+    int64_t from_ms; /* what is older isn't compared; 0: all is */
+} weirp_log_source;
+enum { WEIRP_AUDIT_BILLS = 1 << 19 }; /* that are in memory at once, of some 100 bytes each */
+
+/* X(name, key, text): why something can't be compared. */
+#define WEIRP_SKIP_TABLE(X)                                                                                            \
+    X(ASSUMED, "assumed",                                                                                              \
+      "settled without a decision: calls cut off by a kill, at their worst case, or said by a person")                 \
+    X(TRIMMED, "trimmed", "settlements whose part of the log is trimmed")                                              \
+    X(KILLED, "killed",                                                                                                \
+      "settlements of a gateway's last minutes before it was killed, which took the log's rows with it")               \
+    X(RUNNING, "running",                                                                                              \
+      "calls of gateways that run, or were killed and not looked after yet: one side isn't written")                   \
+    X(ATTEMPTS, "attempts", "settlements of attempts beyond the 16 that a row of the log has")                         \
+    X(UNPRICED, "unpriced", "attempts whose cost the log doesn't know: their model had no price")                      \
+    X(UNCOVERED, "uncovered", "attempts under no budget")                                                              \
+    X(UNSURE, "unsure", "attempts under a budget that has been removed, or goes by what the log doesn't tell")         \
+    X(NO_LOG, "no_log", "settlements without a traffic log to compare them with")                                      \
+    X(OLDER, "older", "settlements and decisions from before the time that was asked for")
+typedef enum weirp_skip {
+#define WEIRP_SKIP_ENUM(name, key, text) WEIRP_SKIP_##name,
+    WEIRP_SKIP_TABLE(WEIRP_SKIP_ENUM)
+#undef WEIRP_SKIP_ENUM
+        WEIRP_N_SKIPS
+} weirp_skip;
+const char *weirp_skip_key(weirp_skip skip);  /* borrowed, static */
+const char *weirp_skip_text(weirp_skip skip); /* likewise */
+
+typedef struct weirp_log_audit {
+    uint64_t n_decisions; /* of the log */
+    uint64_t n_same;      /* settlements that are what the log says */
+    uint64_t n_safe;      /* more than it says, for their usage was estimated */
+    uint64_t n_wrong;     /* differences, all of which were told */
+    uint64_t n_skipped[WEIRP_N_SKIPS];
+    int64_t spent_nano, spent_log_nano; /* of the settlements; of the attempts that were compared with one */
+} weirp_log_audit;
+
+typedef struct weirp_log_difference {
+    uint64_t entry; /* the first that is about it; UINT64_MAX: none is */
+    const char *id; /* borrowed for the call */
+    unsigned attempt;
+    weirp_unit unit;
+    int64_t ledger, log; /* in the unit; -1: it isn't there */
+    const char *why;     /* static */
+} weirp_log_difference;
+typedef void (*weirp_log_tell)(void *user, const weirp_log_difference *difference);
+
+/* Compares every settlement with what the log says of its attempt, and with what it has moved; and looks for attempts
+ * that a budget covers and the ledger doesn't know. What can't be compared is counted by its reason. */
+weir_status weirp_ledger_audit_log(weirp_txn *table, const weirp_log_source *log, weirp_log_audit *audit,
+                                   weirp_log_tell tell, void *user, weir_error *err);
 
 #endif
