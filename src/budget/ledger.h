@@ -95,6 +95,25 @@ int64_t weirp_account_free(const weirp_account_row *row);
 typedef weir_status (*weirp_ledger_account_visit)(void *user, const weirp_account_row *row, weir_error *err);
 weir_status weirp_ledger_accounts(weirp_txn *table, weirp_ledger_account_visit visit, void *user, weir_error *err);
 
+/* ---- how budgets stand ---- */
+
+enum { WEIRP_GLANCE_ACCOUNTS = 1024 };
+
+/* A budget in the period that runs, of all processes, as posted. Amounts in its unit. */
+typedef struct weirp_budget_glance {
+    char name[WEIRP_BUDGET_NAME];
+    weirp_unit unit;
+    weirp_span span;
+    int64_t limit;                   /* of each account */
+    size_t n_accounts;               /* in this period, at most WEIRP_GLANCE_ACCOUNTS are looked at */
+    bool cut;                        /* there are more, which the sums don't have */
+    int64_t spent, leased, unproven; /* of all accounts */
+    double highest_share;            /* spent of its limit, of the account where that is most */
+} weirp_budget_glance;
+/* The first `capacity` budgets by age; *n_budgets: how many there are. */
+weir_status weirp_ledger_glance(weirp_txn *table, int64_t now_s, weirp_budget_glance *item, size_t capacity, size_t *n,
+                                size_t *n_budgets, weir_error *err);
+
 /* ---- entries ---- */
 
 /* Those with from_ms <= at_ms < to_ms, in the order in which they were written. A non-OK return of `visit` stops it. */

@@ -6,6 +6,7 @@
 #include "src/budget/bank.h"
 #include "src/budget/keys.h"
 #include "src/gateway/logging.h"
+#include "src/gateway/metrics.h"
 #include "src/router/record.h"
 
 typedef struct weirp_treasury weirp_treasury;
@@ -47,5 +48,9 @@ typedef struct weirp_treasury_counts {
 /* A request is over. Any thread. */
 void weirp_treasury_note(weirp_treasury *treasury, weirp_budget_action action, bool waited);
 void weirp_treasury_counts_of(weirp_treasury *treasury, weirp_treasury_counts *out); /* any thread */
+
+/* How the budgets stand, a second ago at most (a moment more, where the ledger can't be read). Gives how many of `fact`
+ * there are; *n_budgets: all budgets. Any thread. */
+size_t weirp_treasury_facts(weirp_treasury *treasury, weirp_budget_fact fact[WEIRP_BUDGET_FACTS], size_t *n_budgets);
 
 #endif

@@ -358,6 +358,36 @@ class Budgets(Case):
         self.spent("all", self.books()["nano_usd"])
         self.assertEqual(self.shown("all")["unproven"], 0)
 
+    # ---- metrics
+
+    def test_gauges(self):
+        self.serve(budgets=[("all", "1USD"), ("each", "100requests", "--user", "*"), ("soft", "10tokens", "--soft"),
+                            ("gone", "1USD")])
+        weir("budget", "rm", "gone", "--store", self.store)
+        for user in "ann", "bob", "bob":
+            self.assertEqual(self.at.chat("dear", "size20 weir", headers={"x-weir-user": user}).status, 200)
+        books = self.books()["nano_usd"]
+        self.spent("all", books)
+        usd, each, soft = ({"budget": n, "unit": u} for n, u in (("all", "usd"), ("each", "requests"), ("soft", "tokens")))
+        until(lambda: self.at.metrics()["weir_budget_spent", each] == 3, 5)
+        m = self.at.metrics()
+        self.assertEqual(m["weir_budgets"], 3)
+        self.assertEqual((m["weir_budget_limit", usd], m["weir_budget_spent", usd]), (1, books / 1e9))
+        self.assertEqual(m["weir_budget_unproven", usd], 0)
+        self.assertTrue(0 <= m["weir_budget_leased", usd] < 1)
+        self.assertEqual((m["weir_budget_limit", each], m["weir_budget_accounts", each]), (100, 2))
+        self.assertEqual(m["weir_budget_highest_spent_ratio", each], 0.02)
+        self.assertGreater(m["weir_budget_highest_spent_ratio", soft], 1)
+        self.assertEqual(m["weir_budget_period_end_timestamp_seconds", usd], float("inf"))
+        self.assertFalse([n for n, labels, _ in m.rows if labels.get("budget") == "gone"])
+        self.budget("all", "2USD")
+        until(lambda: self.at.metrics()["weir_budget_limit", usd] == 2, 5)
+        self.budget("hourly", "3USD", per="hour")
+        hourly = {"budget": "hourly", "unit": "usd"}
+        until(lambda: self.at.metrics()["weir_budgets"] == 4, 5)
+        left = self.at.metrics()["weir_budget_period_end_timestamp_seconds", hourly] - time.time()
+        self.assertTrue(-1 < left <= 3600, left)
+
 
 class Keys(Budgets):
     """Budgets' tests aren't run twice: see load_tests."""
