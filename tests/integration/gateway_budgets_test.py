@@ -439,6 +439,35 @@ class Keys(Budgets):
         self.assertEqual(d.headers["anthropic-ratelimit-requests-remaining"], "0")
         self.assertRegex(d.headers["anthropic-ratelimit-requests-reset"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
 
+    def test_what_budgets_leave(self):
+        """The tightest of a minute's limits and of the budgets' is what headers tell."""
+        self.serve(keys=[("two", "--rpm", "2"), ("many", "--rpm", "100"), ("none",)],
+                   budgets=[("asked", "6requests", "--key", "*"), ("ever", "9requests"), ("soft", "1requests", "--soft"),
+                            ("talked", "100ktokens")])
+        self.budget("hourly", "5requests", "--key", "none", per="hour")
+        def told(a, what="requests"):
+            return tuple(a.headers.get(f"x-ratelimit-{k}-{what}") for k in ("limit", "remaining"))
+        a, b = (self.chat(self.keys["two"]) for _ in range(2))
+        self.assertEqual([told(x) for x in (a, b)], [("2", "1"), ("2", "0")])
+        c = self.chat(self.keys["many"])
+        self.assertEqual((told(c), c.headers.get("x-ratelimit-reset-requests")), (("6", "5"), None))  # of 6 and of 9 less 3
+        self.assertEqual(told(c, "tokens")[0], "100000")
+        used = 3 * (c.json["usage"]["total_tokens"])
+        self.assertTrue(100000 - 3 * used < int(told(c, "tokens")[1]) <= 100000 - used, (told(c, "tokens"), used))
+        d = self.chat(self.keys["none"])
+        self.assertEqual(told(d), ("5", "4"))
+        self.assertRegex(d.headers["x-ratelimit-reset-requests"], r"^(\d+m)?\d+(\.\d+)?m?s$")
+        with self.at.open_stream("dear", "size20", {"authorization": f"Bearer {self.keys['none']}"}, max_tokens=30) as s:
+            s.read()
+            self.assertEqual((s.headers["x-ratelimit-limit-requests"], s.headers["x-ratelimit-remaining-requests"]), ("5", "3"))
+        e = self.at.ask("POST", "/v1/messages", {"model": "dear", **MESSAGE}, {"x-api-key": self.keys["none"]})
+        self.assertEqual([e.headers[f"anthropic-ratelimit-requests-{k}"] for k in ("limit", "remaining")], ["5", "2"])
+        self.assertRegex(e.headers["anthropic-ratelimit-requests-reset"], r"^\d{4}-\d\d-\d\dT\d\d:(59:5|00:0)\d")
+        while (f := self.chat(self.keys["many"])).status == 200:
+            last = f
+        self.assertEqual([told(x) for x in (last, f)], [("9", "0"), ("9", "0")])
+        self.assertEqual((f.status, f.error["code"]), (429, "insufficient_quota"))
+
     def test_tokens_a_minute(self):
         self.serve(keys=[("few", "--tpm", "100")])
         found = [self.chat(self.keys["few"]) for _ in range(8)]
