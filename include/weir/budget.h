@@ -42,6 +42,18 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_key_show(const char *store, const char
  * was in grace already ends at once. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_key_rotate(const char *store, const char *name, const char *grace,
                                                      char secret[WEIR_KEY_TEXT], weir_error *err);
+/* What is to become of a key; NULL: it stays as it is. Texts are borrowed. */
+typedef struct weir_key_changes {
+    const char *team, *note;                          /* "": none */
+    const char *expires;                              /* as in the options, or "now", or "never" */
+    const char *const *models;                        /* instead of those it had */
+    size_t n_models;                                  /* 0 with `models`: all */
+    const uint32_t *requests_per_minute, *concurrent; /* 0: no limit */
+    const int64_t *tokens_per_minute;
+} weir_key_changes;
+/* All of it at once or nothing; its text stays. A revoked key is WEIR_INVALID. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_key_set(const char *store, const char *name, const weir_key_changes *changes,
+                                                  weir_error *err);
 /* `when` as in the options, or "now", or "never". */
 WEIR_API WEIR_MUST_CHECK weir_status weir_key_expire(const char *store, const char *name, const char *when,
                                                      weir_error *err);

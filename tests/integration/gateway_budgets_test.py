@@ -424,6 +424,24 @@ class Keys(Budgets):
         self.assertEqual((a.status, a.error["code"]), (403, "model_not_allowed"))
         self.assertEqual(self.sim.count("dear"), 0)
 
+    def test_a_key_is_changed(self):
+        """A gateway that runs goes by what weir key set says; the text stays good."""
+        self.serve(keys=[("k", "--models", "cheap", "--rpm", "1")])
+        def ask(name):
+            a = self.chat(self.keys["k"], name)
+            return a.status if a.status == 200 else a.error["code"]
+        self.assertEqual([ask("dear"), ask("cheap"), ask("cheap")], ["model_not_allowed", 200, "rate_limit_exceeded"])
+        weir("key", "set", "k", "--models", "dear", "--rpm", "0", "--store", self.store)
+        with self.faster_than(1.5):
+            until(lambda: ask("dear") == 200)
+        self.assertEqual([ask("cheap"), ask("dear"), ask("dear")], ["model_not_allowed", 200, 200])
+        weir("key", "set", "k", "--expires", "now", "--store", self.store)
+        with self.faster_than(1.5):
+            until(lambda: self.chat(self.keys["k"]).status == 401)
+        weir("key", "set", "k", "--expires", "1h", "--store", self.store)
+        with self.faster_than(1.5):
+            until(lambda: self.chat(self.keys["k"]).status == 200)
+
     def test_requests_a_minute(self):
         self.serve(keys=[("two", "--rpm", "2")])
         a, b, c = (self.chat(self.keys["two"]) for _ in range(3))
