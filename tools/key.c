@@ -56,7 +56,7 @@ static int create(arguments *a) {
     char secret[WEIR_KEY_TEXT];
     const char *item[MAX_MODELS + 1];
     if ((a->rpm_given && !a->rpm) || (a->tpm_given && !a->tpm) || (a->concurrent_given && !a->concurrent))
-        return cli_misuse(COMMAND, "a limit of 0 lifts one with set; leave it out to create a key without it");
+        return cli_misuse(COMMAND, "a new key's limits must be between 1 and a great many; leave out what has none");
     if (!cut_models(a, item, &a->key.n_models)) return CLI_FAILED;
     a->key.models = item;
     a->key.requests_per_minute = (uint32_t)a->rpm;
@@ -247,7 +247,7 @@ int weir_cmd_key(int argc, char **argv) {
     };
     const cli_command command = {
         COMMAND,
-        .operands = "create|ls|show|set|rotate|expire|revoke|rm [NAME [WHEN]]",
+        .operands = "create|ls|show|set|rotate|expire|revoke|rm [NAME]",
         .max_operands = max_operands(argc, argv),
         .text = "Keys that the gateway's clients show instead of the vendors' own. create and rotate print the key's "
                 "text, once, on standard output: the store keeps its SHA-256 alone. set changes what it is given, "

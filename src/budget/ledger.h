@@ -65,6 +65,22 @@ typedef struct weirp_entry {
  * in place; another unit, period, zone or match makes another budget of it, with accounts of its own. Processes see it
  * at their next post. WEIR_INVALID: see weirp_budget_check. */
 weir_status weirp_ledger_set(weirp_store *store, const weirp_budget *budget, uint32_t *id, weir_error *err);
+/* What a gateway's file says, all of it in one transaction; did[i] (n,) is what has come of budget[i]. Budgets that a
+ * file has set and this one doesn't have stay as they are: `vanished` names them. What is set by hand, or removed, is
+ * no file's any more. */
+typedef enum weirp_set_result {
+    WEIRP_SET_SAME,
+    WEIRP_SET_MADE,
+    WEIRP_SET_CHANGED, /* in place */
+    WEIRP_SET_AFRESH,  /* it starts from nothing */
+} weirp_set_result;
+enum { WEIRP_VANISHED = 32 };
+typedef struct weirp_vanished {
+    size_t n; /* may be more than are named */
+    char name[WEIRP_VANISHED][WEIRP_BUDGET_NAME];
+} weirp_vanished;
+weir_status weirp_ledger_configure(weirp_store *store, const weirp_budget *budget, size_t n, weirp_set_result *did,
+                                   weirp_vanished *vanished, weir_error *err);
 /* The name is free again; accounts and entries stay. WEIR_NOTFOUND. */
 weir_status weirp_ledger_remove(weirp_store *store, const char *name, weir_error *err);
 

@@ -358,6 +358,61 @@ class Budgets(Case):
         self.spent("all", self.books()["nano_usd"])
         self.assertEqual(self.shown("all")["unproven"], 0)
 
+    # ---- the configuration's
+
+    def listed(self):
+        return {b["name"]: b for b in json.loads(weir("budget", "ls", "--json", "--store", self.store)[0])["budgets"]}
+
+    def test_listed_in_the_configuration(self):
+        set_by, gone = "a budget is set by the configuration", "a budget isn't in the configuration any more, and stays in force"
+        first = {"name": "daily", "limit": "1USD", "per": "day", "zone": "Europe/Berlin", "warn": [0.5]}
+        self.serve(budgets=[("own", "5USD")], errors={"reload refused: the old configuration stays in force"}, configured={"list": [
+            first, {"name": "asked", "limit": "2requests", "per": "total", "user": "*", "when_exhausted": "refuse"}]})
+        self.assertEqual([(l["budget"], l["change"]) for l in self.at.logs(set_by)], [("daily", "made"), ("asked", "made")])
+        found = self.listed()
+        self.assertEqual((set(found), found["daily"]["limit"], found["daily"]["zone"], found["daily"]["warn"]),
+                         ({"own", "daily", "asked"}, "1.00", "Europe/Berlin", [0.5]))
+        ann = {"x-weir-user": "ann"}  # they hold from the first request on
+        self.assertEqual([self.at.chat("dear", "size20 weir", ann, max_tokens=30).status for _ in range(3)], [200, 200, 429])
+        self.spent("asked", 2)
+        spent = self.shown("daily")["spent"]
+        self.assertGreater(spent, 0)
+
+        # a reload changes what is new in place; what is the same isn't touched; a wrong one changes nothing
+        config = json.loads(self.at.config_path.read_text())
+        def reload(*budgets):
+            config["budgets"]["list"] = budgets
+            return self.at.reload(config)
+        asked = {**config["budgets"]["list"][1], "limit": "4requests"}
+        self.assertTrue(reload(first, asked))
+        self.assertEqual([(l["budget"], l["change"]) for l in self.at.logs(set_by)][2:], [("asked", "changed")])
+        until(lambda: self.at.chat("dear", "size20 weir", ann, max_tokens=30).status == 200)
+        self.assertEqual(self.shown("daily")["unproven"], 0)
+        self.assertFalse(reload({**first, "limit": "9USD"}, {**asked, "limit": "9 pears"}))
+        self.assertIn("9 pears", self.at.logs("reload refused: the old configuration stays in force")[0]["error"])
+        self.assertEqual(self.listed()["daily"]["limit"], "1.00")
+
+        # another period is another count, and one that vanishes stays
+        self.assertTrue(reload({**first, "per": "week"}))
+        self.assertEqual([(l["budget"], l["change"]) for l in self.at.logs(set_by)][3:], [("daily", "starts afresh")])
+        self.assertEqual([l["budget"] for l in self.at.logs(gone)], ["asked"])
+        found = self.listed()
+        self.assertEqual((set(found), found["asked"]["limit"], found["daily"]["per"]), ({"own", "daily", "asked"}, "4", "week"))
+        self.at.stop()
+        again = self.gateway(config, folder=self.at.folder, name="again")
+        self.assertEqual([l["budget"] for l in again.logs(gone)], ["asked"])
+        self.assertEqual(again.logs(set_by), [])
+        weir("budget", "set", "asked", "--limit", "7requests", "--per", "total", "--user", "*", "--store", self.store)
+        self.assertTrue(again.reload(config))
+        self.assertEqual(len(again.logs(gone)), 1)  # it is somebody's own now
+        weir("budget", "set", "daily", "--limit", "3USD", "--per", "week", "--zone", "Europe/Berlin", "--store", self.store)
+        self.assertTrue(again.reload(config))
+        self.assertEqual((self.listed()["daily"]["limit"], self.listed()["asked"]["limit"]), ("1.00", "7"))
+        weir("budget", "rm", "daily", "--store", self.store)
+        config["budgets"]["list"] = []
+        self.assertTrue(again.reload(config))
+        self.assertEqual((len(again.logs(gone)), set(self.listed())), (1, {"own", "asked"}))
+
     # ---- metrics
 
     def test_gauges(self):

@@ -83,7 +83,7 @@ class Keys(unittest.TestCase):
                            (["alice", "--rpm", 5, "--models", "a,,b"], "empty"), (["alice", "--rpm", 5, "--expires", "soon"], "30d"),
                            (["alice", "--budget", "1USD/day"], "weir budget set"), (["alice", "--rpm", -1], "--rpm")):
             self.assertIn(why, self.key("set", *wrong, status=2)[1])
-        self.assertIn("leave it out", self.key("create", "bob", "--rpm", 0, status=2)[1])
+        self.assertIn("leave out", self.key("create", "bob", "--rpm", 0, status=2)[1])
         self.assertEqual(self.listed(), {"alice": now})
         self.key("revoke", "alice")
         self.assertIn("revoked", self.key("set", "alice", "--rpm", 1, status=2)[1])
