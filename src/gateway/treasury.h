@@ -28,9 +28,10 @@ typedef struct weirp_treasury_options {
 } weirp_treasury_options;
 
 weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_options *options, weir_error *err);
-/* Before it is opened, and after a reload: sets the budgets of the configuration in its store, in one transaction, and
- * tells the log what that has changed, and which budgets an earlier configuration had. */
-weir_status weirp_treasury_configure(const weirp_config *config, weirp_log *log, weir_error *err);
+/* Before it is opened, and after a reload: sets the budgets of the configuration in the store (which a reload doesn't
+ * change), in one transaction, and tells the log what that has changed, and which budgets an earlier configuration had.
+ */
+weir_status weirp_treasury_configure(const char *store, const weirp_config *config, weirp_log *log, weir_error *err);
 /* Once nobody claims any more: posts all that is queued, gives the leases back. NULL is fine. */
 weir_status weirp_treasury_close(weirp_treasury *treasury, weir_error *err);
 /* Something else to be done every half second at least, after a post: by the treasury's thread, until it is closed. */

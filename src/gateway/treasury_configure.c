@@ -21,13 +21,13 @@ static void tell_vanished(weirp_log *log, const weirp_vanished *gone) {
                   WEIRP_I("budgets", gone->n - WEIRP_VANISHED));
 }
 
-weir_status weirp_treasury_configure(const weirp_config *c, weirp_log *log, weir_error *err) {
+weir_status weirp_treasury_configure(const char *path, const weirp_config *c, weirp_log *log, weir_error *err) {
     weirp_store *store = NULL;
     weirp_set_result *did = weirp_array(c->budgets.n, sizeof *did);
     weirp_vanished *gone = weirp_array(1, sizeof *gone);
     weir_status st;
     if (!did || !gone) WEIRP_TRY(weirp_nomem(err));
-    WEIRP_TRY(weirp_store_open(&store, c->store, WEIRP_STORE_JOIN, err));
+    WEIRP_TRY(weirp_store_open(&store, path, WEIRP_STORE_JOIN, err));
     WEIRP_TRY(weirp_ledger_configure(store, c->budgets.list, c->budgets.n, did, gone, err));
     for (size_t i = 0; i < c->budgets.n; i++) tell_set(log, &c->budgets.list[i], did[i]);
     tell_vanished(log, gone);
