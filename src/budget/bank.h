@@ -110,6 +110,15 @@ typedef struct weirp_standing {
 } weirp_standing;
 bool weirp_bank_standing(weirp_bank *bank, const char *name, int64_t now_ms, bool look, weirp_standing *out);
 
+/* What hard budgets leave of a unit to whom they cover. */
+typedef struct weirp_room {
+    int64_t limit, left; /* of the budget that leaves least; limit -1: there is none */
+    int64_t period_end;  /* its; unix seconds; INT64_MAX: never */
+} weirp_room;
+/* left: less what is spent by all processes, as last seen, and what is likely of this one's calls under way. Budgets
+ * that nobody has looked at yet say nothing. Any thread. */
+void weirp_bank_room(weirp_bank *bank, const weirp_subject *subject, int64_t now_ms, weirp_room room[WEIRP_N_UNITS]);
+
 /* ---- the ledger's side: the one thread that writes the store ---- */
 
 typedef struct weirp_bank_options {

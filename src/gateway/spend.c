@@ -297,6 +297,12 @@ void weirp_spend_free(weirp_exchange *x) {
 
 /* ---- telling ---- */
 
+void weirp_spend_room(const weirp_exchange *x, weirp_room room[WEIRP_N_UNITS]) {
+    weirp_bank *bank = bank_of(x);
+    for (int u = 0; u < WEIRP_N_UNITS; u++) room[u].limit = -1;
+    if (bank) weirp_bank_room(bank, &x->spend.subject, weirp_unix_ms(), room);
+}
+
 weirp_budget_action weirp_spend_action(const weirp_exchange *x) {
     if (x->result == WEIRP_RESULT_BUDGET && !x->winner) return WEIRP_BUDGET_REFUSED;
     if (isfinite(x->spend.lowered_to)) return WEIRP_BUDGET_LOWERED;

@@ -51,6 +51,8 @@ bool weirp_spend_wait(struct weirp_exchange *x, void (*resume)(struct weirp_exch
 void weirp_spend_end(struct weirp_exchange *x);
 void weirp_spend_free(struct weirp_exchange *x);
 
+/* What hard budgets leave to who asks, by unit. */
+void weirp_spend_room(const struct weirp_exchange *x, weirp_room room[WEIRP_N_UNITS]);
 /* What the client and the log are told. */
 weirp_budget_action weirp_spend_action(const struct weirp_exchange *x);
 /* Once it is over: counts it. */

@@ -464,53 +464,6 @@ static void the_audit_finds_a_nano(void **state) {
     assert_int_equal(audit(told).n_wrong, 0);
 }
 
-typedef struct log {
-    const weirp_audit_bill *bills;
-    size_t n;
-} log_of;
-
-static weir_status next_bill(void *user, weirp_audit_bill *bill, weir_error *err) {
-    log_of *l = user;
-    (void)err;
-    if (!l->n) return WEIR_END;
-    l->n--;
-    *bill = *l->bills++;
-    return WEIR_OK;
-}
-
-static void the_audit_reads_the_log(void **state) {
-    (void)state;
-    static const int64_t MATCH[] = {0, 20}, DIFFERS[] = {21}, UNKNOWN[] = {-1}, MORE[] = {5};
-    const weirp_audit_bill bills[] = {
-        {"a", 2, MATCH}, {"b", 1, DIFFERS}, {"c", 1, UNKNOWN}, {"only-in-the-log", 1, MORE}};
-    log_of l = {bills, 4};
-    weir_error err = {0};
-    char told[512];
-    weirp_audit found = {0};
-    weirp_snapshot *snapshot;
-    set_limit("day", 1000, true);
-    for (int i = 0; i < 4; i++) {
-        weirp_claim c = {0};
-        char id[2] = {(char)('a' + i), 0};
-        weirp_settlement s = {.id = id, .attempt = i == 0, .at_ms = NOW_MS, .amount = {20, 0, 1}};
-        assert_int_equal(claim_posted(50, 50, &c), WEIRP_CLAIM_GRANTED);
-        weirp_bank_settle(bank, &c, &s);
-    }
-    post();
-    assert_int_equal(weirp_snapshot_begin(&snapshot, store, &err), WEIR_OK);
-    weir_status st =
-        weirp_ledger_audit_log(weirp_snapshot_table(snapshot), 0, next_bill, &l, &found, collect, told, &err);
-    weirp_snapshot_end(snapshot);
-    assert_int_equal(st, WEIR_OK);
-    assert_int_equal(found.n_bills_matched, 1);
-    assert_int_equal(found.n_log_differs, 1);
-    assert_int_equal(found.n_log_missing, 1);
-    assert_int_equal(found.n_not_logged, 1); /* d */
-    assert_int_equal(found.n_wrong, 3);
-    assert_int_equal(found.spent_nano, 80);
-    assert_int_equal(found.spent_log_nano, 46);
-}
-
 static weirp_unproven unproven;
 
 static weir_status take_unproven(void *user, const weirp_unproven *u, weir_error *err) {
@@ -566,7 +519,6 @@ int main(void) {
         WITH_BANK(many_users_come_and_go),
         WITH_BANK(entries_say_it_all),
         WITH_BANK(the_audit_finds_a_nano),
-        WITH_BANK(the_audit_reads_the_log),
         WITH_BANK(a_person_decides_what_cannot_be_proven),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
