@@ -154,7 +154,7 @@ static bool pay(weirp_exchange *x, size_t choice, size_t deployment) {
     weirp_leave leave = weirp_spend_claim(x, choice, deployment);
     if (leave == WEIRP_LEAVE_GO) return true;
     if (leave == WEIRP_LEAVE_WAIT && weirp_spend_wait(x, on_money)) return true;
-    if (leave == WEIRP_LEAVE_WAIT) x->spend.refused = true; /* it has waited long enough */
+    if (leave == WEIRP_LEAVE_WAIT) weirp_spend_give_up(x); /* it has waited long enough */
     if (deployment < 64) x->spend.blocked |= UINT64_C(1) << deployment;
     x->result = WEIRP_RESULT_BUDGET;
     return false;
