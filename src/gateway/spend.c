@@ -199,7 +199,7 @@ void weirp_spend_return(weirp_exchange *x) {
 /* Where the vendor hasn't said what it bills, the client and the log are told what is likeliest, and budgets what is on
  * the safe side of it, so that a hard limit holds against the vendor's bill as well. Tokens that nobody has seen (of an
  * answer that was to come in one piece, or that can't be read) may be as many as were asked for; of a stream that ended
- * early some may have been made that haven't come. */
+ * early some may have been made that haven't come; and where short texts are counted here, vendors may count more. */
 static void keep_safe(const weirp_exchange *x, const weirp_try *t, weirp_result result, weirp_settlement *s) {
     enum { UNSEEN_TOKENS = 16 };
     const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
@@ -214,7 +214,7 @@ static void keep_safe(const weirp_exchange *x, const weirp_try *t, weirp_result 
     int64_t input = s->usage.input_tokens, output = s->usage.output_tokens;
     if (!f->usage.known && input < bound) input += input / 4 + UNSEEN_TOKENS / 2;
     if (!f->usage.known && input > bound) input = bound;
-    output += output / 4 + (result == WEIRP_RESULT_OK ? 0 : UNSEEN_TOKENS);
+    output += output / 4 + UNSEEN_TOKENS;
     const int64_t safe[WEIRP_N_UNITS] = {cost_of(&r, input, output), bounded(input + output), 1};
     for (int u = 0; u < WEIRP_N_UNITS; u++) {
         int64_t most = safe[u] < t->worst[u] ? safe[u] : t->worst[u];
