@@ -120,6 +120,7 @@ static void on_hedge(void *user) {
     weirp_exchange *x = user;
     const weirp_config *c = x->setup->config;
     if (x->winner || x->answered || x->gone || out_of_time(x) || x->served.n_attempts + 2 > WEIRP_MAX_ATTEMPTS) return;
+    if (!x->tries[0].live && !x->tries[1].live) return; /* it has failed; the next waits for its turn, or for money */
     if ((double)(x->worker->n_hedges + 1) > c->hedge.max_share * (double)x->worker->n_requests) return;
     for (size_t at = x->at; at < x->plan.n; at++) {
         if (at != x->at && (x->plan.pinned || !c->retry.other_models)) return;
