@@ -60,6 +60,7 @@ typedef struct weirp_shortage {
     int64_t limit, spent, left; /* in the unit; spent: settled, of all processes, as last seen */
     int64_t period_end;         /* unix seconds; INT64_MAX: never */
     bool too_many;              /* more than WEIRP_MAX_CLAIMED budgets cover it */
+    bool hope;                  /* WAIT: of help only if calls under way come to less than is likely */
 } weirp_shortage;
 
 /* All or none. `claim` is filled for GRANTED and LOWERED, and must then be settled, once; for WAIT it holds a place in

@@ -79,10 +79,12 @@ static void set_limit(const char *name, int64_t limit, bool hard) {
     post();
 }
 
+static weirp_shortage why; /* of the last claim */
+
 static weirp_claim_result claim(weirp_bank *which, int64_t worst, int64_t likely, weirp_claim *out) {
     weirp_subject subject = {.value = {[WEIRP_DIM_USER] = "ann"}};
     weirp_need need = {.worst = {worst, 0, 1}, .likely = {likely, 0, 1}};
-    weirp_shortage why;
+    why = (weirp_shortage){.hope = false};
     return weirp_bank_claim(which, &subject, &need, NOW_MS, out, &why);
 }
 
@@ -128,8 +130,14 @@ static void rules(void **state) {
     assert_true(b.lowered);
     assert_int_equal(b.most[WEIRP_UNIT_USD], 400);
     assert_int_equal(claim_posted(600, 100, &c), WEIRP_CLAIM_WAIT); /* 800 if both come to what is likely */
-    assert_int_equal(claim_posted(900, 801, &d), WEIRP_CLAIM_EXHAUSTED);
+    assert_false(why.hope);
+    assert_int_equal(claim_posted(900, 801, &d), WEIRP_CLAIM_WAIT); /* they may come to less */
+    assert_true(why.hope);
+    assert_int_equal(claim_posted(1100, 1001, &d), WEIRP_CLAIM_EXHAUSTED);
     settle(&a, 50);
+    assert_int_equal(claim_posted(1100, 950, &d), WEIRP_CLAIM_WAIT);
+    assert_int_equal(claim_posted(1100, 951, &d), WEIRP_CLAIM_EXHAUSTED);
+    assert_false(why.hope);
     assert_int_equal(claim(bank, 600, 100, &c), WEIRP_CLAIM_LOWERED);
     assert_int_equal(c.most[WEIRP_UNIT_USD], 550);
     settle(&b, 400);
@@ -152,7 +160,6 @@ static void another_day_is_another_account(void **state) {
     weirp_claim c = {0};
     weirp_subject nobody = {0};
     weirp_need need = {.worst = {10, 0, 1}, .likely = {10, 0, 1}};
-    weirp_shortage why;
     set_limit("day", 10, true);
     assert_int_equal(claim_posted(10, 10, &c), WEIRP_CLAIM_GRANTED);
     settle(&c, 10);
@@ -225,6 +232,58 @@ static void who_waits_long_is_not_passed(void **state) {
     settle(&other, 5);
 }
 
+static void who_hopes_in_vain_is_told_so(void **state) {
+    (void)state;
+    weirp_claim held[2] = {0}, lucky = {0}, other = {0};
+    patient one = {.waiter.ready = ready}, two = one;
+    set_limit("day", 100, true);
+    for (int i = 0; i < 2; i++) assert_int_equal(claim_posted(50, 40, &held[i]), WEIRP_CLAIM_GRANTED);
+    assert_int_equal(claim_posted(60, 55, &lucky), WEIRP_CLAIM_WAIT); /* 20 are likely to be left */
+    assert_int_equal(claim_posted(99, 98, &other), WEIRP_CLAIM_WAIT);
+    weirp_bank_wait(bank, &one.waiter, &lucky);
+    weirp_bank_wait(bank, &two.waiter, &other);
+    clock_ns += 300 * MS;
+    settle(&held[0], 5);
+    assert_int_equal(one.n_ready, 1); /* the first has a look at each change, and queues up again */
+    assert_int_equal(two.n_ready, 1); /* 95 at most will be left */
+    assert_int_equal(claim_posted(99, 98, &other), WEIRP_CLAIM_EXHAUSTED);
+    assert_int_equal(claim_posted(60, 55, &lucky), WEIRP_CLAIM_WAIT);
+    assert_false(why.hope); /* now that is likely */
+    weirp_bank_wait(bank, &one.waiter, &lucky);
+    settle(&held[1], 50);
+    assert_int_equal(one.n_ready, 2);
+    assert_int_equal(claim_posted(60, 46, &lucky), WEIRP_CLAIM_EXHAUSTED);
+    assert_int_equal(claim_posted(60, 45, &lucky), WEIRP_CLAIM_LOWERED);
+    settle(&lucky, 45);
+    weirp_bank_unwait(bank, &one.waiter);
+    weirp_bank_unwait(bank, &two.waiter);
+}
+
+static void nobody_is_held_up_by_a_hope(void **state) {
+    (void)state;
+    weirp_claim held[2] = {0}, big = {0}, small = {0};
+    patient one = {.waiter.ready = ready};
+    set_limit("day", 100, true);
+    assert_int_equal(claim_posted(60, 40, &held[0]), WEIRP_CLAIM_GRANTED);
+    assert_int_equal(claim_posted(20, 15, &held[1]), WEIRP_CLAIM_GRANTED);
+    assert_int_equal(claim_posted(90, 80, &big), WEIRP_CLAIM_WAIT);
+    assert_true(why.hope);
+    weirp_bank_wait(bank, &one.waiter, &big);
+    clock_ns += 300 * MS;
+    settle(&held[1], 1);
+    assert_int_equal(one.n_ready, 1);
+    assert_int_equal(claim_posted(90, 80, &big), WEIRP_CLAIM_WAIT);
+    assert_true(why.hope);
+    weirp_bank_wait(bank, &one.waiter, &big);
+    assert_int_equal(claim_posted(30, 20, &small), WEIRP_CLAIM_GRANTED); /* no guard keeps it from what is there */
+    settle(&small, 1);
+    settle(&held[0], 1);
+    assert_true(one.n_ready >= 2);
+    assert_int_equal(claim_posted(90, 80, &big), WEIRP_CLAIM_GRANTED);
+    settle(&big, 90);
+    weirp_bank_unwait(bank, &one.waiter);
+}
+
 static void something_happened_before_it_waited(void **state) {
     (void)state;
     weirp_claim held = {0}, c = {0};
@@ -291,7 +350,6 @@ static void warnings_once(void **state) {
 static void too_many_budgets(void **state) {
     (void)state;
     weirp_claim c = {0};
-    weirp_shortage why;
     weirp_subject nobody = {0};
     weirp_need need = {.worst = {1, 1, 1}, .likely = {1, 1, 1}};
     char name[16];
@@ -321,7 +379,6 @@ static void many_users_come_and_go(void **state) {
                       .limit = 100,
                       .match = {[WEIRP_DIM_USER] = "*"}};
     char name[32];
-    weirp_shortage why;
     weirp_subject subject = {.value = {[WEIRP_DIM_USER] = name}};
     weirp_need need = {.worst = {60, 0, 1}, .likely = {60, 0, 1}};
     weirp_claim *claims = calloc(USERS, sizeof *claims), c = {0};
@@ -512,6 +569,8 @@ int main(void) {
         WITH_BANK(another_day_is_another_account),
         WITH_BANK(waiters_in_their_order),
         WITH_BANK(who_waits_long_is_not_passed),
+        WITH_BANK(who_hopes_in_vain_is_told_so),
+        WITH_BANK(nobody_is_held_up_by_a_hope),
         WITH_BANK(something_happened_before_it_waited),
         WITH_BANK(another_process_gives_back),
         WITH_BANK(warnings_once),
