@@ -331,6 +331,20 @@ static void off_a_table(void **state) {
     assert_close("bips", judged_named(&j, "bips"), (5.0 / 7 + 5.0 / 3) / 4, 1e-14);
     assert_close("bdr", judged_named(&j, "bdr"), 0.4 + (5.0 / 7 * 0.6 - 5.0 / 3 * 0.2) / 4, 1e-14);
     assert_close("ips", judged_named(&j, "ips"), (5.0 / 8 + 5.0 / 2) / 4, 1e-14);
+    judged_free(&j);
+
+    /* The policies' chances in the other order: no weight can be trusted, and none is given. */
+    assert_int_equal(weirp_sums_init(&j.sums, weirp_ope_table_n_clusters(table), weirp_cell_n_columns(), NULL),
+                     WEIR_OK);
+    assert_int_equal(weirp_cell_new(&j.cell, table, WEIR_METRIC_QUALITY, 0, false, NULL), WEIR_OK);
+    assert_int_equal(weirp_scan_at(scan, 0, &block, NULL), WEIR_OK);
+    const double swapped[] = {0.4, 0.8, 0.6, 0.2, 0.4, 0.8, 0.6, 0.2};
+    block.by_logger = swapped;
+    weirp_cell_add(j.cell, &j.sums, &block, &(weirp_cell_input){.pi = pi, .q = q});
+    weirp_sums_finish(&j.sums);
+    assert_int_equal(weirp_cell_finish(j.cell, &j.sums, NULL), WEIR_OK);
+    assert_true(isnan(judged_named(&j, "bips")) && isnan(judged_named(&j, "bdr")));
+    assert_close("ips", judged_named(&j, "ips"), (5.0 / 8 + 5.0 / 2) / 4, 1e-14);
     weirp_scan_free(scan);
     judged_free(&j);
     weirp_ope_table_free(table);
