@@ -44,6 +44,7 @@ enum { CLI_GO = -1, CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
     X(store, "look into, check, compact or export a store; change its pool")                                           \
     X(key, "make, list, rotate, expire and revoke virtual API keys")                                                   \
     X(budget, "limit what may be spent; show and audit what was")                                                      \
+    X(ope, "tell from a log what another policy would have done")                                                      \
     X(bench, "measure decisions, learning and training on this machine")                                               \
     X(completion, "print shell completion")
 

@@ -76,6 +76,28 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_ope_print(const weir_ope *ope, FILE *o
 /* Charts: estimates with intervals; the curve where one was asked for. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err);
 
+/* ---- trying the method itself, where the truth is known ---- */
+
+typedef struct weir_ope_trials weir_ope_trials; /* what came of many drawn logs */
+
+/* Logs are drawn from outcomes of every model: a prompt at random, a model by the logging policy's chances, and of the
+ * outcomes only that model's. Every estimator is then held against what each policy would have got over all prompts. */
+typedef struct weir_ope_trial_options {
+    const char *const *data; /* (n_data) outcome files; prompts on which some model lacks an outcome are left out */
+    size_t n_data;
+    const char *logging;          /* the policy that makes the logs; it must explore; NULL: "plugin,explore=0.05" */
+    size_t n_logs;                /* 0: 200 */
+    size_t least_rows, most_rows; /* of a log, drawn log-uniformly; 0: 1000 to 10000 */
+    weir_ope_options o;           /* policies, store (needed: its features and estimates), metrics, level, seed, ... */
+} weir_ope_trial_options;
+
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_simulate(weir_ope_trials **out, const weir_ope_trial_options *options,
+                                                       weir_error *err);
+WEIR_API void weir_ope_trials_free(weir_ope_trials *trials); /* NULL is fine */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_json(const weir_ope_trials *trials, char **json, weir_error *err);
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_print(const weir_ope_trials *trials, FILE *out, int columns,
+                                                           weir_error *err);
+
 WEIR_END_DECLS
 
 #endif

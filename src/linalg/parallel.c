@@ -2,9 +2,11 @@
 #include "src/linalg/parallel.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 typedef struct loop {
     atomic_size_t next; /* first item that nobody has taken */
@@ -56,4 +58,10 @@ void weirp_parallel(size_t n, size_t grain, unsigned n_threads, weirp_range_fn f
     run(&workers[0]);
     for (unsigned i = 1; i < n_threads; i++)
         if (workers[i].started) pthread_join(workers[i].thread, NULL);
+}
+
+unsigned weirp_n_cores(void) {
+    cpu_set_t set;
+    const long n = sched_getaffinity(0, sizeof set, &set) ? sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
+    return n < 1 ? 1 : n > WEIRP_MAX_THREADS ? WEIRP_MAX_THREADS : (unsigned)n;
 }

@@ -17,6 +17,9 @@ typedef void (*weirp_range_fn)(void *context, unsigned worker, size_t begin, siz
  * threads can't be had, it does all the work. n_threads 0 counts as 1, more than WEIRP_MAX_THREADS as that many. */
 void weirp_parallel(size_t n, size_t grain, unsigned n_threads, weirp_range_fn fn, void *context);
 
+/* Processors that this process may run on, at least 1: a container's share counts, not the machine. */
+unsigned weirp_n_cores(void);
+
 /* Loops that are worth a version a processor: compiled for each of these, chosen when the program is loaded. All give
  * the same bits, because sums have a fixed order in the source and no multiply-add is fused. Sanitizers instrument the
  * choosing code, which runs before they are ready, so that there it is left out. */

@@ -13,17 +13,20 @@ size_t weirp_cell_n_columns(void);
 /* `robust`: a reward model fitted as MRDR says will be given. *out is new. */
 weir_status weirp_cell_new(weirp_cell **out, const weirp_ope_table *table, weir_metric metric, size_t first_column,
                            bool robust, weir_error *err);
+/* The same without a table: logger_rows (n_loggers) says how many rows each logging policy made; 0 or 1: one policy. */
+weir_status weirp_cell_make(weirp_cell **out, const double *logger_rows, size_t n_loggers, weir_metric metric,
+                            size_t first_column, bool robust, weir_error *err);
 void weirp_cell_free(weirp_cell *cell); /* NULL is fine */
 
 /* What one block of rows brings. Borrowed. */
 typedef struct weirp_cell_input {
     const double *pi;       /* (n, n_models) candidate's chances; NANs: the row is undecided and left out */
-    const double *q;        /* (n, n_models) reward model */
+    const double *q;        /* (n, n_models) reward model; NULL: none, and no estimator that needs one */
     const double *q_robust; /* (n, n_models); NULL */
-    const double *e;        /* (n) chance of a label */
+    const double *e;        /* (n) chance of a label; NULL: all are labelled */
 } weirp_cell_input;
 
-/* Forced and cached rows were nobody's decision: they are left out. */
+/* Forced and cached rows were nobody's decision: they are left out. Doesn't count sums->rows: cells share them. */
 void weirp_cell_add(weirp_cell *cell, weirp_sums *sums, const weirp_ope_block *block, const weirp_cell_input *input);
 /* After the last row and weirp_sums_finish: chooses the lambdas that are tuned. */
 weir_status weirp_cell_finish(weirp_cell *cell, const weirp_sums *sums, weir_error *err);

@@ -11,8 +11,9 @@ typedef struct weirp_distribution weirp_distribution;
 
 weir_status weirp_distribution_new(weirp_distribution **out, weir_error *err); /* *out is new */
 void weirp_distribution_add(weirp_distribution *d, double x, double w);        /* x >= 0, w >= 0, finite; others: no */
-/* Self-normalised quantile, NAN when nothing was added, and Woodruff's interval: the distribution function's interval,
- * inverted; `inflate` multiplies its standard error (clusters). */
+/* Self-normalised quantile, NAN when nothing was added, and Woodruff's interval (JASA 47, 1952): the distribution
+ * function's interval, inverted; `inflate` multiplies its standard error (clusters). Where the data don't bound it, it
+ * ends at 0 or at INFINITY. */
 double weirp_distribution_quantile(const weirp_distribution *d, double level);
 weirp_interval weirp_distribution_quantile_interval(const weirp_distribution *d, double level, double inflate,
                                                     double confidence);

@@ -1,9 +1,13 @@
 /* estimate.h: the estimators: one table, in which each is a way to change weights, a base and a norm.
  *
- * With w = pi/p of the chosen model (times 1/e where labels are missing), r what was seen, q the reward model's word
- * for the chosen model, v = sum_a pi(a) q(a), and f a change of weights: ips:  sum f(w) r / n          normalised: sum
- * f(w) r / sum f(w) dr:   sum v / n + sum f(w)(r - q) / n       normalised: sum v / n + sum f(w)(r - q) / sum f(w)
- * SPDX-License-Identifier: GPL-3.0-or-later */
+ * With w = pi/p of the chosen model, r what was seen, q the reward model's word for the chosen model,
+ * v = sum_a pi(a) q(a), f a change of weights, L 1 where the metric is known and 0 where it isn't, e the chance of L:
+ *
+ *   ips:  sum f(w) L/e r / n                       normalised: sum f(w) L/e r / sum f(w) L/e
+ *   dr:   sum v / n + sum f(w) L/e (r - q) / n     normalised: sum v / n + sum f(w) L/e (r - q) / sum f(w) L/e
+ *   dm:   sum v / n
+ *
+ SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_OPE_ESTIMATE_H
 #define WEIRP_OPE_ESTIMATE_H
 
@@ -38,11 +42,16 @@ typedef struct weirp_ope_estimator {
     weirp_tuning tuning;
     double lambda; /* where given */
     bool normalised, robust /* reward model fitted as MRDR says */;
+    bool spare; /* a given lambda, "clipped-ips(5)": reports leave it out unless it was asked for */
 } weirp_ope_estimator;
 
-extern const weirp_ope_estimator weirp_ope_estimators[]; /* ends with a NULL name */
-size_t weirp_ope_n_estimators(void);
-/* The place of a name, of which "sndr" is the recommended; (size_t)-1: none. */
+/* Ends with a NULL name; the spare ones come last. "clipped-ips", "switch-dr" and so on are tuned by SLOPE, those with
+ * "-mse" by the bound on the squared error. */
+extern const weirp_ope_estimator weirp_ope_estimators[];
+size_t weirp_ope_n_estimators(void); /* spare ones among them */
+size_t weirp_ope_n_main_estimators(void);
+/* The place of a name, of which "sndr" is the recommended; (size_t)-1: none. Knows other names that are in use: "ipw",
+ * "snipw", "dros", "clipped-ips-slope", "clipped-ips(inf)", "clipped-ips(5.0)". */
 size_t weirp_ope_estimator_find(const char *name);
 
 #endif

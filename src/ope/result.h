@@ -31,6 +31,7 @@ typedef struct weirp_ope_standing {
     double least_label;                  /* least chance of a label, as modelled; 1: all known */
     double mean_weight;                  /* should be 1 */
     double mean_weight_z;                /* by how many standard errors it isn't */
+    double least_p;                      /* least chance of a chosen model */
     double ess;                          /* effective sample size (sum w)^2 / sum w^2 */
     double max_weight, max_weight_share; /* greatest weight; its share of all */
     double
@@ -109,7 +110,10 @@ struct weir_ope {
     int64_t first_ms, last_ms; /* WEIRP_LOGGED_NO_TIME where unknown */
     double share_cached, share_forced, share_fallen_back, share_careful;
     double propensity_z; /* calibration of propensities: greatest |z| over models of (times chosen - sum of chances) */
-    size_t propensity_worst; /* that model */
+    size_t propensity_worst; /* that model; (size_t)-1: none */
+    double propensity_off;   /* by what share it was chosen too often */
+    double share_backwards;  /* rows more than a minute earlier than one before them */
+    size_t n_decided;        /* rows that a policy decided */
     bool propensities_known;
     double level, value_usd;
     size_t n_bootstrap, n_folds;

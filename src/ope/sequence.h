@@ -1,29 +1,44 @@
 /* sequence.h: a confidence sequence: an interval after every observation, all right at once with the level asked for,
  * so that one may look as often as one likes and stop when one likes.
  *
- * Predictable plug-in empirical Bernstein (Waudby-Smith and Ramdas, JRSS B 86(1), 2024, arXiv 2010.09686, thm 2) for
- * means of observations in a known range; for weighted ones as in Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro
- * (arXiv 2210.10768). SPDX-License-Identifier: GPL-3.0-or-later */
+ * What it covers after n observations is the mean of their n conditional means (each given all that came before it): a
+ * traffic that drifts is no offence, and where the mean is constant it is that mean. Method, proof and sources:
+ * sequence.c. SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_OPE_SEQUENCE_H
 #define WEIRP_OPE_SEQUENCE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "src/ope/interval.h"
 
+enum { WEIRP_SEQUENCE_BETS = 40 };
+
 /* Plain numbers: may be copied and stored as they are (a rollout keeps one in its store). */
 typedef struct weirp_sequence {
-    double lo_range, hi_range, level;
+    double lo, hi;             /* range of outcomes */
+    double w_lo, w_hi, w_mean; /* range of weights, and what they are on average; 1, 1, 1: no weights */
+    double level;
     uint64_t n;
-    double sum, sum_squares; /* of the regularised means and variances that the next bet goes by */
-    double bet_sum, bet_x_sum, log_capital_sum;
-    double lo, hi; /* running intersection */
+    double sum;                             /* of readings */
+    double sum_guess;                       /* of what each was expected to be */
+    double slope_num, slope_den;            /* of the regression of w (r - middle) on w: where readings are calmest */
+    double capital[2][WEIRP_SEQUENCE_BETS]; /* logs of each bet's capital, against too low a mean and too high a one */
 } weirp_sequence;
 
-/* Observations will lie in [lo, hi]; what lies outside is a caller's error and is clipped towards the range on the side
- * that makes the interval no narrower than it should be: weirp_sequence_add gives false. */
+/* For the mean of outcomes that lie in [lo, hi]. 0 < level < 1. */
 weirp_sequence weirp_sequence_start(double lo, double hi, double level);
+/* For the mean of w r, where outcomes r lie in [lo, hi] and weights w in [w_lo, w_hi] have the mean w_mean whatever
+ * came before: a policy's value (w = pi/p from 0 to 1/p_min, w_mean 1), or the difference of two arms of a rollout (a
+ * row of the candidate, whose share is s: w = 1/s, of the other: w = -1/(1-s); w_mean 0). Tighter by far than the
+ * products as observations in a range of their own. */
+weirp_sequence weirp_sequence_start_weighted(double lo, double hi, double w_lo, double w_hi, double w_mean,
+                                             double level);
+/* What isn't a number or lies outside the range is the caller's error: it gives false and counts as whatever within the
+ * range is worst for either end, so that the interval is right for any value that should have been there. */
 bool weirp_sequence_add(weirp_sequence *sequence, double x);
+bool weirp_sequence_add_weighted(weirp_sequence *sequence, double w, double r);
+/* Finite always: before the first observation the whole range. */
 weirp_interval weirp_sequence_now(const weirp_sequence *sequence);
 
 #endif

@@ -19,7 +19,13 @@ typedef struct weirp_series {
     weirp_xy *points; /* (n) new; data coordinates */
     size_t n;
     double weight; /* how bad it is for a label to lie over it */
+    bool filled;   /* an area: its class fills it */
 } weirp_series;
+
+/* How uncertain a mark is. */
+typedef struct weirp_bar {
+    weirp_xy from, to; /* data coordinates */
+} weirp_bar;
 
 typedef struct weirp_chart {
     FILE *out;
@@ -37,6 +43,8 @@ typedef struct weirp_chart {
     char **mark_names;               /* (n_marks) new array, borrowed names */
     char (*short_names)[WEIRP_CELL]; /* (n_marks) new */
     weirp_label *labels;             /* (n_marks) new */
+    weirp_bar *bars;                 /* (n_bars) new; may be NULL */
+    size_t n_bars;
 } weirp_chart;
 
 /* A new line with room for n points; borrowed from the chart. NULL: out of memory. */
@@ -47,5 +55,12 @@ weir_status weirp_chart_marks(weirp_chart *c, size_t n, weir_error *err);
 weir_status weirp_chart_put(weirp_chart *c, weir_error *err);
 double weirp_chart_x(const weirp_chart *c, double x); /* pixels */
 void weirp_chart_free(weirp_chart *c);
+
+/* ---- for pictures of other kinds ---- */
+
+extern const char weirp_svg_style[];              /* classes for text, grid, lines and marks, in light and dark */
+void weirp_svg_text(FILE *out, const char *text); /* escaped */
+/* Upper estimate of the width of text in whatever sans-serif font the reader has, in pixels. */
+double weirp_svg_text_px(const char *text, double size);
 
 #endif

@@ -14,7 +14,7 @@ enum { LABEL_COLUMNS = 30, CROWD = 40, FEW = 24 };
 
 static const double LABEL_PX = 11, LEGEND_PX = 12;
 
-static const char style[] =
+const char weirp_svg_style[] =
     "text{font-family:sans-serif;fill:#1f2328}"
     ".bg{fill:#fff}.soft{fill:#57606a}"
     ".grid{stroke:#e4e8ec;stroke-width:1}.axis{stroke:#57606a;stroke-width:1}"
@@ -23,18 +23,20 @@ static const char style[] =
     ".minimax{stroke:#d55e00;stroke-width:1.7;stroke-dasharray:7 4}"
     ".zero{stroke:#6e7781;stroke-width:1.5;stroke-dasharray:1.5 4}"
     ".oracle{stroke:#009e73;stroke-width:1.6;stroke-dasharray:9 3 2 3}"
+    ".band{fill:#0072b2;fill-opacity:.16;stroke:none}.bar{stroke:#57606a;stroke-width:1.2;fill:none}"
     ".mark{fill:#1f2328;stroke:#fff;stroke-width:1.2}.leader{stroke:#8c959f;stroke-width:.8}"
     ".name{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}"
     "@media (prefers-color-scheme:dark){"
     "text{fill:#e6edf3}.bg{fill:#0d1117}.soft{fill:#9aa4af}"
     ".grid{stroke:#21262d}.axis{stroke:#8b949e}"
     ".plugin{stroke:#56b4e9}.minimax{stroke:#e69f00}.zero{stroke:#9aa4af}.oracle{stroke:#2fd0a0}"
+    ".band{fill:#56b4e9;fill-opacity:.22}.bar{stroke:#9aa4af}"
     ".mark{fill:#e6edf3;stroke:#0d1117}.leader{stroke:#6e7681}.name{stroke:#0d1117}"
     "}";
 
 /* ---- text ---- */
 
-static void put_text(FILE *out, const char *text) {
+void weirp_svg_text(FILE *out, const char *text) {
     for (; *text; text++) {
         switch (*text) {
         case '&': fputs("&amp;", out); break;
@@ -47,7 +49,7 @@ static void put_text(FILE *out, const char *text) {
 }
 
 /* Upper estimate of the width of text in whatever sans-serif font the reader has, in pixels. */
-static double text_px(const char *text, double size) {
+double weirp_svg_text_px(const char *text, double size) {
     double em = 0;
     for (utf8proc_ssize_t used; *text; text += used) {
         utf8proc_int32_t c;
@@ -121,16 +123,18 @@ static size_t put_legend(const weirp_chart *c, FILE *out) {
     double x = LEFT;
     for (size_t i = 0; i <= c->n_lines; i++) {
         const char *text = i < c->n_lines ? c->lines[i].legend : c->mark_legend;
-        const double width = 34 + text_px(text, LEGEND_PX) + 16;
+        const double width = 34 + weirp_svg_text_px(text, LEGEND_PX) + 16;
         if (x > LEFT && x + width - 16 > RIGHT) row++, x = LEFT;
         const double y = LEGEND_TOP + (double)row * LEGEND_ROW;
-        if (out && i < c->n_lines)
+        if (out && i < c->n_lines && c->lines[i].filled)
+            fprintf(out, "<path class=\"line %s\" d=\"M%.1f %.1fh26v12h-26z\"/>", c->lines[i].class, x, y - 6);
+        else if (out && i < c->n_lines)
             fprintf(out, "<path class=\"line %s\" d=\"M%.1f %.1fh26\"/>", c->lines[i].class, x, y);
         else if (out)
             fprintf(out, "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\"/>", x + 13, y);
         if (out) {
             fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"12\">", x + 34, y + 4);
-            put_text(out, text);
+            weirp_svg_text(out, text);
             fputs("</text>\n", out);
         }
         x += width;
@@ -147,7 +151,7 @@ static void put_name(FILE *out, const weirp_label *l, const char *name) {
             right  ? "start"
             : left ? "end"
                    : "middle");
-    put_text(out, name);
+    weirp_svg_text(out, name);
     fputs("</text>\n", out);
 }
 
@@ -164,18 +168,25 @@ static void put_marks(const weirp_chart *c) {
     for (size_t i = c->n_marks; i-- > 0;) {
         fprintf(out, "<circle class=\"mark\" cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"><title>", c->labels[i].x, c->labels[i].y,
                 c->n_marks > CROWD ? "3" : "4.5");
-        put_text(out, c->mark_names[i]);
+        weirp_svg_text(out, c->mark_names[i]);
         fprintf(out, ": %.4g, %.4g</title></circle>\n", c->marks[i].x, c->marks[i].y);
     }
 }
 
+static void put_bars(const weirp_chart *c) {
+    for (size_t i = 0; i < c->n_bars; i++)
+        fprintf(c->out, "<path class=\"bar\" d=\"M%.1f %.1fL%.1f %.1f\"/>\n", weirp_chart_x(c, c->bars[i].from.x),
+                px_y(c, c->bars[i].from.y), weirp_chart_x(c, c->bars[i].to.x), px_y(c, c->bars[i].to.y));
+}
+
 /* ---- label placement ---- */
 
-/* What labels had better not cover: every line, about every 4 pixels, and what else is there. */
+/* What labels had better not cover: every line, about every 4 pixels, and what else is there. Bands may be. */
 static size_t line_spots(const weirp_chart *c, weirp_spot *spots) {
     size_t n = 0;
     for (size_t s = 0; s < c->n_lines; s++) {
         const weirp_series *line = &c->lines[s];
+        if (line->filled) continue;
         for (size_t i = 1; i < line->n; i++) {
             const double x0 = weirp_chart_x(c, line->points[i - 1].x), y0 = px_y(c, line->points[i - 1].y);
             const double x1 = weirp_chart_x(c, line->points[i].x), y1 = px_y(c, line->points[i].y);
@@ -190,7 +201,7 @@ static size_t line_spots(const weirp_chart *c, weirp_spot *spots) {
     for (size_t i = FEW; i < c->n_marks && c->n_marks > CROWD; i++, n++) /* marks without a name */
         if (spots) spots[n] = (weirp_spot){weirp_chart_x(c, c->marks[i].x), px_y(c, c->marks[i].y), 60};
     /* the note in the corner */
-    for (double x = LEFT; c->note && x < LEFT + 12 + text_px(c->note, LEGEND_PX); x += 6)
+    for (double x = LEFT; c->note && x < LEFT + 12 + weirp_svg_text_px(c->note, LEGEND_PX); x += 6)
         for (double y = c->top; y < c->top + 24; y += 6, n++)
             if (spots) spots[n] = (weirp_spot){x, y, 20};
     return n;
@@ -207,7 +218,7 @@ static weir_status place_labels(weirp_chart *c, weir_error *err) {
     for (size_t i = 0; i < c->n_marks; i++) {
         c->labels[i] = (weirp_label){.x = weirp_chart_x(c, c->marks[i].x),
                                      .y = px_y(c, c->marks[i].y),
-                                     .width = text_px(c->short_names[i], LABEL_PX),
+                                     .width = weirp_svg_text_px(c->short_names[i], LABEL_PX),
                                      .height = LABEL_PX * 1.15,
                                      .rank = (int)i};
     }
@@ -228,22 +239,23 @@ weir_status weirp_chart_put(weirp_chart *c, weir_error *err) {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" role=\"img\">\n"
             "<title>",
             WIDTH, HEIGHT, WIDTH, HEIGHT);
-    put_text(out, c->title);
-    fprintf(out, "</title>\n<style>%s</style>\n<rect class=\"bg\" width=\"%d\" height=\"%d\"/>\n", style, WIDTH,
-            HEIGHT);
+    weirp_svg_text(out, c->title);
+    fprintf(out, "</title>\n<style>%s</style>\n<rect class=\"bg\" width=\"%d\" height=\"%d\"/>\n", weirp_svg_style,
+            WIDTH, HEIGHT);
     fprintf(out, "<text x=\"%d\" y=\"24\" font-size=\"16\" font-weight=\"bold\">", LEFT);
-    put_text(out, c->title);
+    weirp_svg_text(out, c->title);
     fprintf(out, "</text>\n<text class=\"soft\" x=\"%d\" y=\"43\" font-size=\"12\">", LEFT);
-    put_text(out, c->subtitle);
+    weirp_svg_text(out, c->subtitle);
     fputs("</text>\n", out);
     put_legend(c, out);
     put_axes(c);
     for (size_t s = c->n_lines; s-- > 0;) put_line(c, &c->lines[s]);
     if (c->note) {
         fprintf(out, "<text class=\"soft\" x=\"%d\" y=\"%.1f\" font-size=\"12\">", LEFT + 8, c->top + 16);
-        put_text(out, c->note);
+        weirp_svg_text(out, c->note);
         fputs("</text>\n", out);
     }
+    put_bars(c);
     put_marks(c);
     fputs("</svg>\n", out);
     return fflush(out) != 0 || ferror(out) ? weirp_fail(err, WEIR_IO, 0, "the chart can't be written") : WEIR_OK;
@@ -251,7 +263,7 @@ weir_status weirp_chart_put(weirp_chart *c, weir_error *err) {
 
 void weirp_chart_free(weirp_chart *c) {
     for (size_t s = 0; s < c->n_lines; s++) free(c->lines[s].points);
-    free(c->marks), free(c->mark_names), free(c->short_names), free(c->labels);
+    free(c->marks), free(c->mark_names), free(c->short_names), free(c->labels), free(c->bars);
 }
 
 weirp_series *weirp_chart_line(weirp_chart *c, const char *class, double weight, size_t n) {

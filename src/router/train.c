@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "src/linalg/parallel.h"
 #include "src/measure/measure.h"
 #include "src/price/price.h"
 #include "src/router/inspect.h"
@@ -368,8 +369,7 @@ weir_status weir_train(const char *path, const weir_dataset *data, const weir_tr
     weir_train_report r = {0};
     training t = {.data = data, .options = options ? options : &defaults};
     const char *name = t.options->estimator ? t.options->estimator : "auto";
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    t.n_threads = t.options->n_threads ? t.options->n_threads : cores > 0 ? (unsigned)cores : 1;
+    t.n_threads = t.options->n_threads ? t.options->n_threads : weirp_n_cores();
     t.seed = t.options->seed;
     uint64_t start = weirp_monotonic_ns();
     bool fresh = access(path, F_OK) != 0;

@@ -1,6 +1,6 @@
 /* Reward models: cross-fits against brute force, what an outcome may not move, closed forms.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/unit/ope_rows.h"
+#include "tests/unit/ope_made.h"
 
 #include "src/linalg/linalg.h"
 #include "src/ope/reward_sample.h"

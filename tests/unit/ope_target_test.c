@@ -1,6 +1,6 @@
 /* Candidate policies: closed forms of their chances, and specs that can't be right.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include "tests/unit/ope_rows.h"
+#include "tests/unit/ope_made.h"
 
 #include <unistd.h>
 

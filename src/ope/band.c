@@ -1,0 +1,38 @@
+/* band.c: simultaneous bands: the studentised sup-t of the bootstrap (Montiel Olea and Plagborg-Moller, J. Applied
+ * Econometrics 34(1), 2019): the quantile of max |value* - value| / se over statistics that share their draws.
+ *
+ * The draws take each se for known. So the quantile is read as one of the normal law and given as that of Student's
+ * with the fewest degrees of freedom among the statistics: exactly right for one of them, and hardly a change with many
+ * clusters. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <gsl/gsl_cdf.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "src/base/base.h"
+#include "src/measure/measure.h"
+#include "src/ope/interval.h"
+
+weir_status weirp_band_factor(const weirp_statistic *s, size_t n, const weirp_sums *sums, const weirp_draws *draws,
+                              const double *se, double level, double *factor, weir_error *err) {
+    weir_status st = WEIR_OK;
+    double *most = weirp_array(draws->n_draws, sizeof *most), fewest = INFINITY;
+    if (!most) WEIRP_TRY(weirp_nomem(err));
+    for (size_t j = 0; j < n; j++) {
+        if (!(se[j] > 0) || isinf(se[j])) continue; /* a point that doesn't move, or isn't known, needs no band */
+        const double value = weirp_statistic_value(&s[j], sums->total);
+        for (size_t d = 0; d < draws->n_draws; d++) {
+            const double off = fabs(weirp_statistic_value(&s[j], draws->total + d * draws->n_columns) - value) / se[j];
+            most[d] = isnan(off) ? INFINITY : fmax(most[d], off); /* undefined in a draw: as far off as can be */
+        }
+        double df;
+        if (isnan(weirp_se(&s[j], sums, true, &df))) WEIRP_TRY(weirp_nomem(err));
+        fewest = fmin(fewest, df);
+    }
+    *factor = 0;
+    if (isinf(fewest)) goto done; /* nothing moves */
+    const double z = weirp_percentile(most, draws->n_draws, level), tail = gsl_cdf_ugaussian_Q(z);
+    *factor = tail > 0 ? gsl_cdf_tdist_Qinv(tail, fewest) : z;
+done:
+    free(most);
+    return st;
+}

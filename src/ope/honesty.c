@@ -1,0 +1,198 @@
+/* honesty.c: what of a log can be trusted, and when no verdict is to be had from it.
+ *
+ * - Support: a candidate's mass on models that the log could not have chosen is never estimated by weighting. For
+ * metrics in [0,1] it is bounded (what happens there lies in [0,1]; the doubly robust estimators put the reward model's
+ * word in that range); for others the candidate is refused.
+ * - Effective sample size (Kish): (sum w)^2 / sum w^2; below it intervals from a central limit say nothing.
+ * - Mean weight: E w = 1 whatever the candidate, if the logged chances are the true ones.
+ * - Chances: a model is chosen as often as its chances say, to within chance.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/base.h"
+#include "src/ope/judge.h"
+
+enum { LEAST_ESS = 50, LEAST_KNOWN = 50, MINUTE_MS = 60000 };
+static const double MOST_WEIGHT_SHARE = 0.2, MOST_UNDECIDED = 0.1, SURE = 1 - 1e-12, NO_MASS = 1e-9;
+/* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
+static const double MOST_Z = 5, MOST_OFF = 0.02;
+
+/* ---- the log ---- */
+
+weir_status weirp_log_facts_init(weirp_log_facts *f, size_t n_models, weir_error *err) {
+    *f = (weirp_log_facts){.first_ms = WEIRP_LOGGED_NO_TIME, .last_ms = WEIRP_LOGGED_NO_TIME};
+    f->expected = weirp_array(n_models, sizeof *f->expected);
+    f->variance = weirp_array(n_models, sizeof *f->variance);
+    f->chosen = weirp_array(n_models, sizeof *f->chosen);
+    return f->expected && f->variance && f->chosen ? WEIR_OK : weirp_nomem(err);
+}
+
+void weirp_log_facts_free(weirp_log_facts *f) {
+    free(f->expected);
+    free(f->variance);
+    free(f->chosen);
+}
+
+static void add_time(weirp_log_facts *f, int64_t ms) {
+    if (ms == WEIRP_LOGGED_NO_TIME) return;
+    if (f->first_ms == WEIRP_LOGGED_NO_TIME || ms < f->first_ms) f->first_ms = ms;
+    if (f->last_ms != WEIRP_LOGGED_NO_TIME && ms < f->last_ms - MINUTE_MS) f->n_backwards++;
+    if (f->last_ms == WEIRP_LOGGED_NO_TIME || ms > f->last_ms) f->last_ms = ms;
+}
+
+static void add_chances(weirp_log_facts *f, const weirp_ope_block *b, size_t i) {
+    const double *p = b->propensity + i * b->n_models;
+    f->n_decided++;
+    if (b->p[i] >= SURE) f->n_sure++;
+    for (size_t a = 0; a < b->n_models; a++)
+        if (isnan(p[a])) return;
+    f->n_full++;
+    f->chosen[b->chosen[i]]++;
+    for (size_t a = 0; a < b->n_models; a++) {
+        f->expected[a] += p[a];
+        f->variance[a] += p[a] * (1 - p[a]);
+    }
+}
+
+void weirp_log_facts_add(weirp_log_facts *f, const weirp_ope_block *b) {
+    for (size_t i = 0; i < b->n; i++) {
+        f->n++;
+        f->n_cached += (b->flags[i] & WEIRP_LOGGED_CACHED) != 0;
+        f->n_forced += (b->flags[i] & WEIRP_LOGGED_FORCED) != 0;
+        f->n_fallen_back += (b->flags[i] & WEIRP_LOGGED_FALLEN_BACK) != 0;
+        f->n_careful += (b->flags[i] & WEIRP_LOGGED_CAREFUL) != 0;
+        add_time(f, b->time_ms[i]);
+        if (!(b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED))) add_chances(f, b, i);
+    }
+}
+
+static double share(size_t part, size_t whole) {
+    return whole ? (double)part / (double)whole : 0;
+}
+
+void weirp_log_facts_tell(const weirp_log_facts *f, size_t n_models, weir_ope *r) {
+    r->first_ms = f->first_ms;
+    r->last_ms = f->last_ms;
+    r->share_cached = share(f->n_cached, f->n);
+    r->share_forced = share(f->n_forced, f->n);
+    r->share_fallen_back = share(f->n_fallen_back, f->n);
+    r->share_careful = share(f->n_careful, f->n);
+    r->share_backwards = share(f->n_backwards, f->n);
+    r->n_decided = f->n_decided;
+    r->deterministic = f->n_decided && f->n_sure == f->n_decided;
+    r->propensities_known = f->n_full > 0;
+    r->propensity_z = f->n_full ? 0 : NAN;
+    r->propensity_worst = (size_t)-1;
+    for (size_t a = 0; f->n_full && a < n_models; a++) {
+        if (f->variance[a] <= 0) continue;
+        const double z = (f->chosen[a] - f->expected[a]) / sqrt(f->variance[a]);
+        if (fabs(z) < fabs(r->propensity_z)) continue;
+        r->propensity_z = z;
+        r->propensity_worst = a;
+        r->propensity_off = (f->chosen[a] - f->expected[a]) / fmax(1, f->expected[a]);
+    }
+}
+
+/* ---- a candidate on a metric ---- */
+
+static bool bounded(weir_metric m) {
+    return m == WEIR_METRIC_QUALITY || m == WEIR_METRIC_ERROR;
+}
+
+/* Why not; the first reason that holds. The order goes from what the log is to what the candidate asks of it. */
+static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
+    char *out = s->refusal;
+    const size_t size = sizeof s->refusal;
+    const size_t asked = s->n + n_undecided;
+    if (!r->n_decided)
+        snprintf(out, size, "no row of the log was decided by a policy: all were pinned or cached");
+    else if (share(n_undecided, asked) > MOST_UNDECIDED)
+        snprintf(out, size,
+                 "the candidate can't be asked about %zu of %zu rows: they lack the estimates or features "
+                 "that it decides by",
+                 n_undecided, asked);
+    else if (s->unsupported > NO_MASS && r->deterministic)
+        snprintf(out, size,
+                 "the log is deterministic: every choice had a chance of 1, so what other models would have "
+                 "done was never seen and weighting is impossible; log with exploration (policy.explore)");
+    else if (r->deterministic && s->max_weight > 0 && s->mean_weight < 1 - NO_MASS)
+        snprintf(out, size,
+                 "the log is deterministic: every choice had a chance of 1, and the candidate agrees with "
+                 "only %.0f %% of them; log with exploration (policy.explore)",
+                 100 * s->mean_weight);
+    else if (s->n_known < LEAST_KNOWN)
+        snprintf(out, size, "%zu rows know the %s: at least %d are needed", s->n_known, weir_metric_name(m),
+                 LEAST_KNOWN);
+    else if (s->unsupported > NO_MASS && !bounded(m))
+        snprintf(out, size,
+                 "%.3g %% of the candidate's choices go to models that the log could not have chosen, and "
+                 "nothing bounds their %s",
+                 100 * s->unsupported, weir_metric_name(m));
+    else if (s->unsupported > 0.5)
+        snprintf(out, size, "%.0f %% of the candidate's choices go to models that the log could not have chosen",
+                 100 * s->unsupported);
+    else if (s->ess < LEAST_ESS)
+        snprintf(out, size,
+                 "the effective sample size is %.1f of %zu rows: the candidate does what the log hardly ever "
+                 "tried (at least %d are needed)",
+                 s->ess, s->n, LEAST_ESS);
+    else if (s->max_weight_share > MOST_WEIGHT_SHARE)
+        snprintf(out, size, "one row holds %.0f %% of the weight: its chance of %.3g decides the result",
+                 100 * s->max_weight_share, s->least_p);
+    else if (fabs(s->mean_weight_z) > MOST_Z && fabs(s->mean_weight + s->unsupported - 1) > MOST_OFF)
+        snprintf(out, size,
+                 "the mean weight is %.3f and not 1, by %.1f standard errors: the logged chances aren't those "
+                 "that the choices were made with",
+                 s->mean_weight, fabs(s->mean_weight_z));
+    else if (fabs(r->propensity_z) > MOST_Z && fabs(r->propensity_off) > MOST_OFF)
+        snprintf(out, size,
+                 "\"%s\" was chosen %+.0f %% as often as its logged chances say, by %.1f standard errors: they "
+                 "aren't those that the choices were made with",
+                 r->model[r->propensity_worst], 100 * r->propensity_off, fabs(r->propensity_z));
+}
+
+/* The recommended estimator by halves of the log. A half's variance is about twice the whole's. */
+static void compare_halves(const weirp_judging *j, size_t p, weir_metric m, const weirp_cell_result *c,
+                           weirp_ope_standing *s) {
+    weirp_ratio ratio[WEIRP_MAX_RATIOS];
+    size_t n;
+    double lambda;
+    const char *why_not;
+    s->first_half = s->second_half = s->drift_z = NAN;
+    if (!weirp_ope_statistic(j, p, m, j->s->recommended, ratio, &n, &lambda, &why_not)) return;
+    const weirp_statistic statistic = {ratio, n};
+    double *rest = weirp_array(j->sums.n_columns, sizeof *rest);
+    if (!rest) return; /* told as not known */
+    for (size_t k = 0; k < j->sums.n_columns; k++) rest[k] = j->sums.total[k] - j->first_half[k];
+    s->first_half = weirp_statistic_value(&statistic, j->first_half);
+    s->second_half = weirp_statistic_value(&statistic, rest);
+    const double se = c->estimate[j->s->recommended].se;
+    s->drift_z = (s->second_half - s->first_half) / (2 * se);
+    free(rest);
+}
+
+void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
+    const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
+    weirp_ope_standing *s = &c->standing;
+    const double n = (double)f->n, known = (double)f->n_known;
+    *s = (weirp_ope_standing){.n = f->n, .n_known = f->n_known, .least_label = f->least_e, .least_p = f->least_p};
+    s->undecided = share(f->n_undecided, f->n + f->n_undecided);
+    s->unsupported = f->n_full ? f->unsupported / (double)f->n_full : NAN;
+    s->max_weight = f->max_w;
+    s->max_weight_share = f->sum_w > 0 ? f->max_w / f->sum_w : NAN;
+    s->ess = f->sum_w2 > 0 ? f->sum_w * f->sum_w / f->sum_w2 : 0;
+    s->mean_weight = n > 0 ? f->sum_w / n : NAN;
+    const double variance = n > 1 ? (f->sum_w2 - n * s->mean_weight * s->mean_weight) / (n - 1) : NAN;
+    /* What isn't supported is missing from the weights, and not a sign of wrong chances. */
+    const double due = 1 - (s->unsupported > 0 ? s->unsupported : 0);
+    s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
+    s->bound_lo = s->bound_hi = bounded(m) && s->unsupported >= 0 ? s->unsupported : s->unsupported > 0 ? NAN : 0;
+    const double vy = f->sum_y2 - f->sum_y * f->sum_y / known, vq = f->sum_q2 - f->sum_q * f->sum_q / known,
+                 covariance = f->sum_yq - f->sum_y * f->sum_q / known;
+    s->model_slope = vq > 0 ? covariance / vq : NAN;
+    s->model_r2 = vy > 0 ? 1 - (f->sum_y2 - 2 * f->sum_yq + f->sum_q2) / vy : NAN;
+    compare_halves(j, p, m, c, s);
+    if (!weirp_ope_target_is_logged(j->target[p])) refuse(r, m, s, f->n_undecided);
+}

@@ -1,0 +1,94 @@
+/* judge.h: the middle of an evaluation: from a finished table and candidates to a result.
+ *
+ * judge.c goes over the rows once, after the reward models have; honesty.c says what can be trusted; verdict.c what
+ * follows; curve.c a whole cost-quality curve. ope.c reads logs before it, simulate.c draws them.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_OPE_JUDGE_H
+#define WEIRP_OPE_JUDGE_H
+
+#include "src/ope/cell.h"
+#include "src/ope/distribution.h"
+#include "src/ope/result.h"
+#include "src/ope/reward.h"
+#include "src/ope/target.h"
+
+enum { WEIRP_OPE_MAX_POLICIES = 16 };
+
+/* Options with their defaults filled in; names are resolved. */
+typedef struct weirp_ope_settings {
+    weir_ope_options o; /* every 0 and NULL replaced */
+    size_t recommended; /* index of the estimator that verdicts go by */
+    unsigned metrics;   /* set of those to evaluate; never 0 */
+} weirp_ope_settings;
+
+/* Checks options; `table` tells which metrics there are. */
+weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *o, const weirp_ope_table *table,
+                             weir_error *err);
+
+/* Facts of the log that don't depend on a candidate. Rows that were forced or cached are counted, and nothing else. */
+typedef struct weirp_log_facts {
+    size_t n, n_cached, n_forced, n_fallen_back, n_careful;
+    size_t n_decided; /* rows somebody decided */
+    size_t n_full;    /* of them, with all chances logged */
+    size_t n_sure;    /* of them, whose choice had a chance of 1 */
+    int64_t first_ms, last_ms;
+    size_t n_backwards;          /* rows earlier than one before them, by more than a minute */
+    double *expected, *variance; /* (n_models) of the number of times each was chosen, by the chances */
+    double *chosen;              /* (n_models) and how often it was */
+} weirp_log_facts;
+
+/* A judging under way. */
+typedef struct weirp_judging {
+    const weirp_ope_settings *s;
+    const weirp_ope_table *table;
+    const weir_router *router;       /* NULL: none */
+    weirp_ope_target *const *target; /* (n_targets) */
+    size_t n_targets, n_models;
+    weirp_reward *reward[WEIR_N_METRICS];
+    weirp_ope_labels *labels[WEIR_N_METRICS];
+    struct weirp_judged {
+        weirp_cell *cell;
+        weirp_reward *robust;
+        weirp_distribution *tail; /* NULL where the metric has none */
+    } judged[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
+    weirp_log_facts facts;
+    weirp_sums sums;
+    double *first_half; /* (n_columns) totals over the first half of the rows */
+    weirp_draws draws;
+    /* one block's worth */
+    double *pi[WEIRP_OPE_MAX_POLICIES], *q[WEIR_N_METRICS], *e[WEIR_N_METRICS];
+    double *q_robust[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
+    double bound[WEIRP_OPE_MAX_POLICIES]; /* greatest pi/p that any choice could have had; NAN: not all chances known */
+    size_t n_undecided[WEIRP_OPE_MAX_POLICIES];
+} weirp_judging;
+
+/* Fills `result`, which begins as zeros; weirp_ope_clear it whatever the status. `router`: for the curve's policy;
+ * NULL. */
+weir_status weirp_ope_judge(weir_ope *result, const weirp_ope_table *table, weirp_ope_target *const *target,
+                            size_t n_targets, const weirp_ope_settings *settings, const weir_router *router,
+                            weir_error *err);
+void weirp_ope_clear(weir_ope *result); /* frees what it holds, and makes it zeros again */
+
+/* honesty.c */
+weir_status weirp_log_facts_init(weirp_log_facts *facts, size_t n_models, weir_error *err);
+void weirp_log_facts_add(weirp_log_facts *facts, const weirp_ope_block *block);
+void weirp_log_facts_free(weirp_log_facts *facts);
+void weirp_log_facts_tell(const weirp_log_facts *facts, size_t n_models, weir_ope *result);
+/* Whether one cell can be judged, and how far to trust it. */
+void weirp_ope_stand(const weirp_judging *j, const weir_ope *result, size_t policy, weir_metric metric,
+                     weirp_cell_result *cell);
+
+/* verdict.c: contrasts and the trade. */
+weir_status weirp_ope_conclude(const weirp_judging *j, weir_ope *result, weir_error *err);
+
+/* curve.c */
+weir_status weirp_ope_curve(const weirp_judging *j, weir_ope *result, weir_error *err);
+
+/* Statistic of one estimator, or of the logged mean (policy (size_t)-1). False: not to be had. */
+bool weirp_ope_statistic(const weirp_judging *j, size_t policy, weir_metric metric, size_t estimator,
+                         weirp_ratio ratio[WEIRP_MAX_RATIOS], size_t *n, double *lambda, const char **why_not);
+/* The interval of the kind asked for. `value` of `s` and its spread go to *value and *se. */
+weir_status weirp_ope_interval(const weirp_judging *j, const weirp_statistic *s, double *value, double *se,
+                               weirp_interval *interval, weir_error *err);
+
+#endif

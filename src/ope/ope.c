@@ -1,0 +1,135 @@
+/* ope.c: the evaluation of logs from end to end. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/base.h"
+#include "src/ope/judge.h"
+
+/* ---- logs to a table ---- */
+
+typedef struct reading {
+    const weir_ope_options *o;
+    weirp_ope_table *table;
+    weir_ope *result;
+    size_t *model; /* (n_models) the table's index of the log's models */
+    size_t n_models, capacity;
+} reading;
+
+/* The log's names that are new since the row before. */
+static weir_status learn_models(reading *r, const weirp_logged *log, weir_error *err) {
+    weir_status st = WEIR_OK;
+    const size_t n = weirp_logged_n_models(log);
+    if (!weirp_reserve((void **)&r->model, &r->capacity, n, sizeof *r->model)) return weirp_nomem(err);
+    for (; r->n_models < n && st == WEIR_OK; r->n_models += st == WEIR_OK)
+        st = weirp_ope_table_model(r->table, weirp_logged_model(log, r->n_models), &r->model[r->n_models], err);
+    return st;
+}
+
+static weir_status read_log(reading *r, const char *path, weir_error *err) {
+    enum { ROWS_A_REPORT = 4096, PARTS = 1000 };
+    const weirp_logged_options options = {
+        .map = r->o->map, .strict = r->o->strict, .warning = r->o->warning, .warning_user = r->o->warning_user};
+    weirp_logged *log = NULL;
+    weirp_logged_row row;
+    weir_status st = weirp_logged_open(&log, path, &options, err);
+    r->n_models = 0;
+    for (size_t i = 0; st == WEIR_OK && (st = weirp_logged_next(log, &row, err)) == WEIR_OK; i++) {
+        if (r->n_models < weirp_logged_n_models(log)) st = learn_models(r, log, err);
+        if (st == WEIR_OK) st = weirp_ope_table_add(r->table, &row, r->n_models, r->model, err);
+        if (st == WEIR_OK && i % ROWS_A_REPORT == 0 && r->o->progress) {
+            const double share = weirp_logged_share(log);
+            if (r->o->progress(r->o->progress_user, "reading", share >= 0 ? (size_t)(share * PARTS) : i,
+                               share >= 0 ? PARTS : 0))
+                st = weirp_fail(err, WEIR_CANCELED, 0, "canceled");
+        }
+    }
+    if (log) {
+        r->result->n_malformed += weirp_logged_n_malformed(log);
+        r->result->n_other += weirp_logged_n_other(log);
+    }
+    weirp_logged_close(log);
+    return st == WEIR_END ? WEIR_OK : st;
+}
+
+static weir_status read_logs(reading *r, weir_error *err) {
+    weir_status st = WEIR_OK;
+    r->result->log = weirp_array(r->o->n_logs, sizeof *r->result->log);
+    if (!r->result->log) return weirp_nomem(err);
+    for (size_t i = 0; i < r->o->n_logs && st == WEIR_OK; i++) {
+        if (!(r->result->log[i] = strdup(r->o->logs[i]))) return weirp_nomem(err);
+        r->result->n_logs++;
+        st = read_log(r, r->o->logs[i], err);
+    }
+    if (st == WEIR_OK) st = weirp_ope_table_finish(r->table, r->o->value_usd, err);
+    if (st == WEIR_OK && !weirp_ope_table_n(r->table))
+        st = weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s", r->o->logs[0],
+                        r->result->n_malformed ? " (malformed ones were left out)" : "");
+    return st;
+}
+
+/* ---- the whole ---- */
+
+static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *err) {
+    weirp_ope_target *target[WEIRP_OPE_MAX_POLICIES] = {NULL};
+    weir_router *router = NULL;
+    weirp_ope_settings settings;
+    reading r = {.o = o, .result = result};
+    weir_status st = weirp_ope_settle(&settings, o, NULL, err); /* mistakes are told before long work */
+    if (st != WEIR_OK) return st;
+    if (!o->n_logs) return weirp_fail(err, WEIR_INVALID, 0, "there is no log to read");
+    if (o->store) WEIRP_TRY(weir_router_open(&router, o->store, err));
+    WEIRP_TRY(weirp_ope_table_new(&r.table, err));
+    WEIRP_TRY(read_logs(&r, err));
+    WEIRP_TRY(weirp_ope_settle(&settings, o, r.table, err));
+    for (size_t i = 0; i < o->n_policies; i++)
+        WEIRP_TRY(weirp_ope_target_new(&target[i], o->policies[i], r.table, router, err));
+    st = weirp_ope_judge(result, r.table, target, o->n_policies, &settings, router, err);
+done:
+    for (size_t i = 0; i < WEIRP_OPE_MAX_POLICIES; i++) weirp_ope_target_free(target[i]);
+    weirp_ope_table_free(r.table);
+    weir_router_close(router);
+    free(r.model);
+    return st;
+}
+
+weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_error *err) {
+    static const weir_ope_options none;
+    const uint64_t begun = weirp_monotonic_ns();
+    *out = NULL;
+    weir_ope *result = weirp_array(1, sizeof *result);
+    if (!result) return weirp_nomem(err);
+    weir_status st = run(result, options ? options : &none, err);
+    result->seconds = (double)(weirp_monotonic_ns() - begun) / 1e9;
+    if (st == WEIR_OK)
+        *out = result;
+    else
+        weir_ope_free(result);
+    return st;
+}
+
+const char *weir_ope_refusal(const weir_ope *ope) {
+    for (size_t i = 0; i < ope->n_policies * WEIR_N_METRICS; i++)
+        if (ope->cell[i].asked && *ope->cell[i].standing.refusal) return ope->cell[i].standing.refusal;
+    return NULL;
+}
+
+void weirp_ope_clear(weir_ope *ope) {
+    for (size_t i = 0; ope->model && i < ope->n_models; i++) free(ope->model[i]);
+    for (size_t i = 0; ope->policy && i < ope->n_policies; i++) free(ope->policy[i]);
+    for (size_t i = 0; ope->log && i < ope->n_logs; i++) free(ope->log[i]);
+    for (size_t i = 0; ope->cell && i < ope->n_policies * WEIR_N_METRICS; i++) free(ope->cell[i].estimate);
+    free(ope->model);
+    free(ope->policy);
+    free(ope->log);
+    free(ope->cell);
+    free(ope->contrast);
+    free(ope->curve.point);
+    free(ope->curve.single);
+    free(ope->curve.policy);
+    *ope = (weir_ope){.n_rows = 0};
+}
+
+void weir_ope_free(weir_ope *ope) {
+    if (ope) weirp_ope_clear(ope);
+    free(ope);
+}

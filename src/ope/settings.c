@@ -1,0 +1,72 @@
+/* settings.c: options with their defaults, checked. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <string.h>
+
+#include "src/base/base.h"
+#include "src/linalg/parallel.h"
+#include "src/ope/judge.h"
+
+static const char RECOMMENDED[] = "sndr";
+
+const char *weir_metric_name(weir_metric m) {
+    static const char *const name[] = {
+#define NAME(name, text, unit, less) text,
+        WEIR_METRIC_TABLE(NAME)
+#undef NAME
+    };
+    return (unsigned)m < WEIR_N_METRICS ? name[m] : "?";
+}
+
+static bool among(const char *name, const char *const *names) {
+    for (; *names; names++)
+        if (strcmp(name, *names) == 0) return true;
+    return false;
+}
+
+static weir_status wrong(weir_error *err, const char *key, const char *right) {
+    return weirp_fail(err, WEIR_INVALID, 0, "%s must be %s", key, right);
+}
+
+static weir_status check(const weir_ope_options *o, weir_error *err) {
+    static const char *const intervals[] = {"t", "normal", "percentile", "bca", NULL};
+    if (!o->n_policies) return wrong(err, "the list of policies", "one policy or more");
+    if (o->n_policies > WEIRP_OPE_MAX_POLICIES) return wrong(err, "the list of policies", "16 policies at most");
+    if (!(o->level > 0.5 && o->level < 1)) return wrong(err, "the level", "above 0.5 and below 1");
+    if (o->n_bootstrap < 20 || o->n_bootstrap > 100000)
+        return wrong(err, "the number of resamples", "from 20 to 100000");
+    if (o->n_folds > 100) return wrong(err, "the number of folds", "at most 100");
+    if (!(o->value_usd >= 0 && isfinite(o->value_usd))) return wrong(err, "the value", "a number of USD, 0 or more");
+    if (!(o->margin_quality >= 0 && o->margin_quality <= 1)) return wrong(err, "the margin of quality", "in [0,1]");
+    if (!(o->margin_cost >= 0 && o->margin_cost < 1)) return wrong(err, "the saving that is wanted", "in [0,1)");
+    if (!among(o->interval, intervals)) return wrong(err, "the interval", "t, normal, percentile or bca");
+    return WEIR_OK;
+}
+
+weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *given, const weirp_ope_table *table,
+                             weir_error *err) {
+    weir_ope_options *o = &s->o;
+    *s = (weirp_ope_settings){.o = *given};
+    if (!o->reward_model) o->reward_model = "auto";
+    if (!o->n_folds) o->n_folds = 5;
+    if (!o->estimator) o->estimator = RECOMMENDED;
+    if (!o->interval) o->interval = "t";
+    if (o->level == 0) o->level = 0.95;
+    if (!o->n_bootstrap) o->n_bootstrap = 1000;
+    if (!o->n_threads) o->n_threads = weirp_n_cores();
+    weir_status st = check(o, err);
+    if (st != WEIR_OK) return st;
+    s->recommended = weirp_ope_estimator_find(o->estimator);
+    if (s->recommended == (size_t)-1)
+        return weirp_fail(err, WEIR_INVALID, 0, "there is no estimator \"%s\"; the recommended one is \"%s\"",
+                          o->estimator, RECOMMENDED);
+    for (weir_metric m = 0; table && m < WEIR_N_METRICS; m++) {
+        const size_t known = weirp_ope_table_known(table, m);
+        if (o->metrics >> m & 1 && !known)
+            return weirp_fail(err, WEIR_NODATA, 0, "no row of the log knows the %s%s", weir_metric_name(m),
+                              m == WEIR_METRIC_LOSS ? " (it needs a value, quality and cost)" : "");
+        if (known && (!o->metrics || o->metrics >> m & 1)) s->metrics |= 1u << m;
+    }
+    if (table && !s->metrics)
+        return weirp_fail(err, WEIR_NODATA, 0, "no row of the log knows a quality, cost, latency or error");
+    return WEIR_OK;
+}

@@ -1,0 +1,186 @@
+/* ope_verdict.c: the verdict of an evaluation of a log as a sentence for whoever must decide.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "src/report/ope_report.h"
+
+/* ---- text that grows ---- */
+
+static void add(weirp_ope_headline *h, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What doesn't fit any more is left out: names and numbers of metrics at most do. */
+static void add(weirp_ope_headline *h, const char *format, ...) {
+    const size_t at = strlen(h->text);
+    va_list rest;
+    va_start(rest, format);
+    vsnprintf(h->text + at, sizeof h->text - at, format, rest);
+    va_end(rest);
+}
+
+static bool asked_to_trade(const weir_ope *ope, size_t other) {
+    const weirp_ope_trade *t = &ope->trade;
+    return t->asked && t->other == other && t->policy == 0 && (t->saving_wanted > 0 || t->quality_margin > 0);
+}
+
+/* The contrasts that the verdict is about: the loss alone where it is known. */
+static size_t contrasts_of(const weir_ope *ope, size_t other, const weirp_contrast *out[WEIR_N_METRICS]) {
+    size_t n = 0;
+    if ((out[0] = weirp_ope_contrast_of(ope, 0, other, WEIR_METRIC_LOSS))) return 1;
+    for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
+        if ((out[n] = weirp_ope_contrast_of(ope, 0, other, m))) n++;
+    return n;
+}
+
+static size_t count(const weirp_contrast *const *c, size_t n, weirp_verdict verdict) {
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) found += c[i]->verdict == verdict;
+    return found;
+}
+
+static const char *reason_of(const weir_ope *ope, const weirp_contrast *c) {
+    const char *own = weirp_ope_cell(ope, c->policy, c->metric)->standing.refusal;
+    if (*own) return own;
+    if (c->other < ope->n_policies) {
+        const char *theirs = weirp_ope_cell(ope, c->other, c->metric)->standing.refusal;
+        if (*theirs) return theirs;
+    }
+    return "there is no estimate of the difference";
+}
+
+/* "cost and latency" */
+static void add_metrics(weirp_ope_headline *h, const weirp_contrast *const *c, size_t n, weirp_verdict verdict) {
+    const size_t all = count(c, n, verdict);
+    size_t done = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (c[i]->verdict != verdict) continue;
+        add(h, "%s%s", done == 0 ? "" : done + 1 < all ? ", " : " and ", weirp_ope_metric_name(c[i]->metric));
+        done++;
+    }
+}
+
+/* ": quality +0.013 [...]; 31 % less cost [...]", with the other metrics behind where the loss spoke. */
+static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n,
+                            size_t other) {
+    char text[256];
+    const char *before = "";
+    for (size_t i = 0; i < n; i++) {
+        if (c[i]->verdict == WEIRP_VERDICT_REFUSED) continue;
+        weirp_ope_difference(text, sizeof text, ope, c[i]);
+        add(h, "%s %s", before, text);
+        before = ";";
+    }
+    for (weir_metric m = 0; n == 1 && c[0]->metric == WEIR_METRIC_LOSS && m < WEIR_METRIC_LOSS; m++) {
+        const weirp_contrast *more = weirp_ope_contrast_of(ope, 0, other, m);
+        if (!more || more->verdict == WEIRP_VERDICT_REFUSED) continue;
+        weirp_ope_difference(text, sizeof text, ope, more);
+        add(h, "; %s", text);
+    }
+    add(h, ".");
+}
+
+/* What it would take to settle what isn't: the most that any metric needs. */
+static void add_more(weirp_ope_headline *h, const weirp_contrast *const *c, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (c[i]->verdict != WEIRP_VERDICT_MORE) continue;
+        char rows[64];
+        const char *name = weirp_ope_metric_name(c[i]->metric);
+        weirp_ope_rows(rows, sizeof rows, c[i]->n_more);
+        if (*rows)
+            add(h, " About %s rows more would settle the %s, if the difference is what it looks like.", rows, name);
+        else
+            add(h, " The %s may well be the same: no number of rows is sure to settle it.", name);
+    }
+}
+
+static void add_refusals(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (c[i]->verdict == WEIRP_VERDICT_REFUSED)
+            add(h, " The %s can't be judged: %s.", weirp_ope_metric_name(c[i]->metric), reason_of(ope, c[i]));
+}
+
+static double unsigned_zero(double x) {
+    return fabs(x) < 5e-5 ? 0 : x;
+}
+
+static void say_trade(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
+    const weirp_ope_trade *t = &ope->trade;
+    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
+    h->word = weirp_verdict_text(t->verdict);
+    if (t->verdict == WEIRP_VERDICT_REFUSED) return;
+    if (t->verdict == WEIRP_VERDICT_BETTER)
+        add(h, "%s is better than %s:", name, than);
+    else if (t->verdict == WEIRP_VERDICT_WORSE)
+        add(h, "%s doesn't do what was asked of it, compared with %s:", name, than);
+    else
+        add(h, "Not enough evidence on %s, compared with %s:", name, than);
+    add(h, " it saves %.1f %% of the cost (at least %.1f %%; wanted: more than %.1f %%)", 100 * t->saving,
+        100 * t->saving_lo, 100 * t->saving_wanted);
+    add(h, ", and quality changes by %+.4f (at worst %+.4f; allowed: above %.4f).", unsigned_zero(-t->quality_lost),
+        unsigned_zero(-t->quality_lost_hi), unsigned_zero(-t->quality_margin));
+}
+
+static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n,
+                      const char *name, const char *than) {
+    h->word = "mixed";
+    add(h, "%s is better than %s in ", name, than);
+    add_metrics(h, c, n, WEIRP_VERDICT_BETTER);
+    add(h, " and worse in ");
+    add_metrics(h, c, n, WEIRP_VERDICT_WORSE);
+    add(h, ":");
+    add_differences(h, ope, c, n, WEIRP_OPE_LOGGED);
+    add(h, " Say what a right answer is worth (--value), or how much quality may be lost (--margin-quality), and there "
+           "is one verdict.");
+}
+
+static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
+    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
+    const weirp_contrast *c[WEIR_N_METRICS];
+    const size_t n = contrasts_of(ope, other, c);
+    const size_t better = count(c, n, WEIRP_VERDICT_BETTER), worse = count(c, n, WEIRP_VERDICT_WORSE);
+    const size_t refused = count(c, n, WEIRP_VERDICT_REFUSED), more = count(c, n, WEIRP_VERDICT_MORE);
+    if (refused == n) {
+        h->word = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
+        add(h, "Refused: this log can't judge %s: %s.", name, n ? reason_of(ope, c[0]) : "nothing was compared");
+        return;
+    }
+    if (better && worse) {
+        say_mixed(h, ope, c, n, name, than);
+    } else if (better || worse) {
+        h->word = weirp_verdict_text(better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
+        add(h, "%s is %s than %s", name, h->word, than);
+        if (more || refused) {
+            add(h, " in ");
+            add_metrics(h, c, n, better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
+        }
+        if (more) {
+            add(h, ", with not enough evidence on ");
+            add_metrics(h, c, n, WEIRP_VERDICT_MORE);
+        }
+        add(h, ":");
+        add_differences(h, ope, c, n, other);
+    } else {
+        h->word = weirp_verdict_text(WEIRP_VERDICT_MORE);
+        add(h, "Not enough evidence that %s is better or worse than %s:", name, than);
+        add_differences(h, ope, c, n, other);
+    }
+    add_more(h, c, n);
+    add_refusals(h, ope, c, n);
+}
+
+void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
+    h->word = "";
+    h->text[0] = '\0';
+    if (asked_to_trade(ope, other)) say_trade(h, ope, other);
+    if (!h->text[0]) say_all(h, ope, other);
+}
+
+const char *weirp_ope_certain(const weir_ope *ope) {
+    if (!ope->deterministic) return NULL;
+    return "Every decision of this log was certain (propensity 1), so inverse propensity weighting is impossible: "
+           "nothing in the log shows what another model would have done with the same request. What is left is replay "
+           "(the rows on which the candidate takes the same model, as if they were like the others) and the direct "
+           "method, which is as right as its reward model. Log with exploration instead: policy.explore_floor "
+           "of 0.01 to 0.05 gives every eligible model a chance, and its propensity is logged with each decision.";
+}

@@ -1,0 +1,154 @@
+/* ope_words.c: which numbers of an evaluation of a log stand for what, and how they are said.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <string.h>
+
+#include "src/report/ope_report.h"
+
+static const struct {
+    const char *name, *unit;
+    bool less;
+} metrics[WEIR_N_METRICS] = {
+#define ROW(name, text, unit, less) {text, unit, less},
+    WEIR_METRIC_TABLE(ROW)
+#undef ROW
+};
+
+const char *weirp_ope_metric_name(weir_metric metric) {
+    return metrics[metric].name;
+}
+
+bool weirp_ope_less_is_better(weir_metric metric) {
+    return metrics[metric].less;
+}
+
+bool weirp_ope_time_known(int64_t ms) {
+    return ms != INT64_MIN;
+}
+
+const char *weirp_ope_policy_name(const weir_ope *ope, size_t policy) {
+    return policy < ope->n_policies ? ope->policy[policy] : "what ran";
+}
+
+/* ---- finding ---- */
+
+const weirp_cell_result *weirp_ope_cell(const weir_ope *ope, size_t policy, weir_metric metric) {
+    return &ope->cell[policy * WEIR_N_METRICS + metric];
+}
+
+bool weirp_ope_asked(const weir_ope *ope, weir_metric metric) {
+    bool asked = false;
+    for (size_t p = 0; p < ope->n_policies; p++) asked = asked || weirp_ope_cell(ope, p, metric)->asked;
+    return asked;
+}
+
+const weirp_ope_estimate *weirp_ope_shown(const weir_ope *ope, const weirp_cell_result *cell) {
+    for (size_t i = 0; i < cell->n_estimates; i++) {
+        const weirp_ope_estimate *e = &cell->estimate[i];
+        if (strcmp(weirp_ope_estimators[e->estimator].name, ope->recommended) == 0)
+            return e->why_not || isnan(e->value) ? NULL : e;
+    }
+    return NULL;
+}
+
+weirp_interval weirp_ope_shown_interval(const weir_ope *ope, const weirp_ope_estimate *e) {
+    if (!e) return (weirp_interval){NAN, NAN};
+    if (strcmp(ope->interval, "normal") == 0) return e->normal;
+    if (strcmp(ope->interval, "percentile") == 0) return e->percentile;
+    if (strcmp(ope->interval, "bca") == 0) return e->bca;
+    if (strcmp(ope->interval, "bernstein") == 0) return e->bernstein;
+    return e->t;
+}
+
+const weirp_contrast *weirp_ope_contrast_of(const weir_ope *ope, size_t policy, size_t other, weir_metric metric) {
+    for (size_t i = 0; i < ope->n_contrasts; i++) {
+        const weirp_contrast *c = &ope->contrast[i];
+        if (c->policy == policy && c->other == other && c->metric == metric) return c;
+    }
+    return NULL;
+}
+
+/* ---- saying ---- */
+
+/* The logged policy's mean, or the first estimate that there is. */
+static double size_of(const weir_ope *ope, weir_metric metric) {
+    for (size_t p = 0; p < ope->n_policies; p++) {
+        const weirp_cell_result *cell = weirp_ope_cell(ope, p, metric);
+        if (!cell->asked) continue;
+        if (isfinite(cell->logged_mean) && cell->logged_mean != 0) return fabs(cell->logged_mean);
+        const weirp_ope_estimate *e = weirp_ope_shown(ope, cell);
+        if (e && e->value != 0) return fabs(e->value);
+    }
+    return 1;
+}
+
+weirp_ope_scale weirp_ope_scale_of(const weir_ope *ope, weir_metric metric) {
+    weirp_ope_scale s = {metrics[metric].unit, 1, 4};
+    if (metric == WEIR_METRIC_COST || metric == WEIR_METRIC_LOSS) s.unit = "USD/1k", s.factor = 1000;
+    if (!*s.unit) return s; /* shares */
+    const int decimals = 3 - (int)floor(log10(s.factor * size_of(ope, metric)));
+    s.decimals = decimals < 0 ? 0 : decimals > 9 ? 9 : decimals;
+    return s;
+}
+
+void weirp_ope_number(char *out, size_t size, const weirp_ope_scale *s, double x, bool with_sign) {
+    x *= s->factor;
+    if (fabs(x) < 0.5 * pow(10, -s->decimals)) x = 0; /* without a sign */
+    if (isnan(x))
+        snprintf(out, size, "-");
+    else if (isinf(x))
+        snprintf(out, size, "%s∞", x < 0 ? "-" : "");
+    else if (fabs(x) >= 1e12)
+        snprintf(out, size, with_sign && x != 0 ? "%+.3g" : "%.3g", x);
+    else
+        snprintf(out, size, with_sign && x != 0 ? "%+.*f" : "%.*f", s->decimals, x);
+}
+
+void weirp_ope_between(char *out, size_t size, const weirp_ope_scale *s, weirp_interval i, bool with_sign) {
+    char lo[48], hi[48];
+    *out = '\0';
+    if (isnan(i.lo) || isnan(i.hi)) return;
+    weirp_ope_number(lo, sizeof lo, s, i.lo, with_sign), weirp_ope_number(hi, sizeof hi, s, i.hi, with_sign);
+    snprintf(out, size, "[%s, %s]", lo, hi);
+}
+
+void weirp_ope_rows(char *out, size_t size, double n) {
+    *out = '\0';
+    if (!(n >= 0) || n > 1e15) return;
+    const double unit = n < 1000 ? 1 : pow(10, floor(log10(n)) - 2);
+    weirp_text_count(out, size, (size_t)(ceil(n / unit) * unit));
+}
+
+/* A share of what the other policy has; false: that has nothing to be a share of. */
+static bool put_relative(char *out, size_t size, const weirp_contrast *c, double base) {
+    if (!(base > 0) || weirp_ope_scale_of(&(weir_ope){0}, c->metric).unit[0] == '\0') return false;
+    const char *name = metrics[c->metric].name;
+    const double d = 100 * c->difference / base, lo = 100 * c->interval.lo / base, hi = 100 * c->interval.hi / base;
+    const int decimals = fabs(d) < 10 ? 1 : 0;
+    if (isnan(d)) return false;
+    if (hi < 0)
+        snprintf(out, size, "%.*f %% less %s [%.*f %%, %.*f %%]", decimals, -d, name, decimals, -hi, decimals, -lo);
+    else if (lo > 0)
+        snprintf(out, size, "%.*f %% more %s [%.*f %%, %.*f %%]", decimals, d, name, decimals, lo, decimals, hi);
+    else if (isnan(lo) || isnan(hi))
+        snprintf(out, size, "%s %+.*f %%", name, decimals, d);
+    else
+        snprintf(out, size, "%s %+.*f %% [%+.*f %%, %+.*f %%]", name, decimals, d, decimals, lo, decimals, hi);
+    return true;
+}
+
+void weirp_ope_difference(char *out, size_t size, const weir_ope *ope, const weirp_contrast *c) {
+    const weirp_cell_result *own = weirp_ope_cell(ope, c->policy, c->metric);
+    double base = own->logged_mean;
+    if (c->other < ope->n_policies) {
+        const weirp_ope_estimate *e = weirp_ope_shown(ope, weirp_ope_cell(ope, c->other, c->metric));
+        base = e ? e->value : NAN;
+    }
+    if (put_relative(out, size, c, base)) return;
+    const weirp_ope_scale scale = weirp_ope_scale_of(ope, c->metric);
+    char value[48], range[112];
+    weirp_ope_number(value, sizeof value, &scale, c->difference, true);
+    weirp_ope_between(range, sizeof range, &scale, c->interval, true);
+    snprintf(out, size, "%s %s%s%s%s%s", metrics[c->metric].name, value, *scale.unit ? " " : "", scale.unit,
+             *range ? " " : "", range);
+}

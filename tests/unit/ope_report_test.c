@@ -1,0 +1,703 @@
+/* Reports of an evaluation of a log, from results made by hand: JSON's numbers and nulls, the sentences, the tables at
+ * several widths, the pictures. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/base.h"
+#include "src/report/ope_report.h"
+
+enum { MAX_POLICIES = 3, N_MODELS = 3, MAX_POINTS = 8 };
+
+/* A result and all that it points to. */
+typedef struct made {
+    weir_ope ope;
+    char *model[N_MODELS], *policy[MAX_POLICIES], *log[1];
+    weirp_cell_result cell[MAX_POLICIES * WEIR_N_METRICS];
+    weirp_ope_estimate estimate[MAX_POLICIES * WEIR_N_METRICS][64];
+    weirp_contrast contrast[MAX_POLICIES * WEIR_N_METRICS];
+    weirp_curve_point point[MAX_POINTS], single[N_MODELS];
+} made;
+
+static char models[N_MODELS][32] = {"small", "vendor/middle", "large<&>"};
+static char policies[MAX_POLICIES][64] = {"plugin,value=0.02", "always-large", "third"};
+static char files[1][32] = {"traffic.jsonl"};
+
+static const weirp_interval none = {NAN, NAN};
+
+static weirp_interval around(double x, double by) {
+    return (weirp_interval){x - by, x + by};
+}
+
+static void estimate_cell(made *m, size_t p, weir_metric k, double logged, double value, double se) {
+    const size_t at = p * WEIR_N_METRICS + k;
+    weirp_cell_result *c = &m->cell[at];
+    *c = (weirp_cell_result){.asked = true, .logged_mean = logged, .logged_se = se / 2, .estimate = m->estimate[at]};
+    for (size_t i = 0; weirp_ope_estimators[i].name; i++) {
+        const double x = i == weirp_ope_estimator_find("sndr") ? value : value + (double)(i + 1) * se / 100;
+        m->estimate[at][i] = (weirp_ope_estimate){.estimator = i,
+                                                  .lambda = NAN,
+                                                  .value = x,
+                                                  .se = se,
+                                                  .normal = around(x, 1.96 * se),
+                                                  .t = around(x, 2 * se),
+                                                  .percentile = around(x, 2.1 * se),
+                                                  .bca = around(x, 2.2 * se),
+                                                  .bernstein = none};
+        c->n_estimates++;
+    }
+    c->standing = (weirp_ope_standing){.n = 12400,
+                                       .n_known = 6000,
+                                       .least_label = 0.25,
+                                       .mean_weight = 1.003,
+                                       .mean_weight_z = 0.4,
+                                       .least_p = 0.02,
+                                       .ess = 5123.4,
+                                       .max_weight = 37,
+                                       .max_weight_share = 0.003,
+                                       .model_r2 = 0.21,
+                                       .model_slope = 0.97,
+                                       .first_half = value,
+                                       .second_half = value,
+                                       .drift_z = 0.1};
+    snprintf(c->reward_model, sizeof c->reward_model, "ridge");
+}
+
+static void compare(made *m, size_t other, weir_metric k, double difference, double by, weirp_verdict v, double more) {
+    m->contrast[m->ope.n_contrasts++] =
+        (weirp_contrast){0, other, k, difference, by / 2, around(difference, by), v, more};
+}
+
+/* Two policies on quality, cost and latency: the candidate is better in the first two. */
+static made *make(void) {
+    made *m = calloc(1, sizeof *m);
+    assert_non_null(m);
+    weir_ope *o = &m->ope;
+    for (size_t i = 0; i < N_MODELS; i++) m->model[i] = models[i];
+    for (size_t i = 0; i < MAX_POLICIES; i++) m->policy[i] = policies[i];
+    m->log[0] = files[0];
+    *o = (weir_ope){.n_rows = 12500,
+                    .n_malformed = 3,
+                    .n_models = N_MODELS,
+                    .n_policies = 2,
+                    .n_clusters = 4000,
+                    .n_decided = 12400,
+                    .has_sessions = true,
+                    .model = m->model,
+                    .policy = m->policy,
+                    .log = m->log,
+                    .n_logs = 1,
+                    .first_ms = 1800000000000,
+                    .last_ms = 1800086400000,
+                    .share_cached = 0.008,
+                    .propensity_z = -1.5,
+                    .propensity_worst = 1,
+                    .propensity_off = -0.01,
+                    .propensities_known = true,
+                    .level = 0.95,
+                    .n_bootstrap = 1000,
+                    .n_folds = 5,
+                    .recommended = "sndr",
+                    .interval = "t",
+                    .cell = m->cell,
+                    .contrast = m->contrast,
+                    .seconds = 1.5};
+    for (size_t p = 0; p < 2; p++) {
+        estimate_cell(m, p, WEIR_METRIC_QUALITY, 0.80, p ? 0.85 : 0.813, 0.004);
+        estimate_cell(m, p, WEIR_METRIC_COST, 0.001, p ? 0.004 : 0.00069, 0.00002);
+        estimate_cell(m, p, WEIR_METRIC_LATENCY, 900, p ? 1800 : 905, 12);
+    }
+    compare(m, (size_t)-1, WEIR_METRIC_QUALITY, 0.013, 0.009, WEIRP_VERDICT_BETTER, NAN);
+    compare(m, (size_t)-1, WEIR_METRIC_COST, -0.00031, 0.00004, WEIRP_VERDICT_BETTER, NAN);
+    compare(m, (size_t)-1, WEIR_METRIC_LATENCY, 5, 24, WEIRP_VERDICT_MORE, 12345.6);
+    compare(m, 1, WEIR_METRIC_QUALITY, -0.037, 0.01, WEIRP_VERDICT_WORSE, NAN);
+    compare(m, 1, WEIR_METRIC_COST, -0.00331, 0.0001, WEIRP_VERDICT_BETTER, NAN);
+    return m;
+}
+
+/* At least 20 % saved, less than 0.005 of quality lost. */
+static void ask_to_trade(made *m) {
+    m->ope.trade = (weirp_ope_trade){.asked = true,
+                                     .other = WEIRP_OPE_LOGGED,
+                                     .saving_wanted = 0.2,
+                                     .quality_margin = 0.005,
+                                     .saving = 0.31,
+                                     .saving_lo = 0.27,
+                                     .quality_lost = -0.013,
+                                     .quality_lost_hi = -0.004,
+                                     .verdict = WEIRP_VERDICT_BETTER};
+}
+
+static void add_tail(made *m, weir_metric k, double scale) {
+    weirp_tail *t = &m->cell[k].tail;
+    t->known = true;
+    for (size_t i = 0; i < WEIRP_N_QUANTILES; i++) {
+        t->quantile[i] = scale * (double)(i + 1);
+        t->quantile_t[i] = around(t->quantile[i], 0.1 * scale);
+        t->cvar[i] = scale * ((double)i + 1.5);
+    }
+    t->quantile_t[3] = none;
+}
+
+static void add_curve(made *m, bool truth) {
+    static char name[] = "plugin,value=?";
+    weirp_log_curve *c = &m->ope.curve;
+    *c = (weirp_log_curve){.point = m->point,
+                           .n = MAX_POINTS,
+                           .policy = name,
+                           .single = m->single,
+                           .aiq = 0.83,
+                           .aiq_lo = 0.82,
+                           .aiq_hi = 0.84,
+                           .cost_at = {NAN, 0.4, 0.2},
+                           .cost_at_lo = {NAN, 0.3, 0.15},
+                           .cost_at_hi = {NAN, INFINITY, 0.25},
+                           .true_aiq = truth ? 0.828 : NAN};
+    for (size_t i = 0; i < MAX_POINTS; i++) {
+        const double x = 0.0002 * pow(1.6, (double)i), y = 0.7 + 0.15 * (1 - exp(-0.6 * (double)i));
+        m->point[i] = (weirp_curve_point){.knob = pow(10, (double)i - 5),
+                                          .cost = x,
+                                          .cost_se = x / 50,
+                                          .quality = y,
+                                          .quality_se = 0.004,
+                                          .quality_lo = y - 0.012,
+                                          .quality_hi = y + 0.012,
+                                          .cost_lo = 0.94 * x,
+                                          .cost_hi = 1.06 * x,
+                                          .true_cost = truth ? 1.02 * x : NAN,
+                                          .true_quality = truth ? y - 0.004 : NAN};
+    }
+    for (size_t k = 0; k < N_MODELS; k++) {
+        m->single[k] = m->point[3 * k];
+        m->single[k].quality -= 0.02;
+        m->single[k].quality_lo -= 0.05;
+        m->single[k].quality_hi += 0.01;
+    }
+}
+
+/* ---- what is printed ---- */
+
+typedef weir_status (*writer)(const weir_ope *ope, FILE *out, weir_error *err);
+
+static char *written(const weir_ope *ope, writer write) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    weir_error err = {0};
+    const weir_status st = write(ope, out, &err);
+    if (st != WEIR_OK) print_error("%s\n", err.text);
+    assert_int_equal(st, WEIR_OK);
+    assert_int_equal(fclose(out), 0);
+    return text;
+}
+
+static weir_status print_80(const weir_ope *ope, FILE *out, weir_error *err) {
+    return weir_ope_print(ope, out, 80, err);
+}
+
+static weir_status print_180(const weir_ope *ope, FILE *out, weir_error *err) {
+    return weir_ope_print(ope, out, 180, err);
+}
+
+static json_t *parsed(const weir_ope *ope) {
+    char *text;
+    weir_error err = {0};
+    assert_int_equal(weir_ope_json(ope, &text, &err), WEIR_OK);
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    free(text);
+    return root;
+}
+
+/* "policies.0.name": the value there; fails where there is none. */
+static const json_t *at(const json_t *value, const char *path) {
+    while (*path) {
+        char key[64];
+        const size_t n = strcspn(path, ".");
+        snprintf(key, sizeof key, "%.*s", (int)n, path);
+        value = json_is_array(value) ? json_array_get(value, (size_t)atoi(key)) : json_object_get(value, key);
+        if (!value) print_error("nothing at %s\n", path);
+        assert_non_null(value);
+        path += n + (path[n] == '.');
+    }
+    return value;
+}
+
+static void assert_has(const char *text, const char *part) {
+    if (!strstr(text, part)) print_error("missing: %s\nin:\n%s\n", part, text);
+    assert_non_null(strstr(text, part));
+}
+
+static void assert_hasnt(const char *text, const char *part) {
+    if (strstr(text, part)) print_error("shouldn't be there: %s\nin:\n%s\n", part, text);
+    assert_null(strstr(text, part));
+}
+
+/* As one line: paragraphs are broken anywhere. */
+static char *unbroken(const char *text) {
+    char *out = malloc(strlen(text) + 1), *to = out;
+    assert_non_null(out);
+    for (; *text; text++) {
+        const bool space = *text == ' ' || *text == '\n';
+        if (space && to > out && to[-1] == ' ') continue;
+        *to++ = space ? ' ' : *text;
+    }
+    *to = '\0';
+    return out;
+}
+
+static size_t widest(const char *text) {
+    size_t most = 0;
+    while (*text) {
+        char line[4096];
+        const size_t n = strcspn(text, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)n, text);
+        const size_t width = weirp_text_width(line);
+        if (width > most) most = width;
+        text += n + (text[n] == '\n');
+    }
+    return most;
+}
+
+/* For looking at: into the folder that SHOW names. */
+static void keep(const char *name, const char *text) {
+    const char *folder = getenv("SHOW");
+    char path[512];
+    if (!folder || !*folder) return;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *out = fopen(path, "w");
+    if (!out) return;
+    fputs(text, out);
+    fclose(out);
+}
+
+/* ---- JSON ---- */
+
+static void json_tells_every_number(void **state) {
+    (void)state;
+    made *m = make();
+    const double third = 1.0 / 3;
+    const size_t sndr = weirp_ope_estimator_find("sndr");
+    m->estimate[WEIR_METRIC_QUALITY][sndr].value = third;
+    m->estimate[WEIR_METRIC_QUALITY][sndr].lambda = 0.1;
+    m->estimate[WEIR_METRIC_QUALITY][0].why_not = "not here";
+    json_t *root = parsed(&m->ope);
+    const json_t *quality = at(root, "policies.0.metrics.quality");
+    const json_t *own = at(quality, "estimates.sndr");
+    assert_true(json_real_value(at(own, "value")) == third);
+    assert_true(json_real_value(at(own, "lambda")) == 0.1);
+    assert_true(json_real_value(at(own, "se")) == 0.004);
+    assert_true(json_real_value(at(own, "t.0")) == 0.813 - 2 * 0.004);
+    assert_true(json_real_value(at(own, "normal.1")) == 0.813 + 1.96 * 0.004);
+    assert_true(json_real_value(at(own, "percentile.0")) == 0.813 - 2.1 * 0.004);
+    assert_true(json_real_value(at(own, "bca.1")) == 0.813 + 2.2 * 0.004);
+    assert_true(json_is_null(at(own, "bernstein")));
+    assert_true(json_real_value(at(quality, "value")) == third);
+    const json_t *estimates = at(quality, "estimates");
+    assert_int_equal(json_object_size(estimates), weirp_ope_n_estimators());
+    const json_t *absent = json_object_get(estimates, weirp_ope_estimators[0].name);
+    assert_true(json_is_null(at(absent, "value")) && json_is_null(at(absent, "se")));
+    assert_string_equal(json_string_value(at(absent, "why_not")), "not here");
+    assert_null(json_object_get(at(root, "policies.0.metrics"), "error")); /* wasn't asked */
+    assert_int_equal(json_integer_value(at(quality, "standing.known")), 6000);
+    assert_true(json_is_null(at(quality, "standing.refusal")));
+    assert_true(json_is_null(at(quality, "tail")));
+    json_decref(root);
+    free(m);
+}
+
+static void json_tells_comparisons(void **state) {
+    (void)state;
+    made *m = make();
+    ask_to_trade(m);
+    m->contrast[2].n_more = INFINITY;
+    json_t *root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "contrasts")), 5);
+    assert_true(json_is_null(at(root, "contrasts.0.other")));
+    assert_string_equal(json_string_value(at(root, "contrasts.3.other")), "always-large");
+    assert_string_equal(json_string_value(at(root, "contrasts.2.verdict")), "not enough evidence");
+    assert_true(json_is_null(at(root, "contrasts.2.rows_more")));
+    assert_true(json_real_value(at(root, "trade.saving_lo")) == 0.27);
+    assert_string_equal(json_string_value(at(root, "trade.verdict")), "better");
+    assert_int_equal(json_array_size(at(root, "verdicts")), 2);
+    assert_string_equal(json_string_value(at(root, "verdicts.0.verdict")), "better");
+    assert_true(json_is_null(at(root, "verdicts.0.other")));
+    assert_string_equal(json_string_value(at(root, "verdicts.1.verdict")), "mixed");
+    assert_string_equal(json_string_value(at(root, "log.from")), "2027-01-15T08:00:00Z");
+    assert_string_equal(json_string_value(at(root, "log.propensity_model")), "vendor/middle");
+    m->ope.first_ms = m->ope.last_ms = INT64_MIN;
+    m->ope.propensity_worst = (size_t)-1;
+    json_decref(root);
+    root = parsed(&m->ope);
+    assert_true(json_is_null(at(root, "log.from")) && json_is_null(at(root, "log.propensity_model")));
+    assert_true(json_is_null(at(root, "curve")));
+    json_decref(root);
+    free(m);
+}
+
+static void json_tells_tails_and_curves(void **state) {
+    (void)state;
+    made *m = make();
+    add_tail(m, WEIR_METRIC_LATENCY, 500);
+    add_curve(m, true);
+    json_t *root = parsed(&m->ope);
+    const json_t *tail = at(root, "policies.0.metrics.latency.tail");
+    assert_int_equal(json_array_size(tail), WEIRP_N_QUANTILES);
+    assert_true(json_real_value(at(tail, "1.level")) == 0.9 && json_real_value(at(tail, "1.quantile")) == 1000);
+    assert_true(json_real_value(at(tail, "1.cvar")) == 1250 && json_is_null(at(tail, "3.interval")));
+    assert_int_equal(json_array_size(at(root, "curve.points")), MAX_POINTS);
+    assert_string_equal(json_string_value(at(root, "curve.singles.1.model")), "vendor/middle");
+    assert_true(json_is_null(at(root, "curve.cost_at_100")) && json_is_null(at(root, "curve.cost_at_100_interval")));
+    assert_true(json_is_null(at(root, "curve.cost_at_98_interval.1"))); /* never */
+    assert_true(json_real_value(at(root, "curve.cost_at_95_interval.1")) == 0.25);
+    assert_true(json_real_value(at(root, "curve.points.2.true_cost")) == m->point[2].true_cost);
+    json_decref(root);
+    free(m);
+}
+
+/* Names come from anywhere. */
+static void json_survives_bytes(void **state) {
+    (void)state;
+    made *m = make();
+    static char odd[] = "pol\xff\"icy";
+    m->policy[0] = odd;
+    snprintf(m->cell[0].standing.refusal, sizeof m->cell[0].standing.refusal, "cut in a letter \xc3");
+    json_t *root = parsed(&m->ope);
+    assert_string_equal(json_string_value(at(root, "policies.0.name")), "pol?\"icy");
+    assert_string_equal(json_string_value(at(root, "policies.0.metrics.quality.standing.refusal")),
+                        "cut in a letter ?");
+    json_decref(root);
+    free(m);
+}
+
+/* ---- sentences ---- */
+
+static void check_headline(const made *m, size_t other, const char *word, const char *text) {
+    weirp_ope_headline h;
+    weirp_ope_headline_make(&h, &m->ope, other);
+    assert_string_equal(h.word, word);
+    if (strcmp(h.text, text) != 0) print_error("%s\n", h.text);
+    assert_string_equal(h.text, text);
+}
+
+static void verdict_names_what_is_better(void **state) {
+    (void)state;
+    made *m = make();
+    check_headline(
+        m, WEIRP_OPE_LOGGED, "better",
+        "plugin,value=0.02 is better than what ran in quality and cost, with not enough evidence on latency: "
+        "quality +0.0130 [+0.0040, +0.0220]; 31 % less cost [27 %, 35 %]; latency +0.6 % [-2.1 %, +3.2 %]. "
+        "About 12,400 rows more would settle the latency, if the difference is what it looks like.");
+    m->contrast[2].verdict = WEIRP_VERDICT_BETTER;
+    m->contrast[2].difference = -50;
+    m->contrast[2].interval = around(-50, 24);
+    check_headline(m, WEIRP_OPE_LOGGED, "better",
+                   "plugin,value=0.02 is better than what ran: quality +0.0130 [+0.0040, +0.0220]; 31 % less cost "
+                   "[27 %, 35 %]; 5.6 % less latency [2.9 %, 8.2 %].");
+    free(m);
+}
+
+static void verdict_may_be_mixed(void **state) {
+    (void)state;
+    made *m = make();
+    check_headline(
+        m, 1, "mixed",
+        "plugin,value=0.02 is better than always-large in cost and worse in quality: quality -0.0370 "
+        "[-0.0470, -0.0270]; 83 % less cost [80 %, 85 %]. Say what a right answer is worth (--value), or how "
+        "much quality may be lost (--margin-quality), and there is one verdict.");
+    free(m);
+}
+
+static void verdict_asks_for_rows(void **state) {
+    (void)state;
+    made *m = make();
+    m->ope.n_contrasts = 1;
+    m->contrast[0].verdict = WEIRP_VERDICT_MORE;
+    m->contrast[0].difference = 0.002;
+    m->contrast[0].interval = around(0.002, 0.009);
+    m->contrast[0].n_more = 54321;
+    check_headline(m, WEIRP_OPE_LOGGED, "not enough evidence",
+                   "Not enough evidence that plugin,value=0.02 is better or worse than what ran: quality +0.0020 "
+                   "[-0.0070, +0.0110]. About 54,400 rows more would settle the quality, if the difference is what it "
+                   "looks like.");
+    m->contrast[0].n_more = INFINITY;
+    check_headline(m, WEIRP_OPE_LOGGED, "not enough evidence",
+                   "Not enough evidence that plugin,value=0.02 is better or worse than what ran: quality +0.0020 "
+                   "[-0.0070, +0.0110]. The quality may well be the same: no number of rows is sure to settle it.");
+    free(m);
+}
+
+static void verdict_says_why_it_is_refused(void **state) {
+    (void)state;
+    made *m = make();
+    for (size_t i = 0; i < 3; i++) m->contrast[i].verdict = WEIRP_VERDICT_REFUSED;
+    snprintf(m->cell[0].standing.refusal, sizeof m->cell[0].standing.refusal, "the effective sample size is 2.0");
+    check_headline(m, WEIRP_OPE_LOGGED, "refused",
+                   "Refused: this log can't judge plugin,value=0.02: the effective sample size is 2.0.");
+    m->contrast[1].verdict = WEIRP_VERDICT_BETTER; /* the cost alone can be judged */
+    m->ope.n_contrasts = 2;
+    check_headline(m, WEIRP_OPE_LOGGED, "better",
+                   "plugin,value=0.02 is better than what ran in cost: 31 % less cost [27 %, 35 %]. The quality can't "
+                   "be judged: the effective sample size is 2.0.");
+    free(m);
+}
+
+static void verdict_goes_by_the_loss(void **state) {
+    (void)state;
+    made *m = make();
+    estimate_cell(m, 0, WEIR_METRIC_LOSS, 0.005, 0.0044, 0.0001);
+    compare(m, (size_t)-1, WEIR_METRIC_LOSS, -0.0006, 0.0002, WEIRP_VERDICT_BETTER, NAN);
+    m->contrast[0].verdict = WEIRP_VERDICT_WORSE; /* quality alone doesn't decide any more */
+    check_headline(m, WEIRP_OPE_LOGGED, "better",
+                   "plugin,value=0.02 is better than what ran: 12 % less loss [8 %, 16 %]; quality +0.0130 [+0.0040, "
+                   "+0.0220]; 31 % less cost [27 %, 35 %]; latency +0.6 % [-2.1 %, +3.2 %].");
+    free(m);
+}
+
+static void verdict_goes_by_the_trade(void **state) {
+    (void)state;
+    made *m = make();
+    ask_to_trade(m);
+    check_headline(m, WEIRP_OPE_LOGGED, "better",
+                   "plugin,value=0.02 is better than what ran: it saves 31.0 % of the cost (at least 27.0 %; wanted: "
+                   "more than 20.0 %), and quality changes by +0.0130 (at worst +0.0040; allowed: above -0.0050).");
+    m->ope.trade.verdict = WEIRP_VERDICT_WORSE;
+    weirp_ope_headline h;
+    weirp_ope_headline_make(&h, &m->ope, WEIRP_OPE_LOGGED);
+    assert_string_equal(h.word, "worse");
+    m->ope.trade.saving_wanted = m->ope.trade.quality_margin = 0; /* nobody asked */
+    weirp_ope_headline_make(&h, &m->ope, WEIRP_OPE_LOGGED);
+    assert_string_equal(h.word, "better");
+    free(m);
+}
+
+static void rows_are_rounded_up(void **state) {
+    (void)state;
+    char text[64];
+    static const struct {
+        double n;
+        const char *text;
+    } cases[] = {{12345.6, "12,400"}, {999, "999"}, {0.2, "1"},    {1000, "1,000"},
+                 {9999, "10,000"},    {NAN, ""},    {INFINITY, ""}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weirp_ope_rows(text, sizeof text, cases[i].n);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
+/* ---- for people ---- */
+
+static void report_begins_with_the_verdict(void **state) {
+    (void)state;
+    made *m = make();
+    add_tail(m, WEIR_METRIC_LATENCY, 500);
+    add_curve(m, true);
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    keep("narrow.txt", text);
+    assert_int_equal(strncmp(text, "plugin,value=0.02 is better than what ran", 41), 0);
+    static const char *const parts[] = {"by sndr, t intervals of 95 %",
+                                        "12,500 of 3 models",
+                                        "4,000 (sessions)",
+                                        "3 malformed rows",
+                                        "2027-01-15T08:00:00Z to 2027-01-16T08:00:00Z",
+                                        "cached 0.8 %",
+                                        "chosen 1.0 % less often",
+                                        "5,123",
+                                        "0.3 %",
+                                        "what can be trusted of always-large",
+                                        "quality (more is better; reward model: ridge)",
+                                        "cost, USD/1k (less is better",
+                                        "what ran",
+                                        "+0.0130",
+                                        "[+0.0040, +0.0220]",
+                                        "undecided",
+                                        "12,400 rows more",
+                                        "every estimator: quality",
+                                        "snips",
+                                        "tail of the latency, ms",
+                                        "CVaR 750.0",
+                                        "cost-quality curve of",
+                                        "in truth 0.8280",
+                                        "cost@100 % never",
+                                        "40.0 % [30.0 %, ∞]",
+                                        "Other policies' estimates are in the JSON"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_has(line, parts[i]);
+    assert_in_range(widest(text), 40, 80);
+    free(text), free(line);
+    text = written(&m->ope, print_180);
+    keep("wide.txt", text);
+    assert_has(text, "bca"), assert_has(text, "percentile");
+    assert_hasnt(text, "nan"), assert_hasnt(text, "wider terminal"), assert_hasnt(text, "dr-os(10)");
+    assert_in_range(widest(text), 100, 180);
+    free(text), free(m);
+}
+
+static void report_flags_what_is_doubtful(void **state) {
+    (void)state;
+    made *m = make();
+    weirp_ope_standing *s = &m->cell[WEIR_METRIC_QUALITY].standing;
+    s->ess = 2.04, s->max_weight_share = 0.7, s->mean_weight = 0.4, s->mean_weight_z = -6, s->unsupported = 0.12;
+    s->bound_lo = s->bound_hi = 0.12, s->drift_z = 4.2, s->model_slope = 0.1, s->undecided = 0.05;
+    snprintf(s->refusal, sizeof s->refusal, "one row holds 70 %% of the weight");
+    m->estimate[WEIR_METRIC_QUALITY][0].why_not = "no reason at all";
+    m->estimate[WEIR_METRIC_QUALITY][1].why_not = "no reason at all";
+    m->ope.propensity_z = 9, m->ope.share_backwards = 0.3;
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    static const char *const parts[] = {"! 2.0",
+                                        "! 70.0 %",
+                                        "! 0.400",
+                                        "! -6.0",
+                                        "! 12 %",
+                                        "-0.1200 +0.1200",
+                                        "! +4.2",
+                                        "! 0.10",
+                                        "! 5.0 %",
+                                        "! quality: one row holds 70 % of the weight",
+                                        "! \"vendor/middle\" was chosen",
+                                        "! 30 % of the rows"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_has(line, parts[i]);
+    char reasons[128];
+    snprintf(reasons, sizeof reasons, "%s, %s: no reason at all", weirp_ope_estimators[0].name,
+             weirp_ope_estimators[1].name);
+    assert_has(line, reasons);
+    free(text), free(line), free(m);
+}
+
+static void certain_log_is_told_plainly(void **state) {
+    (void)state;
+    made *m = make();
+    char *text = written(&m->ope, print_80);
+    assert_hasnt(text, "impossible");
+    free(text);
+    m->ope.deterministic = true;
+    text = written(&m->ope, print_80);
+    char *line = unbroken(text);
+    keep("certain.txt", text);
+    assert_has(line, "inverse propensity weighting is impossible");
+    assert_has(line, "policy.explore_floor");
+    assert_in_range(widest(text), 40, 80);
+    free(text), free(line), free(m);
+}
+
+/* Nothing known at all: no estimate, no interval, no time, no propensities. */
+static void report_survives_unknowns(void **state) {
+    (void)state;
+    made *m = make();
+    for (size_t i = 0; i < MAX_POLICIES * WEIR_N_METRICS; i++) {
+        weirp_cell_result *c = &m->cell[i];
+        for (size_t k = 0; k < c->n_estimates; k++) {
+            weirp_ope_estimate *e = &c->estimate[k];
+            *e = (weirp_ope_estimate){k, NAN, NAN, NAN, none, none, none, none, none, .why_not = "there is nothing"};
+        }
+        c->logged_mean = c->logged_se = NAN;
+        c->standing = (weirp_ope_standing){.mean_weight = NAN, .unsupported = NAN, .model_r2 = NAN, .drift_z = NAN};
+    }
+    for (size_t i = 0; i < m->ope.n_contrasts; i++) {
+        weirp_contrast *c = &m->contrast[i];
+        c->difference = c->se = c->interval.lo = c->interval.hi = c->n_more = NAN;
+        c->verdict = WEIRP_VERDICT_REFUSED;
+    }
+    m->ope.first_ms = m->ope.last_ms = INT64_MIN;
+    m->ope.propensities_known = false;
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    assert_has(line, "there is no estimate of the difference");
+    assert_has(line, "only the chosen models' were logged"), assert_has(line, "not known");
+    assert_hasnt(text, "nan"), assert_hasnt(text, "inf");
+    free(text), free(line);
+    text = written(&m->ope, weir_ope_svg);
+    assert_hasnt(text, "nan"), assert_hasnt(text, "inf");
+    free(text);
+    json_decref(parsed(&m->ope));
+    free(m);
+}
+
+/* ---- pictures ---- */
+
+static size_t count_of(const char *text, const char *part) {
+    size_t n = 0;
+    for (const char *found = text; (found = strstr(found, part)); found += strlen(part)) n++;
+    return n;
+}
+
+static void forest_shows_every_policy(void **state) {
+    (void)state;
+    made *m = make();
+    char *svg = written(&m->ope, weir_ope_svg);
+    keep("forest.svg", svg);
+    assert_int_equal(count_of(svg, "<svg"), 1);
+    assert_int_equal(count_of(svg, ">always-large</text>"), 3); /* one a metric */
+    assert_int_equal(count_of(svg, "ran: 0.8000"), 1);
+    assert_has(svg, "class=\"better\"");
+    assert_has(svg, "0.8130");
+    assert_hasnt(svg, "nan");
+    free(svg);
+    m->contrast[0].verdict = WEIRP_VERDICT_WORSE;
+    static char odd[] = "a<b>&\"c\"";
+    m->policy[0] = odd;
+    svg = written(&m->ope, weir_ope_svg);
+    assert_has(svg, "a&lt;b&gt;&amp;&quot;c&quot;");
+    assert_hasnt(svg, "a<b>");
+    assert_int_equal(count_of(svg, "class=\"worse\""), 2); /* and the legend's */
+    free(svg), free(m);
+}
+
+static void curve_shows_its_band(void **state) {
+    (void)state;
+    made *m = make();
+    add_curve(m, true);
+    char *svg = written(&m->ope, weir_ope_svg);
+    keep("curve.svg", svg);
+    assert_int_equal(count_of(svg, "<svg"), 2);
+    assert_has(svg, "class=\"line band\"");
+    assert_has(svg, "the truth, AIQ 0.8280");
+    assert_int_equal(count_of(svg, "class=\"bar\""), N_MODELS);
+    assert_has(svg, "large&lt;&amp;&gt;");
+    free(svg);
+    add_curve(m, false);
+    m->point[2].quality = NAN; /* a point that couldn't be had */
+    m->point[3].quality_hi = INFINITY;
+    svg = written(&m->ope, weir_ope_svg);
+    assert_hasnt(svg, "the truth");
+    assert_hasnt(svg, "nan"), assert_hasnt(svg, "inf\"");
+    free(svg), free(m);
+}
+
+/* Sixteen policies' worth of rows, an estimate without interval, and one that is refused. */
+static void forest_survives_odd_intervals(void **state) {
+    (void)state;
+    made *m = make();
+    m->ope.n_policies = 3;
+    estimate_cell(m, 2, WEIR_METRIC_QUALITY, 0.8, 0.1, 5);
+    snprintf(m->cell[2 * WEIR_N_METRICS].standing.refusal, 32, "too few rows");
+    const size_t sndr = weirp_ope_estimator_find("sndr");
+    m->estimate[WEIR_N_METRICS + WEIR_METRIC_QUALITY][sndr].t = none;
+    m->estimate[WEIR_METRIC_QUALITY][sndr].t.hi = INFINITY;
+    char *svg = written(&m->ope, weir_ope_svg);
+    keep("odd.svg", svg);
+    assert_has(svg, "refused");
+    assert_hasnt(svg, "nan");
+    free(svg), free(m);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(json_tells_every_number),       cmocka_unit_test(json_tells_comparisons),
+        cmocka_unit_test(json_tells_tails_and_curves),   cmocka_unit_test(json_survives_bytes),
+        cmocka_unit_test(verdict_names_what_is_better),  cmocka_unit_test(verdict_may_be_mixed),
+        cmocka_unit_test(verdict_asks_for_rows),         cmocka_unit_test(verdict_says_why_it_is_refused),
+        cmocka_unit_test(verdict_goes_by_the_loss),      cmocka_unit_test(verdict_goes_by_the_trade),
+        cmocka_unit_test(rows_are_rounded_up),           cmocka_unit_test(report_begins_with_the_verdict),
+        cmocka_unit_test(report_flags_what_is_doubtful), cmocka_unit_test(certain_log_is_told_plainly),
+        cmocka_unit_test(report_survives_unknowns),      cmocka_unit_test(forest_shows_every_policy),
+        cmocka_unit_test(curve_shows_its_band),          cmocka_unit_test(forest_survives_odd_intervals),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

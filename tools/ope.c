@@ -1,0 +1,210 @@
+/* ope.c: weir ope: what another policy would have done on traffic that was logged.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/cli.h"
+
+#define COMMAND "ope"
+
+typedef struct arguments {
+    cli_list logs, policies;
+    const char *metrics, *json, *svg;
+    weir_ope_options o;
+} arguments;
+
+/* ---- words ---- */
+
+static const char *interval_name(size_t i) {
+    static const char *const names[] = {"t", "normal", "percentile", "bca", "bernstein"};
+    return i < sizeof names / sizeof *names ? names[i] : NULL;
+}
+
+static const char *metric_name(size_t i) {
+    return i < WEIR_N_METRICS ? weir_metric_name((weir_metric)i) : NULL;
+}
+
+/* "quality,cost" as a set. CLI_GO or CLI_USAGE. */
+static int parse_metrics(const char *text, unsigned *set) {
+    for (; text && *text; text += strcspn(text, ",") + (text[strcspn(text, ",")] == ',')) {
+        char word[32], names[256] = "";
+        const size_t n = strcspn(text, ",");
+        snprintf(word, sizeof word, "%.*s", n < sizeof word ? (int)n : (int)sizeof word - 1, text);
+        size_t m = 0;
+        while (metric_name(m) && strcmp(metric_name(m), word) != 0) m++;
+        if (metric_name(m)) {
+            *set |= 1u << m;
+            continue;
+        }
+        for (size_t i = 0, at = 0; metric_name(i) && at < sizeof names; i++)
+            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", metric_name(i));
+        const char *near = cli_nearest(word, metric_name);
+        if (near) return cli_misuse(COMMAND, "no metric '%s'; did you mean '%s'? There are: %s", word, near, names);
+        return cli_misuse(COMMAND, "no metric '%s'; there are: %s", word, names);
+    }
+    return CLI_GO;
+}
+
+/* ---- the reports ---- */
+
+static int write_json(const arguments *a, const weir_ope *ope) {
+    weir_error err = {0};
+    char *json;
+    if (weir_ope_json(ope, &json, &err) != WEIR_OK) return cli_fail(COMMAND, &err);
+    const int rc = cli_write(COMMAND, a->json, json);
+    free(json);
+    return rc;
+}
+
+static int write_svg(const arguments *a, const weir_ope *ope) {
+    weir_error err = {.status = WEIR_OK};
+    char *svg = NULL;
+    size_t size;
+    FILE *out = open_memstream(&svg, &size);
+    weir_status st = out ? weir_ope_svg(ope, out, &err) : WEIR_NOMEM;
+    if (out && fclose(out) != 0) st = WEIR_NOMEM;
+    if (st == WEIR_NOMEM) err = (weir_error){WEIR_NOMEM, 0, "out of memory"};
+    const int rc = st == WEIR_OK ? cli_write(COMMAND, a->svg, svg) : cli_fail(COMMAND, &err);
+    free(svg);
+    return rc;
+}
+
+/* The report is written even where the log can't judge: it says why. */
+static int report(const arguments *a, const weir_ope *ope) {
+    weir_error err = {0};
+    if (cli_speaks(a->json) && cli_speaks(a->svg) && weir_ope_print(ope, stdout, cli_columns(), &err) != WEIR_OK)
+        return cli_fail(COMMAND, &err);
+    int rc = a->json ? write_json(a, ope) : CLI_OK;
+    if (a->svg) {
+        const int svg = write_svg(a, ope);
+        if (rc == CLI_OK) rc = svg;
+    }
+    const char *refusal = weir_ope_refusal(ope);
+    if (!refusal) return rc;
+    fflush(stdout);
+    cli_note(COMMAND, "%s", refusal);
+    return CLI_FAILED;
+}
+
+/* Wrong words are the caller's to mend, and the library says how; all else has failed. */
+static int failed(const weir_error *err) {
+    return err->status == WEIR_INVALID ? cli_misuse(COMMAND, "%s", err->text) : cli_fail(COMMAND, err);
+}
+
+/* ---- the actions ---- */
+
+static int evaluate(arguments *a) {
+    if (!a->logs.n) return cli_misuse(COMMAND, "--log FILE... is missing");
+    if (!a->policies.n && !a->o.curve) return cli_misuse(COMMAND, "--policy POLICY is missing");
+    if (a->json && a->svg && strcmp(a->json, "-") == 0 && strcmp(a->svg, "-") == 0)
+        return cli_misuse(COMMAND, "--json and --svg can't both go to standard output");
+    int rc = parse_metrics(a->metrics, &a->o.metrics);
+    if (rc != CLI_GO) return rc;
+    static const char *const what_ran[] = {"logged"}; /* a curve alone needs no candidate */
+    weir_error err = {0};
+    weir_ope *ope = NULL;
+    cli_warnings warnings = {COMMAND, 0};
+    cli_progress_bar bar = cli_progress_begin();
+    a->o.logs = a->logs.items, a->o.n_logs = a->logs.n;
+    a->o.policies = a->policies.n ? a->policies.items : what_ran;
+    a->o.n_policies = a->policies.n ? a->policies.n : 1;
+    a->o.warning = cli_warn, a->o.warning_user = &warnings;
+    a->o.progress = cli_progress, a->o.progress_user = &bar;
+    const weir_status st = weir_ope_run(&ope, &a->o, &err);
+    cli_progress_end(&bar);
+    cli_warn_end(&warnings);
+    rc = st == WEIR_OK ? report(a, ope) : failed(&err);
+    weir_ope_free(ope);
+    return rc;
+}
+
+/* What `weir ope` does when its first word is none of these: it evaluates. */
+static const struct {
+    const char *name;
+    int (*run)(arguments *a);
+} actions[] = {{"evaluate", evaluate}};
+
+#define ACTIONS "evaluate"
+
+static const char *action_name(size_t i) {
+    return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
+}
+
+/* So that the framework can tell "--json OUT" from an action: that comes first. */
+static size_t max_operands(int argc, char **argv) {
+    return argc > 1 && argv[1][0] != '-';
+}
+
+static int run(arguments *a, char **operand, size_t n) {
+    if (!n) return actions[0].run(a);
+    for (size_t i = 0; action_name(i); i++)
+        if (strcmp(operand[0], action_name(i)) == 0) return actions[i].run(a);
+    const char *near = cli_nearest(operand[0], action_name);
+    if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
+    return cli_misuse(COMMAND, "no action '%s'; there is " ACTIONS, operand[0]);
+}
+
+int weir_cmd_ope(int argc, char **argv) {
+    arguments a = {.o = {.interval = "t", .level = 0.95, .n_bootstrap = 1000, .n_folds = 5}};
+    weir_ope_options *o = &a.o;
+    char **operand;
+    size_t n;
+    const cli_option options[] = {
+        {"log", 'l', CLI_LIST, &a.logs, "FILE",
+         "logged decisions: stores, .jsonl, .jsonl.zst, .csv, - for standard input"},
+        {"policy", 'p', CLI_LIST, &a.policies, "POLICY",
+         "the candidate, NAME[,KEY=VALUE]..., such as plugin,value=0.02; others that follow are compared with it"},
+        {"metric", 'm', CLI_TEXT, &a.metrics, "NAMES",
+         "quality, cost, latency, error, loss, with commas between; default: all that the log has"},
+        {"map", 0, CLI_TEXT, &o->map, "FILE", "how the columns of another system's log are to be read (YAML)"},
+        {"store", 's', CLI_TEXT, &o->store, "FILE",
+         "the store whose estimators the candidates ask; default: the estimates that were logged"},
+        {"estimator", 0, CLI_TEXT, &o->estimator, "NAME", "that verdicts go by (default sndr)"},
+        {"interval", 0, CLI_CHOICE, &o->interval, "NAME", "that verdicts go by", .choice = interval_name},
+        {"reward-model", 0, CLI_TEXT, &o->reward_model, "NAME",
+         "auto, logged, table, ridge, logistic, or an estimator's name (default auto)"},
+        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 1000},
+        {"level", 0, CLI_REAL, &o->level, "P", "of the two-sided intervals", .lo = 0.5, .hi = 0.9999},
+        {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 100, .hi = 100000},
+        {"value", 'v', CLI_REAL, &o->value_usd, "USD",
+         "what a fully right answer is worth: one verdict, by the loss value * (1 - quality) + cost", .lo = 0,
+         .hi = 1e9},
+        {"margin-quality", 0, CLI_REAL, &o->margin_quality, "X", "a loss of quality that doesn't matter", .lo = 0,
+         .hi = 1},
+        {"margin-cost", 0, CLI_REAL, &o->margin_cost, "SHARE", "a saving that is wanted, as a share of the cost",
+         .lo = 0, .hi = 1},
+        {"curve", 0, CLI_TEXT, &o->curve, "POLICY",
+         "a policy with one knob left open, such as plugin,value=?: its cost-quality curve"},
+        {"seed", 0, CLI_SEED, &o->seed, "N", "of the resamples"},
+        {"strict", 0, CLI_FLAG, &o->strict, NULL, "stop at the first malformed row"},
+        {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "write the report as JSON"},
+        {"svg", 0, CLI_TEXT, &a.svg, "FILE|-", "draw the estimates with their intervals, and the curve"},
+        {0},
+    };
+    const cli_command command = {
+        COMMAND,
+        .operands = "[" ACTIONS "]",
+        .max_operands = max_operands(argc, argv),
+        .text =
+            "Reads decisions with the chances they were made by and what came of them, and tells what a candidate "
+            "policy would have done on the same traffic: better, worse, or not enough evidence, with intervals, and "
+            "with what speaks against believing them. The first --policy is compared with what ran, and with every "
+            "other one.\n"
+            "A log that can't judge the candidate (too few rows, chances of 1, models that were never tried) is "
+            "refused: the reason is on standard error, the report is written, and the exit status is 1.\n"
+            "docs/evaluation.md says what to log, how to name a policy, and what to do with each verdict.",
+        .examples = "weir ope --log router.mdb --policy plugin,value=0.02\n"
+                    "weir ope --log router.mdb --policy plugin,value=0.02 --margin-quality 0.01 --margin-cost 0.2\n"
+                    "weir ope --log traffic.jsonl.zst --policy fixed,model=small --policy logged --json -\n"
+                    "weir ope --log requests.csv --map requests.yaml --policy column --metric quality,cost\n"
+                    "weir ope --log router.mdb --curve plugin,value=? --svg curve.svg",
+        .options = options,
+        .operand = &operand,
+        .n_operands = &n};
+    int rc = cli_parse(&command, argc, argv);
+    if (rc == CLI_GO) rc = run(&a, operand, n);
+    cli_list_free(&a.logs);
+    cli_list_free(&a.policies);
+    return rc;
+}
