@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include "src/ope/target.h"
+#include "src/router/session.h"
+#include "weir/data.h"
+#include "weir/simulate.h"
 
 enum { M = 3 };
 static const char *const models[M] = {"small", "middle", "large"};
@@ -254,10 +257,122 @@ static void matrix_of_numbers(void **state) {
     unlink(path);
 }
 
+/* ---- with a router ---- */
+
+static char store[64];
+
+static int make_store_path(void **state) {
+    (void)state;
+    snprintf(store, sizeof store, "/tmp/weir-ope-target-%ld.mdb", (long)getpid());
+    unlink(store);
+    return 0;
+}
+
+static int remove_store(void **state) {
+    (void)state;
+    char lock[80];
+    unlink(store);
+    snprintf(lock, sizeof lock, "%s-lock", store);
+    unlink(lock);
+    return 0;
+}
+
+enum { ROUTED = 5, ASKED = 200 };
+
+/* One asked prompt as a row: the table's model order[m] is the router's model m; model 0 is one it doesn't know. */
+static void log_prompt(weirp_ope_table *table, const weir_session *session, const size_t order[ROUTED],
+                       uint64_t version) {
+    const weirp_workspace *w = &session->workspace;
+    double q[ROUTED + 1] = {NAN}, c[ROUTED + 1] = {NAN}, p[ROUTED + 1] = {0};
+    for (size_t m = 0; m < ROUTED; m++) {
+        q[order[m]] = w->estimates.quality[m];
+        c[order[m]] = w->estimates.cost_usd[m];
+        p[order[m]] = 1.0 / ROUTED;
+    }
+    weirp_logged_row row = row_new(order[0], 1.0 / ROUTED);
+    row.propensity = p;
+    row.quality_hat = q;
+    row.cost_hat = c;
+    row.dense = w->features.dense;
+    row.dim = w->features.dim;
+    row.features_version = version;
+    table_row(table, &row, ROUTED + 1);
+}
+
+/* From features and logged costs alone a router's policy gives what the session gave to the prompt. */
+static void a_router_is_asked_again(void **state) {
+    (void)state;
+    static const size_t order[ROUTED] = {3, 1, 5, 2, 4};
+    static const struct {
+        const char *text, *policy;
+        double value;
+    } cases[] = {
+        {"plugin,value=0.001,novelty_limit=1", "plugin", 0.001},
+        {"plugin,value=0.01,novelty_limit=1,explore=0.05", "plugin", 0.01},
+        {"thompson,value=0.01", "thompson", 0.01},
+        {"minimax,value=0.02", "minimax", 0.02},
+        {"plugin,value=0.01,latency_usd_per_s=0.001,novelty_limit=1", "plugin", 0.01},
+    };
+    weir_simulate_options so = {.n_prompts = 600, .n_models = ROUTED, .seed = 4};
+    weir_train_options to = {.estimator = "ridge", .seed = 1};
+    weir_dataset *data = NULL;
+    weir_router *router = NULL;
+    weir_session *session = NULL;
+    weir_error err = {0};
+    must(weir_simulate(&data, NULL, &so, &err), &err);
+    must(weir_train(store, data, &to, NULL, &err), &err);
+    must(weir_router_open(&router, store, &err), &err);
+    must(weir_session_new(&session, router, &err), &err);
+    const char *names[ROUTED + 1] = {"unknown"};
+    for (size_t m = 0; m < ROUTED; m++) names[order[m]] = weir_router_model(router, m);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        weirp_ope_table *table = table_of(names, ROUTED + 1);
+        double right[ASKED][ROUTED], *pi = calloc((ASKED + 1) * (ROUTED + 1), sizeof *pi);
+        for (size_t i = 0; i < ASKED; i++) {
+            weir_policy_options o = weir_policy_defaults();
+            const weir_decision *d;
+            o.policy = cases[k].policy;
+            o.value_usd = cases[k].value;
+            o.novelty_limit = 1;
+            o.explore_floor = k == 1 ? 0.05 : 0;
+            o.latency_usd_per_s = k == 4 ? 0.001 : 0;
+            must(weir_decide(session, data->prompts[i], data->prompt_lens[i], &o, &d, NULL, &err), &err);
+            memcpy(right[i], d->propensity, sizeof right[i]);
+            log_prompt(table, session, order, weir_router_version(router));
+        }
+        log_prompt(table, session, order, 0); /* another training's features */
+        table_done(table);
+        weirp_ope_target *target = NULL;
+        must(weirp_ope_target_new(&target, cases[k].text, table, router, &err), &err);
+        size_t undecided = 0;
+        EACH_BLOCK(table, b)
+        must(weirp_ope_target_fill(target, &b, pi + b.first * (ROUTED + 1), &undecided, &err), &err);
+        assert_int_equal(undecided, 1);
+        assert_true(isnan(pi[ASKED * (ROUTED + 1)]));
+        for (size_t i = 0; i < ASKED; i++) {
+            assert_true(pi[i * (ROUTED + 1)] == 0);
+            for (size_t m = 0; m < ROUTED; m++)
+                if (!(fabs(pi[i * (ROUTED + 1) + order[m]] - right[i][m]) < 1e-9))
+                    fail_msg("%s: row %zu, model %zu: %g, not %g", cases[k].text, i, m, pi[i * (ROUTED + 1) + order[m]],
+                             right[i][m]);
+        }
+        weirp_ope_target_free(target);
+        weirp_ope_table_free(table);
+        free(pi);
+    }
+    weir_session_free(session);
+    weir_router_close(router);
+    weir_dataset_free(data);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(closed_forms),      cmocka_unit_test(knobs_turn),        cmocka_unit_test(malformed_specs),
-        cmocka_unit_test(tables_from_files), cmocka_unit_test(matrix_of_numbers),
+        cmocka_unit_test(closed_forms),
+        cmocka_unit_test(knobs_turn),
+        cmocka_unit_test(malformed_specs),
+        cmocka_unit_test(tables_from_files),
+        cmocka_unit_test(matrix_of_numbers),
+        cmocka_unit_test_setup_teardown(a_router_is_asked_again, make_store_path, remove_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
