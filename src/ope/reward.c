@@ -336,6 +336,7 @@ static weir_status choose_members(weirp_reward *r, weirp_ope_target *robust_for,
     judging j = {.r = r, .d = (d + 7) / 8 * 8};
     j.n_threads = folds < o->n_threads ? (unsigned)folds : o->n_threads;
     if (j.n_threads > WEIRP_MAX_THREADS) j.n_threads = WEIRP_MAX_THREADS;
+    if (d <= 16) j.n_threads = 1; /* small rows aren't worth a thread */
     j.moments = weirp_array(folds * o->n_models * MOMENTS, sizeof *j.moments);
     j.sums = weirp_array(folds * o->n_models * (K + 1), sizeof *j.sums);
     j.z = weirp_array(j.n_threads * j.d, sizeof *j.z);
