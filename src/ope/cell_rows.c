@@ -217,7 +217,7 @@ static void flush(weirp_cell *cell, weirp_sums *sums, some *s) {
     note_sums(cell, s);
     note_moments(cell, s);
     for (size_t i = 0; i < s->n; i++) {
-        double *x = sums->x + s->cluster[i] * sums->n_columns + cell->first_column;
+        double *x = sums->x + s->cluster[i] % sums->n_clusters * sums->n_columns + cell->first_column;
         for (size_t c = 0; c < N_COLUMNS; c++) x[c] += s->column[c][i];
     }
     s->n = 0;

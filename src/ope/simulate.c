@@ -157,10 +157,10 @@ static void count_curve(weir_ope_trials *t, const weirp_log_curve *c) {
 static bool sequence_right(const trying *y, const uint32_t *prompt, const uint32_t *model, size_t n) {
     const weirp_population *p = &y->population;
     const double truth = y->t->cell[WEIR_METRIC_QUALITY].truth;
-    weirp_sequence s = weirp_sequence_start(0, y->bound, y->t->level);
+    weirp_sequence s = weirp_sequence_start_weighted(0, 1, 0, y->bound, 1, y->t->level);
     for (size_t i = 0; i < n; i++) {
         const size_t at = prompt[i] * p->n_models + model[i];
-        weirp_sequence_add(&s, y->chances[0][at] / y->logging[at] * p->metric[WEIR_METRIC_QUALITY][at]);
+        weirp_sequence_add_weighted(&s, y->chances[0][at] / y->logging[at], p->metric[WEIR_METRIC_QUALITY][at]);
         const weirp_interval now = weirp_sequence_now(&s);
         if (truth < now.lo || truth > now.hi) return false;
     }

@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "src/router/inspect.h"
+#include "src/router/lognames.h"
 #include "weir/store.h"
 
 /* Where feedback on a decision stands in the log. */
@@ -13,23 +14,14 @@ typedef struct note {
     uint64_t id_hash, number;
 } note;
 
-/* Names that models had since a training. */
-typedef struct names {
-    uint64_t since; /* commit */
-    size_t n;
-    char **name; /* (n) */
-} names;
-
 typedef struct export_to {
     FILE *out;
     weirp_snapshot *snapshot;
-    const weirp_state *state;
     weirp_log_record record, label;
     note *notes; /* (n_notes) sorted */
     size_t n_notes, note_capacity;
-    names *old; /* (n_old) ascending */
-    size_t n_old, old_capacity;
-    const names *now; /* of the record at hand; NULL: the pool's */
+    weirp_log_names names;
+    const weirp_names_then *now; /* of the record at hand; NULL: the pool's */
 } export_to;
 
 static weir_status write_line(FILE *out, json_t *o, weir_error *err) {
@@ -59,52 +51,8 @@ weir_status weirp_names_save(weirp_snapshot *snapshot, uint64_t *trained_version
     return w->failed ? weirp_nomem(err) : WEIR_OK;
 }
 
-static void free_names(export_to *to) {
-    for (size_t i = 0; i < to->n_old; i++) {
-        for (size_t m = 0; m < to->old[i].n; m++) free(to->old[i].name[m]);
-        free(to->old[i].name);
-    }
-    free(to->old);
-}
-
-static weir_status read_names(export_to *to, const char *section, weir_error *err) {
-    weirp_bytes r = {0};
-    names *v;
-    weir_status st = weirp_snapshot_get(to->snapshot, section, &r.data, &r.size, err);
-    if (st != WEIR_OK) return st;
-    if (!weirp_reserve((void **)&to->old, &to->old_capacity, to->n_old + 1, sizeof *to->old)) return weirp_nomem(err);
-    uint64_t n = weirp_get_u64(&r);
-    v = &to->old[to->n_old];
-    *v = (names){.since = strtoull(section + strlen(WEIRP_NAMES_PREFIX), NULL, 16)};
-    if (n <= WEIR_MAX_MODELS) v->name = weirp_array((size_t)n, sizeof *v->name);
-    if (v->name) to->n_old++;
-    for (; v->name && v->n < n && !r.failed; v->n++) v->name[v->n] = weirp_get_text(&r);
-    if (!v->name || r.out_of_memory) return weirp_nomem(err);
-    return r.failed ? weirp_fail(err, WEIR_CORRUPT, 0, "section \"%s\" is damaged", section) : WEIR_OK;
-}
-
-static weir_status find_names(export_to *to, weir_error *err) {
-    const char *section;
-    weir_status st;
-    for (size_t i = 0; (st = weirp_snapshot_section(to->snapshot, i, &section, NULL, err)) == WEIR_OK; i++) {
-        if (strncmp(section, WEIRP_NAMES_PREFIX, strlen(WEIRP_NAMES_PREFIX)) != 0) continue;
-        st = read_names(to, section, err);
-        if (st != WEIR_OK) return st;
-    }
-    return st == WEIR_END ? WEIR_OK : st;
-}
-
-/* Which names a record's indices mean: those of the last training before its decision. */
-static const names *names_then(const export_to *to, const weirp_log_record *r) {
-    if (r->features_version >= to->state->trained_version) return NULL;
-    for (size_t i = to->n_old; i-- > 0;)
-        if (to->old[i].since <= r->features_version) return &to->old[i];
-    return NULL;
-}
-
 static const char *name_of(const export_to *to, size_t m) {
-    if (to->now) return m < to->now->n ? to->now->name[m] : "?";
-    return m < weirp_state_n_models(to->state) ? to->state->pool->models[m].name : "?";
+    return weirp_log_name(&to->names, to->now, m);
 }
 
 static json_t *name_or_null(const export_to *to, size_t m) {
@@ -279,7 +227,7 @@ static weir_status export_record(void *user, uint64_t n, const uint8_t *data, si
     const weirp_log_record *r = &to->record;
     weir_status st = weirp_log_decode(&to->record, data, size, err);
     if (st != WEIR_OK) return st;
-    to->now = names_then(to, r);
+    to->now = weirp_log_names_then(&to->names, r->features_version);
     if (r->kind == WEIRP_RECORD_LEARNED) return write_line(to->out, learned_line(to, n, r), err);
     if (r->kind == WEIRP_RECORD_FEEDBACK) {
         json_t *o = label_json(to, n, r);
@@ -308,15 +256,15 @@ static weir_status export(const char *path, FILE *out, bool whole, weir_error *e
     weirp_view v;
     weir_status st = weirp_view_open(&v, path, err);
     if (st != WEIR_OK) return st;
-    export_to to = {.out = out, .snapshot = v.snapshot, .state = v.state};
+    export_to to = {.out = out, .snapshot = v.snapshot};
     if (whole) WEIRP_TRY(write_line(out, store_line(&v), err));
-    WEIRP_TRY(find_names(&to, err));
+    WEIRP_TRY(weirp_log_names_read(&to.names, v.snapshot, err));
     WEIRP_TRY(weirp_snapshot_log(v.snapshot, 0, note_feedback, &to, err));
     if (to.n_notes) qsort(to.notes, to.n_notes, sizeof *to.notes, by_hash);
     WEIRP_TRY(weirp_snapshot_log(v.snapshot, 0, export_record, &to, err));
 done:
     free(to.notes);
-    free_names(&to);
+    weirp_log_names_free(&to.names);
     weirp_log_record_free(&to.record);
     weirp_log_record_free(&to.label);
     weirp_view_close(&v);

@@ -291,6 +291,24 @@ done:
     return WEIR_OK;
 }
 
+weir_status weirp_state_names(weirp_snapshot *snapshot, weir_pool **pool, uint64_t *trained_version, weir_error *err) {
+    weirp_state s = {0};
+    weirp_bytes r;
+    size_t n = 0;
+    weir_status st;
+    *pool = NULL;
+    if (!weirp_snapshot_version(snapshot))
+        return weirp_fail(err, WEIR_NOTFOUND, 0, "the store holds nothing yet: train it, or let it learn");
+    WEIRP_TRY(read_section(snapshot, "meta", &r, err));
+    WEIRP_TRY(blame(load_meta(&s, &n, &r, err), &r, err));
+    WEIRP_TRY(read_section(snapshot, "pool", &r, err));
+    WEIRP_TRY(blame(weirp_pool_read(pool, &r, err), &r, err));
+    *trained_version = s.trained_version;
+done:
+    free(s.disabled);
+    return st;
+}
+
 weir_status weirp_state_open(weirp_state **out, const char *path, weir_error *err) {
     weirp_store *store = NULL;
     weirp_snapshot *snapshot = NULL;

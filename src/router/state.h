@@ -122,6 +122,8 @@ weir_status weirp_state_transact(const weirp_state *s, weirp_store *store, const
                                  weirp_table_work work, void *user, weir_error *err);
 /* Reads a snapshot, then replays the log past its checkpoint: what was acknowledged is there. *out is new. */
 weir_status weirp_state_load(weirp_state **out, weirp_snapshot *snapshot, weir_error *err);
+/* The pool alone (*pool is new), and the commit of the last training, without estimators and without a replay. */
+weir_status weirp_state_names(weirp_snapshot *snapshot, weir_pool **pool, uint64_t *trained_version, weir_error *err);
 /* Opens, reads, closes. */
 weir_status weirp_state_open(weirp_state **out, const char *path, weir_error *err);
 
