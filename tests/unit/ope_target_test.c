@@ -1,0 +1,263 @@
+/* Candidate policies: closed forms of their chances, and specs that can't be right.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "tests/unit/ope_made.h"
+
+#include <unistd.h>
+
+#include "src/ope/target.h"
+
+enum { M = 3 };
+static const char *const models[M] = {"small", "middle", "large"};
+static const double quality[M] = {0.3, 0.6, 0.9}, cost[M] = {0.001, 0.004, 0.02};
+
+/* Rows: 0 all known; 1 no estimates; 2 only p; 3 a deterministic log without estimates; 4 `small` not to be had. */
+static weirp_ope_table *make(void) {
+    static const double even[M] = {0.25, 0.25, 0.5}, sure[M] = {0, 1, 0}, two[M] = {0, 0.5, 0.5};
+    static const double q2[M] = {NAN, 0.6, 0.9}, c2[M] = {NAN, 0.004, 0.02}, column[M] = {0.1, 0.2, 0.7};
+    weirp_ope_table *table = table_of(models, M);
+    for (int k = 0; k < 5; k++) {
+        weirp_logged_row row = row_new(1, k == 3 ? 1 : k == 4 ? 0.5 : 0.25);
+        row.segment = k % 2 ? "b" : "a";
+        row.propensity = k == 2 ? NULL : k == 3 ? sure : k == 4 ? two : even;
+        row.quality_hat = k == 0 ? quality : k == 4 ? q2 : NULL;
+        row.cost_hat = k == 0 ? cost : k == 4 ? c2 : NULL;
+        row.target = k == 0 ? column : NULL;
+        row.metric[WEIR_METRIC_QUALITY] = 1;
+        table_row(table, &row, M);
+    }
+    table_done(table);
+    return table;
+}
+
+static weirp_ope_target *target_of(const weirp_ope_table *table, const char *text) {
+    weirp_ope_target *target = NULL;
+    weir_error err = {0};
+    must(weirp_ope_target_new(&target, text, table, NULL, &err), &err);
+    return target;
+}
+
+/* Chances of all five rows. */
+static size_t fill(const weirp_ope_table *table, weirp_ope_target *target, double pi[5][M]) {
+    weir_error err = {0};
+    size_t undecided = 0;
+    EACH_BLOCK(table, b) must(weirp_ope_target_fill(target, &b, &pi[0][0], &undecided, &err), &err);
+    return undecided;
+}
+
+static void expect(const double *pi, double a, double b, double c) {
+    const double right[M] = {a, b, c};
+    for (int m = 0; m < M; m++)
+        if (!(fabs(pi[m] - right[m]) < 1e-12) && !(isnan(pi[m]) && isnan(right[m])))
+            fail_msg("%g %g %g, not %g %g %g", pi[0], pi[1], pi[2], a, b, c);
+}
+
+static void each(const char *text, size_t undecided, const double right[5][M]) {
+    weirp_ope_table *table = make();
+    weirp_ope_target *target = target_of(table, text);
+    double pi[5][M];
+    assert_int_equal(fill(table, target, pi), undecided);
+    for (int k = 0; k < 5; k++) expect(pi[k], right[k][0], right[k][1], right[k][2]);
+    weirp_ope_target_free(target);
+    weirp_ope_table_free(table);
+}
+
+#define T 1.0 / 3
+#define NO                                                                                                             \
+    { NAN, NAN, NAN }
+
+static void closed_forms(void **state) {
+    (void)state;
+    each("plugin,value=0", 3, (double[5][M]){{1, 0, 0}, NO, NO, NO, {0, 1, 0}});
+    each("plugin,value=inf", 3, (double[5][M]){{0, 0, 1}, NO, NO, NO, {0, 0, 1}});
+    /* small 0.007 + 0.001, middle 0.004 + 0.004, large 0.001 + 0.02 at 0.01; at 0.02 middle wins */
+    each("plugin,value=0.02", 3, (double[5][M]){{0, 1, 0}, NO, NO, NO, {0, 1, 0}});
+    each("plugin,mu=1", 3, (double[5][M]){{1, 0, 0}, NO, NO, NO, {0, 1, 0}});
+    each("plugin,mu=0,fallback=off", 3, (double[5][M]){{0, 0, 1}, NO, NO, NO, {0, 0, 1}});
+    each("plugin,value=0,explore=0.1", 3, (double[5][M]){{0.8, 0.1, 0.1}, NO, NO, NO, {0, 0.9, 0.1}});
+    each("constrained,value=inf,max_cost=0.005", 3, (double[5][M]){{0, 1, 0}, NO, NO, NO, {0, 1, 0}});
+    each("threshold,threshold=0", 3, (double[5][M]){{0, 0, 1}, NO, NO, NO, {0, 0, 1}});
+    each("threshold,threshold=2,weak=small", 3, (double[5][M]){{1, 0, 0}, NO, NO, NO, {0, 0, 1}});
+    each("fixed,model=large", 0, (double[5][M]){{0, 0, 1}, {0, 0, 1}, {0, 0, 1}, {0, 0, 1}, {0, 0, 1}});
+    each("fixed,model=small,explore=0.1", 0,
+         (double[5][M]){{0.8, 0.1, 0.1}, {0.8, 0.1, 0.1}, {0.8, 0.1, 0.1}, {0.8, 0.1, 0.1}, {0.8, 0.1, 0.1}});
+    /* a deterministic log doesn't tell who could have been chosen: anyone */
+    each("random", 0, (double[5][M]){{T, T, T}, {T, T, T}, {T, T, T}, {T, T, T}, {0, 0.5, 0.5}});
+    each("logged", 0,
+         (double[5][M]){{0.25, 0.25, 0.5}, {0.25, 0.25, 0.5}, {0.375, 0.25, 0.375}, {0, 1, 0}, {0, 0.5, 0.5}});
+    each("column", 4, (double[5][M]){{0.1, 0.2, 0.7}, NO, NO, NO, NO});
+}
+
+static void knobs_turn(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double low, high, bad;
+        double pi_low[M], pi_high[M];
+    } cases[] = {
+        {"plugin,value=?", 0, INFINITY, -1, {1, 0, 0}, {0, 0, 1}},
+        {"plugin,mu=?", 1, 0, 1.5, {1, 0, 0}, {0, 0, 1}},
+        {"threshold,threshold=?,weak=small", 2, 0, NAN, {1, 0, 0}, {0, 0, 1}},
+        {"plugin,explore=?,value=0", 0, T, 2, {1, 0, 0}, {T, T, T}},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        weirp_ope_table *table = make();
+        weirp_ope_target *target = target_of(table, cases[k].text);
+        weir_error err = {0};
+        double pi[5][M];
+        must(weirp_ope_target_turn(target, cases[k].low, &err), &err);
+        fill(table, target, pi);
+        expect(pi[0], cases[k].pi_low[0], cases[k].pi_low[1], cases[k].pi_low[2]);
+        must(weirp_ope_target_turn(target, cases[k].high, &err), &err);
+        fill(table, target, pi);
+        expect(pi[0], cases[k].pi_high[0], cases[k].pi_high[1], cases[k].pi_high[2]);
+        assert_int_equal(weirp_ope_target_turn(target, cases[k].bad, &err), WEIR_INVALID);
+        weirp_ope_target_free(target);
+        weirp_ope_table_free(table);
+    }
+    weirp_ope_table *table = make();
+    weirp_ope_target *target = target_of(table, "plugin,value=3,name=mine");
+    weir_error err = {0};
+    assert_int_equal(weirp_ope_target_turn(target, 1, &err), WEIR_INVALID);
+    assert_string_equal(weirp_ope_target_name(target), "mine");
+    assert_false(weirp_ope_target_is_logged(target));
+    weirp_ope_target_free(target);
+    weirp_ope_table_free(table);
+}
+
+/* What is wrong, and what its message must say. */
+static void malformed_specs(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", "no policy is named"},
+        {"plugn", "did you mean plugin"},
+        {"zzz", "there are logged, column, table, plugin"},
+        {"plugin,valeu=1", "did you mean value"},
+        {"plugin,threshold=1", "has no key \"threshold\""},
+        {"plugin,value", "must be KEY=VALUE"},
+        {"plugin,=1", "must be KEY=VALUE"},
+        {"plugin,", "must be KEY=VALUE"},
+        {"plugin,value=", "has no value"},
+        {"plugin,value=-1", "value must be USD, 0 or more"},
+        {"plugin,value=nan", "value must be USD"},
+        {"plugin,value=1e999", "value must be USD"},
+        {"plugin,value=1x", "not \"1x\""},
+        {"plugin,value=1,value=2", "value is given twice"},
+        {"plugin,value=1,mu=0.5", "value and mu say the same"},
+        {"plugin,mu=1.5", "mu must be a number from 0 to 1"},
+        {"plugin,value=?,explore=?", "only one knob"},
+        {"plugin,explore=0.5", "exploration floor"},
+        {"plugin,explore=inf", "explore must be"},
+        {"plugin,fallback=maybe", "fallback must be on or off"},
+        {"plugin,fallback=on", "name the store"},
+        {"plugin,latency_usd_per_s=1", "name the store"},
+        {"constrained,max_latency=100", "name the store"},
+        {"thompson", "name the store"},
+        {"minimax", "name the store"},
+        {"oracle", "needs the truth"},
+        {"fixed", "needs model=M"},
+        {"fixed,model=lagre", "did you mean large"},
+        {"fixed,model=gpt", "it knows small, middle, large"},
+        {"fixed,model=?", "the log knows no model"},
+        {"threshold,strong=zzzzzzzz", "strong: the log knows no model"},
+        {"table", "needs file=F"},
+        {"table,file=/nowhere/at/all.csv", "/nowhere/at/all.csv"},
+        {"logged,value=1", "has no key \"value\""},
+        {"column,file=x", "has no key \"file\""},
+    };
+    weirp_ope_table *table = make();
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        weirp_ope_target *target = NULL;
+        weir_error err = {0};
+        weir_status st = weirp_ope_target_new(&target, cases[k][0], table, NULL, &err);
+        if (st == WEIR_OK || !strstr(err.text, cases[k][1])) fail_msg("\"%s\": %s", cases[k][0], err.text);
+        assert_null(target);
+    }
+    weirp_ope_table_free(table);
+}
+
+/* A file's text, and what comes of it: a message, or the chances of rows in segments a and b. */
+static void tables_from_files(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *wrong;
+        double a[M], b[M];
+    } cases[] = {
+        {"0.2,0.1\n0.3,0.4\n0.5,0.5\n", NULL, {0.2, 0.3, 0.5}, {0.1, 0.4, 0.5}},
+        {"0.2\n0.3\n0.5\n", NULL, {0.2, 0.3, 0.5}, {0.2, 0.3, 0.5}},
+        {"0.2\n0.3\n0.4999\n", NULL, {0.2, 0.3, 0.4999}, {0.2, 0.3, 0.4999}}, /* rounded: as it is written */
+        {"model,chance\nlarge,1\n", NULL, {0, 0, 1}, {0, 0, 1}},
+        {"chance,segment,model\n1,a,small\n0.5,b,small\n0.5,b,middle\n0,b,other\n", NULL, {1, 0, 0}, {0.5, 0.5, 0}},
+        {"model,chance\nother,1\n", "knows no model \"other\"", {0}, {0}},
+        {"0.2\n0.3\n0.4\n", "sum to 0.9", {0}, {0}},
+        {"0.2\n0.3\n0.5\n0.1\n", "knows no model \"3\"", {0}, {0}},
+        {"0.2,0.2,0.2\n", "where the log has 2 segments", {0}, {0}},
+        {"0.2,0.2\n0.3\n", ":2: 1 columns", {0}, {0}},
+        {"0.2\nnan\n", ":2: a chance must be", {0}, {0}},
+        {"-0.2\n", "a chance must be", {0}, {0}},
+        {"1.2\n", "a chance must be", {0}, {0}},
+        {"what,is,this\n", "rows of numbers, or has a header", {0}, {0}},
+        {"model,chance\nsmall\n", "too few columns", {0}, {0}},
+        {"", "is empty", {0}, {0}},
+    };
+    char path[] = "/tmp/weir-ope-target-XXXXXX", text[128];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    weirp_ope_table *table = make();
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        FILE *file = fopen(path, "w");
+        fputs(cases[k].text, file);
+        fclose(file);
+        snprintf(text, sizeof text, "table,file=%s", path);
+        weirp_ope_target *target = NULL;
+        weir_error err = {0};
+        weir_status st = weirp_ope_target_new(&target, text, table, NULL, &err);
+        if (cases[k].wrong) {
+            if (st == WEIR_OK || !strstr(err.text, cases[k].wrong)) fail_msg("\"%s\": %s", cases[k].text, err.text);
+            continue;
+        }
+        must(st, &err);
+        double pi[5][M];
+        assert_int_equal(fill(table, target, pi), 0);
+        expect(pi[0], cases[k].a[0], cases[k].a[1], cases[k].a[2]);
+        expect(pi[1], cases[k].b[0], cases[k].b[1], cases[k].b[2]);
+        weirp_ope_target_free(target);
+    }
+    unlink(path);
+    weirp_ope_table_free(table);
+}
+
+/* Models called by numbers, segments in numerical order: rows of the matrix are the models' names. */
+static void matrix_of_numbers(void **state) {
+    (void)state;
+    static const char *const names[] = {"2", "0", "1"}, *const segments[] = {"10", "9"};
+    char path[] = "/tmp/weir-ope-target-XXXXXX", text[128];
+    int fd = mkstemp(path);
+    FILE *file = fdopen(fd, "w");
+    fputs("0.1,0.2\n0.3,0.3\n0.6,0.5\n", file);
+    fclose(file);
+    weirp_ope_table *table = table_of(names, 3);
+    for (int k = 0; k < 2; k++) {
+        weirp_logged_row row = row_new(0, 0.5);
+        row.segment = segments[k];
+        table_row(table, &row, 3);
+    }
+    table_done(table);
+    snprintf(text, sizeof text, "table,file=%s", path);
+    weirp_ope_target *target = target_of(table, text);
+    double pi[5][M];
+    fill(table, target, pi);
+    expect(pi[0], 0.5, 0.2, 0.3); /* segment 10 is the second column */
+    expect(pi[1], 0.6, 0.1, 0.3);
+    weirp_ope_target_free(target);
+    weirp_ope_table_free(table);
+    unlink(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(closed_forms),      cmocka_unit_test(knobs_turn),        cmocka_unit_test(malformed_specs),
+        cmocka_unit_test(tables_from_files), cmocka_unit_test(matrix_of_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
