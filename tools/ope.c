@@ -18,7 +18,7 @@ typedef struct arguments {
 /* ---- words ---- */
 
 static const char *interval_name(size_t i) {
-    static const char *const names[] = {"t", "normal", "percentile", "bca", "bernstein"};
+    static const char *const names[] = {"t", "normal", "percentile", "bca"};
     return i < sizeof names / sizeof *names ? names[i] : NULL;
 }
 
@@ -213,7 +213,7 @@ int weir_cmd_ope(int argc, char **argv) {
         {"interval", 0, CLI_CHOICE, &o->interval, "NAME", "that verdicts go by", .choice = interval_name},
         {"reward-model", 0, CLI_TEXT, &o->reward_model, "NAME",
          "auto, logged, table, ridge, logistic, or an estimator's name (default auto)"},
-        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 1000},
+        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 100},
         {"level", 0, CLI_REAL, &o->level, "P", "of the two-sided intervals", .lo = 0.5, .hi = 0.9999},
         {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 20, .hi = 100000},
         {"value", 'v', CLI_REAL, &o->value_usd, "USD",
@@ -222,7 +222,7 @@ int weir_cmd_ope(int argc, char **argv) {
         {"margin-quality", 0, CLI_REAL, &o->margin_quality, "X", "a loss of quality that doesn't matter", .lo = 0,
          .hi = 1},
         {"margin-cost", 0, CLI_REAL, &o->margin_cost, "SHARE", "a saving that is wanted, as a share of the cost",
-         .lo = 0, .hi = 1},
+         .lo = 0, .hi = 0.9999},
         {"curve", 0, CLI_TEXT, &o->curve, "POLICY",
          "a policy with one knob left open, such as plugin,value=?: its cost-quality curve"},
         {"data", 'd', CLI_LIST, &a.data, "FILE", "simulate: outcomes of every model, that logs are drawn from"},
