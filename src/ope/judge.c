@@ -27,6 +27,18 @@ static bool progress(const weirp_judging *j, const char *stage, size_t done, siz
 
 /* ---- before the rows ---- */
 
+/* What is known of a loss is known of the quality and the cost: where that is all of the quality, their labels are the
+ * same. */
+static weir_status fit_labels(weirp_judging *j, weir_metric m, weir_error *err) {
+    const weir_metric q = WEIR_METRIC_QUALITY;
+    if (m == WEIR_METRIC_LOSS && j->labels[q] &&
+        weirp_ope_table_known(j->table, m) == weirp_ope_table_known(j->table, q)) {
+        j->labels[m] = j->labels[q];
+        return WEIR_OK;
+    }
+    return weirp_ope_labels_fit(&j->labels[m], j->table, m, j->s->o.n_folds, j->s->o.n_threads, err);
+}
+
 static weir_status fit(weirp_judging *j, weir_error *err) {
     weir_status st = WEIR_OK;
     size_t done = 0;
@@ -39,7 +51,7 @@ static weir_status fit(weirp_judging *j, weir_error *err) {
                                   .seed = j->s->o.seed,
                                   .n_threads = j->s->o.n_threads};
         WEIRP_TRY(weirp_reward_fit(&j->reward[m], j->table, &r, err));
-        WEIRP_TRY(weirp_ope_labels_fit(&j->labels[m], j->table, m, j->s->o.n_folds, err));
+        WEIRP_TRY(fit_labels(j, m, err));
         for (size_t p = 0; p < j->n_targets; p++) {
             r.robust_for = j->target[p];
             if (!weirp_ope_target_is_logged(j->target[p]))
@@ -294,6 +306,7 @@ static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
 }
 
 static void release(weirp_judging *j) {
+    if (j->labels[WEIR_METRIC_LOSS] == j->labels[WEIR_METRIC_QUALITY]) j->labels[WEIR_METRIC_LOSS] = NULL;
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
         weirp_reward_free(j->reward[m]);
         weirp_ope_labels_free(j->labels[m]);

@@ -36,9 +36,8 @@ void weirp_reward_free(weirp_reward *reward);              /* NULL is fine */
  * (n), in (0,1], cross-fitted likewise. All rows known: all 1, and nothing is fitted. */
 typedef struct weirp_ope_labels weirp_ope_labels;
 weir_status weirp_ope_labels_fit(weirp_ope_labels **out, const weirp_ope_table *table, weir_metric metric,
-                                 size_t n_folds, weir_error *err);
+                                 size_t n_folds, unsigned n_threads, weir_error *err);
 void weirp_ope_labels_predict(const weirp_ope_labels *labels, const weirp_ope_block *block, double *e);
-double weirp_ope_labels_least(const weirp_ope_labels *labels); /* the least chance on the log */
 void weirp_ope_labels_free(weirp_ope_labels *labels);
 
 #endif

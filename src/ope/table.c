@@ -15,6 +15,7 @@ weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err) {
     weirp_ope_table *t = calloc(1, sizeof *t);
     *out = NULL;
     if (!t) return weirp_nomem(err);
+    t->last_ms = WEIRP_LOGGED_NO_TIME;
     weirp_blocks_init(&t->blocks);
     t->slot = calloc(N_SLOTS, sizeof *t->slot);
     if (!t->slot) {
@@ -191,6 +192,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     head.cluster = cluster_of(t, row->session);
     WEIRP_TRY(pack(t, &head, row, n_models, model, err));
     note_metrics(t, row->metric);
+    if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
     if (head.n_loggers > t->n_loggers) t->n_loggers = head.n_loggers;
     t->has |= head.has;
     t->n++;
@@ -252,6 +254,10 @@ bool weirp_ope_table_has_sessions(const weirp_ope_table *t) {
 
 size_t weirp_ope_table_dim(const weirp_ope_table *t) {
     return t->dim;
+}
+
+int64_t weirp_ope_table_last_ms(const weirp_ope_table *t) {
+    return t->last_ms;
 }
 
 size_t weirp_ope_table_known(const weirp_ope_table *t, weir_metric metric) {

@@ -63,6 +63,7 @@ struct weirp_ope_table {
     bool dim_known, has_sessions, finished;
     unsigned has; /* of any row */
     size_t known[WEIR_N_METRICS];
+    int64_t last_ms;
     double value_usd;
     /* sessions that have a cluster of their own: an open table by hash */
     struct {
