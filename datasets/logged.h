@@ -20,17 +20,18 @@ enum {
 /* All pointers are borrowed from the reader until its next call. Texts are never NULL: "" where not known. Arrays of
  * models are as long as weirp_logged_n_models says after the call; what is not known is NAN, or the array NULL. */
 typedef struct weirp_logged_row {
-    const char *file;         /* where it comes from */
-    size_t line;              /* line number from 1; of a store: record number */
-    const char *id;           /* of the decision */
-    const char *session;      /* rows of one session aren't independent of each other */
-    const char *segment;      /* a known part of the context, such as a position or a language */
-    const char *logger;       /* which logging policy made the decision, where there were several */
-    int64_t time_ms;          /* since 1970; WEIRP_LOGGED_NO_TIME */
-    size_t chosen;            /* index of the model */
-    double p;                 /* chance with which it was chosen, (0,1] */
-    const double *propensity; /* (n_models) summing to 1, 0 for what couldn't be chosen; NULL: only p was logged */
-    const double *by_logger;  /* (n_loggers) chance of `chosen` under each logging policy; NULL: not logged */
+    const char *file;           /* where it comes from */
+    size_t line;                /* line number from 1; of a store: record number */
+    const char *id;             /* of the decision */
+    const char *session;        /* rows of one session aren't independent of each other */
+    const char *segment;        /* a known part of the context, such as a position or a language */
+    const char *logger;         /* which logging policy made the decision, where there were several */
+    int64_t time_ms;            /* since 1970; WEIRP_LOGGED_NO_TIME */
+    size_t chosen;              /* index of the model */
+    double p;                   /* chance with which it was chosen, (0,1] */
+    const double *propensity;   /* (n_models) summing to 1, 0 for what couldn't be chosen; NULL: only p was logged */
+    const double *by_logger;    /* (n_loggers) chance of `chosen` under each logging policy; NULL: not logged */
+    const char *const *loggers; /* (n_loggers) whose chances these are; NULL: numbered as the table numbers them */
     size_t n_loggers;
     const double *target;      /* (n_models) the candidate's chances, if they were logged; NULL */
     const double *quality_hat; /* (n_models) estimates that the decision was made with; NULL */
