@@ -27,6 +27,10 @@ typedef struct weirp_reward_options {
  * *out is new. */
 weir_status weirp_reward_fit(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
                              weir_error *err);
+/* Several at once, which then go over the table together: out (n) is new where it succeeds, untouched where it fails.
+ * The number of threads is the first one's. */
+weir_status weirp_reward_fit_all(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
+                                 size_t n, weir_error *err);
 /* q (n, n_models): predictions, finite always. Threads may share a fitted model. */
 void weirp_reward_predict(const weirp_reward *reward, const weirp_ope_block *block, double *q);
 const char *weirp_reward_name(const weirp_reward *reward); /* what "auto" came to; borrowed */
