@@ -1,5 +1,6 @@
 /* logged_bind.c: others' CSV and JSON lines, through a mapping. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -314,18 +315,25 @@ static weir_status get_loggers(weirp_logged *l, weir_error *err) {
 
 /* ---- rows ---- */
 
+/* A model that the pool lacks has no known cost, which is told once: to leave its rows out would bend every mean. */
+static void look_up_price(weirp_logged *l, size_t model) {
+    bound *b = l->source;
+    size_t at = weir_pool_find(b->map.pool, l->models.text[model]);
+    char name[64], text[WEIR_ERROR_TEXT];
+    b->price[model] = at == (size_t)-1 ? NULL : &b->map.pool->models[at];
+    if (b->price[model] || !l->options.warning) return;
+    weirp_excerpt(name, sizeof name, l->models.text[model], l->models.len[model]);
+    snprintf(text, sizeof text, "%s:%zu: the pool of %s has no model \"%s\": what it costs is unknown", l->path,
+             l->row.line, l->options.map, name);
+    l->options.warning(l->options.warning_user, text);
+}
+
 static weir_status price_of(weirp_logged *l, size_t model, const weir_model **out, weir_error *err) {
     bound *b = l->source;
     if (!weirp_reserve((void **)&b->price, &b->price_capacity, l->models.n, sizeof *b->price)) return weirp_nomem(err);
-    for (; b->n_priced < l->models.n; b->n_priced++) {
-        size_t at = weir_pool_find(b->map.pool, l->models.text[b->n_priced]);
-        b->price[b->n_priced] = at == (size_t)-1 ? NULL : &b->map.pool->models[at];
-    }
+    for (; b->n_priced < l->models.n; b->n_priced++) look_up_price(l, b->n_priced);
     *out = b->price[model];
-    if (*out) return WEIR_OK;
-    char shown[64];
-    return weirp_logged_wrong(l, err, "pool", "has no model \"%s\", whose tokens were logged",
-                              weirp_excerpt(shown, sizeof shown, l->models.text[model], l->models.len[model]));
+    return WEIR_OK;
 }
 
 static weir_status get_tokens(weirp_logged *l, size_t field, int64_t *out, bool *known, weir_error *err) {
@@ -345,7 +353,7 @@ static weir_status get_bill(weirp_logged *l, size_t model, weir_error *err) {
     bound *b = l->source;
     weirp_usage usage = {.known = true};
     bool in = false, out = false, rest;
-    const weir_model *price;
+    const weir_model *price = NULL;
     weir_status st;
     if (!b->map.pool || !isnan(l->row.metric[WEIR_METRIC_COST])) return WEIR_OK;
     WEIRP_TRY(get_tokens(l, F_input_tokens, &usage.input_tokens, &in, err));
@@ -354,7 +362,7 @@ static weir_status get_bill(weirp_logged *l, size_t model, weir_error *err) {
     WEIRP_TRY(get_tokens(l, F_reasoning_tokens, &usage.reasoning_tokens, &rest, err));
     if (!in || !out) return WEIR_OK;
     WEIRP_TRY(price_of(l, model, &price, err));
-    l->row.metric[WEIR_METRIC_COST] = weirp_price_usage(price, &usage);
+    if (price) l->row.metric[WEIR_METRIC_COST] = weirp_price_usage(price, &usage);
 done:
     return st;
 }

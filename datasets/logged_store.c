@@ -17,6 +17,21 @@ typedef struct piece {
     size_t size;
 } piece;
 
+/* An entry of the store's index. */
+typedef struct entry {
+    uint64_t index, record;
+} entry;
+
+/* All entries with the same upper half of their number: a few seconds of decisions, and the feedback on them. */
+typedef struct bucket {
+    bool known;
+    uint32_t upper;
+    entry *entry; /* (n) ascending */
+    size_t n, capacity;
+} bucket;
+
+enum { BUCKETS = 4 /* kept at a time: decisions come nearly in order */ };
+
 typedef struct stored {
     weirp_store *store;
     weirp_snapshot *snapshot;
@@ -29,6 +44,7 @@ typedef struct stored {
     size_t index[WEIR_MAX_MODELS]; /* the reader's number of the names that records go by now, plus 1; 0: not asked */
     const weirp_names_then *index_of;
     bool index_known;
+    bucket bucket[BUCKETS];
     /* of the decision whose feedback is looked for */
     double sum;
     size_t n_labels, answered;
@@ -39,6 +55,7 @@ static void close_store(weirp_logged *l) {
     weirp_log_record_free(&s->record);
     weirp_log_record_free(&s->label);
     weirp_log_names_free(&s->names);
+    for (size_t i = 0; i < BUCKETS; i++) free(s->bucket[i].entry);
     weirp_snapshot_end(s->snapshot);
     weirp_store_close(s->store);
     free(s);
@@ -92,29 +109,72 @@ static weir_status index_of(weirp_logged *l, size_t m, size_t *index, weir_error
 
 /* ---- feedback ---- */
 
-static weir_status add_label(void *user, uint64_t number, const uint8_t *data, size_t size, weir_error *err) {
-    stored *s = user;
-    (void)number;
-    if (weirp_log_kind(data, size) != WEIRP_RECORD_FEEDBACK) return WEIR_NOTFOUND;
-    weir_status st = weirp_log_decode(&s->label, data, size, err);
-    if (st != WEIR_OK) return st;
-    if (strcmp(s->label.id, s->record.id) != 0 || s->label.label_model != s->answered) return WEIR_NOTFOUND;
-    s->sum += s->label.label;
-    s->n_labels++;
-    return WEIR_NOTFOUND; /* go on */
+static weir_status add_entry(void *user, uint64_t index, uint64_t number, weir_error *err) {
+    bucket *b = user;
+    if (!weirp_reserve((void **)&b->entry, &b->capacity, b->n + 1, sizeof *b->entry)) return weirp_nomem(err);
+    b->entry[b->n++] = (entry){index, number};
+    return WEIR_OK;
 }
 
+static int by_index(const void *a, const void *b) {
+    const entry *x = a, *y = b;
+    if (x->index != y->index) return x->index < y->index ? -1 : 1;
+    return (x->record > y->record) - (x->record < y->record);
+}
+
+static weir_status bucket_of(stored *s, uint64_t number, const bucket **out, weir_error *err) {
+    uint32_t upper = (uint32_t)(number >> 32);
+    bucket *b = &s->bucket[upper % BUCKETS];
+    *out = b;
+    if (b->known && b->upper == upper) return WEIR_OK;
+    b->known = false;
+    b->n = 0;
+    weir_status st = weirp_snapshot_bucket(s->snapshot, number, add_entry, b, err);
+    if (st != WEIR_OK) return st;
+    if (b->n) qsort(b->entry, b->n, sizeof *b->entry, by_index);
+    b->upper = upper;
+    b->known = true;
+    return WEIR_OK;
+}
+
+static weir_status add_label(stored *s, uint64_t number, weir_error *err) {
+    const uint8_t *data;
+    size_t size;
+    weir_status st = weirp_snapshot_record(s->snapshot, number, &data, &size, err);
+    if (st != WEIR_OK) return st;
+    if (weirp_log_kind(data, size) != WEIRP_RECORD_FEEDBACK) return WEIR_OK;
+    st = weirp_log_decode(&s->label, data, size, err);
+    if (st != WEIR_OK) return st;
+    if (strcmp(s->label.id, s->record.id) != 0 || s->label.label_model != s->answered) return WEIR_OK;
+    s->sum += s->label.label;
+    s->n_labels++;
+    return WEIR_OK;
+}
+
+/* The mean of the labels on the model that answered. */
 static weir_status find_quality(weirp_logged *l, weir_error *err) {
     stored *s = l->source;
+    const bucket *b;
     uint64_t number = weirp_id_number(s->record.id);
     s->sum = 0;
     s->n_labels = 0;
     s->answered = s->record.served.model;
     if (!number || s->answered == (size_t)-1) return WEIR_OK;
-    weir_status st = weirp_snapshot_find(s->snapshot, number, add_label, s, err);
-    if (st != WEIR_OK && st != WEIR_NOTFOUND) return st;
-    if (s->n_labels) l->row.metric[WEIR_METRIC_QUALITY] = s->sum / (double)s->n_labels;
-    return WEIR_OK;
+    weir_status st = bucket_of(s, number, &b, err);
+    if (st != WEIR_OK) return st;
+    size_t from = 0, to = b->n;
+    while (from < to) {
+        size_t mid = (from + to) / 2;
+        if (b->entry[mid].index < number)
+            from = mid + 1;
+        else
+            to = mid;
+    }
+    /* the decision itself is among them: what has no feedback has one entry */
+    for (; st == WEIR_OK && from < b->n && b->entry[from].index == number; from++)
+        if (b->entry[from].record != l->row.line) st = add_label(s, b->entry[from].record, err);
+    if (st == WEIR_OK && s->n_labels) l->row.metric[WEIR_METRIC_QUALITY] = s->sum / (double)s->n_labels;
+    return st;
 }
 
 /* ---- rows ---- */

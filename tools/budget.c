@@ -12,6 +12,7 @@
 typedef struct arguments {
     const char *store, *name; /* the operand after the action */
     const char *spent, *json, *svg;
+    weir_budget_audit_options audit;
     weir_budget_options budget;
     weir_budget_report_options report;
 } arguments;
@@ -137,18 +138,64 @@ static int print_one(const json_t *b) {
     return print_accounts(accounts);
 }
 
-static int print_audit(const json_t *root) {
-    const json_t *sentence;
+static long long count_of(const json_t *o, const char *key) {
+    return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static int print_differences(const json_t *differences) {
+    static const char *const headers[] = {"entry", "decision", "attempt", "unit", "ledger", "log", "why"};
+    cli_table *table = cli_table_new(headers, sizeof headers / sizeof *headers);
+    const json_t *d;
     size_t i;
-    json_array_foreach(json_object_get(root, "differences"), i, sentence) {
+    if (!table) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
+    json_array_foreach(differences, i, d) {
+        if (json_is_integer(json_object_get(d, "entry")))
+            cli_table_cell(table, "%lld", count_of(d, "entry"));
+        else
+            cli_table_cell(table, "-");
+        cli_table_cell(table, "%s", text_of(d, "decision"));
+        cli_table_cell(table, "%lld", count_of(d, "attempt"));
+        cli_table_cell(table, "%s", text_of(d, "unit"));
+        cli_table_cell(table, "%s", text_of(d, "ledger"));
+        cli_table_cell(table, "%s", text_of(d, "log"));
+        cli_table_cell(table, "%s", text_of(d, "why"));
+    }
+    cli_table_print(table, stdout);
+    cli_table_free(table);
+    return CLI_OK;
+}
+
+static int print_log(const json_t *log) {
+    const json_t *differences = json_object_get(log, "differences"), *skipped;
+    const long long wrong = count_of(log, "n_differences"), told = (long long)json_array_size(differences);
+    size_t i;
+    int rc = told ? print_differences(differences) : CLI_OK;
+    if (wrong > told) printf("and %lld more\n", wrong - told);
+    printf("%lld decisions of the traffic log: %lld settlements are what it says, %lld more than that, for their usage "
+           "was estimated, %lld differences\n",
+           count_of(log, "n_decisions"), count_of(log, "n_same"), count_of(log, "n_safe"), wrong);
+    json_array_foreach(json_object_get(log, "skipped"), i, skipped) {
+        printf("not compared: %lld %s\n", count_of(skipped, "n"), text_of(skipped, "what"));
+    }
+    if (count_of(log, "n_other_rows"))
+        printf(
+            "not compared: %lld rows of the log that cost nothing: feedback, and what was learned without a gateway\n",
+            count_of(log, "n_other_rows"));
+    return rc;
+}
+
+static int print_audit(const json_t *root) {
+    const json_t *sentence, *differences = json_object_get(root, "differences");
+    const long long wrong = count_of(root, "n_differences"), told = (long long)json_array_size(differences);
+    size_t i;
+    json_array_foreach(differences, i, sentence) {
         printf("%s\n", json_string_value(sentence));
     }
-    printf("%lld entries, %lld settlements, %lld accounts: %s\n",
-           (long long)json_integer_value(json_object_get(root, "n_entries")),
-           (long long)json_integer_value(json_object_get(root, "n_settled")),
-           (long long)json_integer_value(json_object_get(root, "n_accounts")),
-           json_is_true(json_object_get(root, "sound")) ? "every balance is right" : "they don't agree");
-    return CLI_OK;
+    if (wrong > told) printf("and %lld more\n", wrong - told);
+    printf("%lld entries, %lld settlements, %lld accounts: %s\n", count_of(root, "n_entries"),
+           count_of(root, "n_settled"), count_of(root, "n_accounts"),
+           wrong ? "they don't agree" : "every balance is right");
+    return print_log(json_object_get(root, "log"));
 }
 
 /* Writes the report where it is wanted, and frees it. */
@@ -177,7 +224,8 @@ static int audit(arguments *a) {
     weir_error err = {0};
     char *text = NULL;
     bool sound;
-    if (weir_budget_audit(a->store, &sound, &text, &err) != WEIR_OK) return failed(&err);
+    a->audit.from = a->report.from;
+    if (weir_budget_audit(a->store, &a->audit, &sound, &text, &err) != WEIR_OK) return failed(&err);
     int rc = report(a, text, print_audit);
     return rc == CLI_OK && !sound ? CLI_FAILED : rc;
 }
@@ -187,10 +235,6 @@ static int audit(arguments *a) {
 static double number_of(const json_t *o, const char *key) {
     const json_t *number = json_object_get(o, key);
     return json_is_number(number) ? json_number_value(number) : NAN;
-}
-
-static long long count_of(const json_t *o, const char *key) {
-    return (long long)json_integer_value(json_object_get(o, key));
 }
 
 static void print_plan(const json_t *b) {
@@ -359,7 +403,9 @@ int weir_cmd_budget(int argc, char **argv) {
          .choice = exhausted_name},
         {"warn", 0, CLI_TEXT, &b->warn, "SHARES", "set: shares of the limit at which to warn: 0.5,0.8,0.95"},
         {"spent", 0, CLI_TEXT, &a.spent, "AMOUNT", "reconcile: what was spent of what is unproven"},
-        {"from", 0, CLI_TEXT, &a.report.from, "TIME", "report: from 2027-01-31, 2027-01-31T12:00Z; 7d: so long ago"},
+        {"from", 0, CLI_TEXT, &a.report.from, "TIME",
+         "report, audit: from 2027-01-31, 2027-01-31T12:00Z; 7d: so long ago"},
+        {"log", 0, CLI_TEXT, &a.audit.log, "FILE", "audit: compare with a log that 'weir store export --log' wrote"},
         {"to", 0, CLI_TEXT, &a.report.to, "TIME", "report: until then; else now"},
         {"min-quality", 0, CLI_REAL, &a.report.min_quality, "Q", "report: the floor to compare with", .lo = 0, .hi = 1},
         {"svg", 0, CLI_TEXT, &a.svg, "FILE|-", "report: draw the budget's spending"},
@@ -376,7 +422,9 @@ int weir_cmd_budget(int argc, char **argv) {
                 "themselves.\n"
                 "show lists the balances of this period: leased is what running gateways have set aside, unproven "
                 "what gateways that died had; it counts as spent until reconcile says how much of it was. audit "
-                "computes every balance anew from the ledger's entries, and fails where one differs.\n"
+                "computes every balance anew from the ledger's entries, and the entries from the store's traffic log "
+                "(or the one of --log, where the store's was trimmed), lists what differs, says what couldn't be "
+                "compared, and fails where anything differs.\n"
                 "report tells who spent what on which model, how that compares with an even plan and a forecast, how "
                 "good the answers are thought to be, and what the best single model would have cost; without a NAME, "
                 "of all spending, of the last 30 days.",
@@ -386,6 +434,7 @@ int weir_cmd_budget(int argc, char **argv) {
                     "weir budget show each-key --store router.mdb\n"
                     "weir budget report daily --store router.mdb --svg daily.svg\n"
                     "weir budget audit --store router.mdb\n"
+                    "weir budget audit --store router.mdb --log traffic.jsonl --from 7d\n"
                     "weir budget reconcile 17 --spent 0.25USD --store router.mdb",
         .options = options,
         .operand = &operand,

@@ -42,7 +42,7 @@ enum { CLI_GO = -1, CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
     X(convert, "turn other systems' data into outcome files")                                                          \
     X(serve, "serve OpenAI and Anthropic clients, routed over many vendors")                                           \
     X(store, "look into, check, compact or export a store; change its pool")                                           \
-    X(key, "make, list, rotate, expire and revoke virtual API keys")                                                   \
+    X(key, "make, list, change, rotate and revoke virtual API keys")                                                   \
     X(budget, "limit what may be spent; show and audit what was")                                                      \
     X(ope, "tell from a log what another policy would have done")                                                      \
     X(bench, "measure decisions, learning and training on this machine")                                               \

@@ -14,7 +14,11 @@ typedef struct arguments {
     const char *models, *grace, *json;
     weir_key_options key;
     size_t rpm, tpm, concurrent;
+    bool rpm_given, tpm_given, concurrent_given;
+    char *models_cut;
 } arguments;
+
+#define SETTABLE "--models, --rpm, --tpm, --concurrent, --expires, --team or --note"
 
 /* Wrong words are the caller's to mend, and the library says how; all else has failed. */
 static int failed(const weir_error *err) {
@@ -35,23 +39,58 @@ static size_t split(char *text, const char **item, size_t max) {
     return n;
 }
 
+/* --models, cut into a->models_cut; free it. False: no memory. */
+static bool cut_models(arguments *a, const char *item[MAX_MODELS + 1], size_t *n) {
+    *n = 0;
+    if (!a->models) return true;
+    a->models_cut = strdup(a->models);
+    if (a->models_cut)
+        *n = split(a->models_cut, item, MAX_MODELS + 1);
+    else
+        cli_note(COMMAND, "out of memory");
+    return a->models_cut != NULL;
+}
+
 static int create(arguments *a) {
     weir_error err = {0};
-    char secret[WEIR_KEY_TEXT], *models = a->models ? strdup(a->models) : NULL;
+    char secret[WEIR_KEY_TEXT];
     const char *item[MAX_MODELS + 1];
-    if (a->models && !models) return cli_note(COMMAND, "out of memory"), CLI_FAILED;
-    if (models) {
-        a->key.models = item;
-        a->key.n_models = split(models, item, MAX_MODELS + 1);
-    }
+    if ((a->rpm_given && !a->rpm) || (a->tpm_given && !a->tpm) || (a->concurrent_given && !a->concurrent))
+        return cli_misuse(COMMAND, "a new key's limits must be between 1 and a great many; leave out what has none");
+    if (!cut_models(a, item, &a->key.n_models)) return CLI_FAILED;
+    a->key.models = item;
     a->key.requests_per_minute = (uint32_t)a->rpm;
     a->key.tokens_per_minute = (int64_t)a->tpm;
     a->key.concurrent = (uint32_t)a->concurrent;
     weir_status st = weir_key_create(a->store, a->name, &a->key, secret, &err);
-    free(models);
+    free(a->models_cut);
     if (st != WEIR_OK) return failed(&err);
     cli_note(COMMAND, "'%s' is there; this is its text, which can't be shown again:", a->name);
     return hand_out(secret);
+}
+
+static int set(arguments *a) {
+    weir_error err = {0};
+    const char *item[MAX_MODELS + 1];
+    const uint32_t rpm = (uint32_t)a->rpm, concurrent = (uint32_t)a->concurrent;
+    const int64_t tpm = (int64_t)a->tpm;
+    weir_key_changes to = {.team = a->key.team,
+                           .note = a->key.note,
+                           .expires = a->key.expires,
+                           .models = a->models ? item : NULL,
+                           .requests_per_minute = a->rpm_given ? &rpm : NULL,
+                           .tokens_per_minute = a->tpm_given ? &tpm : NULL,
+                           .concurrent = a->concurrent_given ? &concurrent : NULL};
+    if (a->key.budget)
+        return cli_misuse(COMMAND, "a budget isn't the key's to set: weir budget set key-%s --key %s", a->name,
+                          a->name);
+    if (!to.team && !to.note && !to.expires && !to.models && !a->rpm_given && !a->tpm_given && !a->concurrent_given)
+        return cli_misuse(COMMAND, "set needs what to change: " SETTABLE);
+    if (!cut_models(a, item, &to.n_models)) return CLI_FAILED;
+    if (to.n_models == 1 && !strcmp(item[0], "*")) to.n_models = 0;
+    weir_status st = weir_key_set(a->store, a->name, &to, &err);
+    free(a->models_cut);
+    return st == WEIR_OK ? CLI_OK : failed(&err);
 }
 
 static int rotate(arguments *a) {
@@ -151,10 +190,10 @@ static const struct {
     const char *name;
     int (*run)(arguments *a);
     size_t least, most; /* operands after the action */
-} actions[] = {{"create", create, 1, 1}, {"ls", ls, 0, 0},         {"show", show, 1, 1}, {"rotate", rotate, 1, 1},
-               {"expire", expire, 1, 2}, {"revoke", revoke, 1, 1}, {"rm", rm, 1, 1}};
+} actions[] = {{"create", create, 1, 1}, {"ls", ls, 0, 0},         {"show", show, 1, 1},     {"set", set, 1, 1},
+               {"rotate", rotate, 1, 1}, {"expire", expire, 1, 2}, {"revoke", revoke, 1, 1}, {"rm", rm, 1, 1}};
 
-#define ACTIONS "create, ls, show, rotate, expire, revoke or rm"
+#define ACTIONS "create, ls, show, set, rotate, expire, revoke or rm"
 
 static const char *action_name(size_t i) {
     return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
@@ -190,24 +229,29 @@ int weir_cmd_key(int argc, char **argv) {
     size_t n;
     const cli_option options[] = {
         {"store", 's', CLI_TEXT, &a.store, "FILE", "the gateway's store"},
-        {"team", 0, CLI_TEXT, &a.key.team, "NAME", "create: whose budgets it falls under, beside its own"},
-        {"expires", 0, CLI_TEXT, &a.key.expires, "WHEN", "create: 30d, 12h, 2027-01-31 or 2027-01-31T12:00Z, in UTC"},
-        {"models", 0, CLI_TEXT, &a.models, "A,B,...", "create: the models it may ask for; all unless given"},
-        {"rpm", 0, CLI_SIZE, &a.rpm, "N", "create: requests a minute", .lo = 1, .hi = 1e9},
-        {"tpm", 0, CLI_SIZE, &a.tpm, "N", "create: tokens a minute", .lo = 1, .hi = 1e12},
-        {"concurrent", 0, CLI_SIZE, &a.concurrent, "N", "create: requests at once", .lo = 1, .hi = 1e6},
+        {"team", 0, CLI_TEXT, &a.key.team, "NAME", "create, set: whose budgets it falls under, beside its own"},
+        {"expires", 0, CLI_TEXT, &a.key.expires, "WHEN",
+         "create, set: 30d, 12h, 2027-01-31 or 2027-01-31T12:00Z, in UTC"},
+        {"models", 0, CLI_TEXT, &a.models, "A,B,...", "create, set: the models it may ask for; set: * for all"},
+        {"rpm", 0, CLI_SIZE, &a.rpm, "N", "create, set: requests a minute; 0 lifts the limit", .lo = 0, .hi = 1e9,
+         .given = &a.rpm_given},
+        {"tpm", 0, CLI_SIZE, &a.tpm, "N", "create, set: tokens a minute; 0 lifts the limit", .lo = 0, .hi = 1e12,
+         .given = &a.tpm_given},
+        {"concurrent", 0, CLI_SIZE, &a.concurrent, "N", "create, set: requests at once; 0 lifts the limit", .lo = 0,
+         .hi = 1e6, .given = &a.concurrent_given},
         {"budget", 0, CLI_TEXT, &a.key.budget, "5USD/day", "create: a budget of its own, named key-NAME"},
-        {"note", 0, CLI_TEXT, &a.key.note, "TEXT", "create: whatever helps people"},
+        {"note", 0, CLI_TEXT, &a.key.note, "TEXT", "create, set: whatever helps people"},
         {"grace", 0, CLI_TEXT, &a.grace, "TIME", "rotate: how long the old text goes on, such as 1h; else it ends"},
         {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "ls, show: write the report as JSON"},
         {0},
     };
     const cli_command command = {
         COMMAND,
-        .operands = "create|ls|show|rotate|expire|revoke|rm [NAME [WHEN]]",
+        .operands = "create|ls|show|set|rotate|expire|revoke|rm [NAME]",
         .max_operands = max_operands(argc, argv),
         .text = "Keys that the gateway's clients show instead of the vendors' own. create and rotate print the key's "
-                "text, once, on standard output: the store keeps its SHA-256 alone. expire takes when (30d, "
+                "text, once, on standard output: the store keeps its SHA-256 alone. set changes what it is given, "
+                "and leaves the rest, and the text, as they are. expire takes when (30d, "
                 "2027-01-31, 2027-01-31T12:00Z, now or never); revoke is for ever; rm frees the name, too. Changes "
                 "reach a running gateway on the same store by themselves. Rates are limited in each gateway's "
                 "memory; what may be spent is limited by weir budget.",
@@ -215,6 +259,7 @@ int weir_cmd_key(int argc, char **argv) {
                     "weir key create bob --store router.mdb --budget 5USD/day\n"
                     "weir key create ci --store router.mdb --models gpt-4o-mini,claude-haiku --tpm 200k\n"
                     "weir key ls --store router.mdb\n"
+                    "weir key set alice --store router.mdb --rpm 120 --models '*'\n"
                     "weir key rotate alice --store router.mdb --grace 1h\n"
                     "weir key expire alice 2027-01-31 --store router.mdb\n"
                     "weir key revoke alice --store router.mdb",

@@ -9,15 +9,16 @@
 #define COMMAND "ope"
 
 typedef struct arguments {
-    cli_list logs, policies;
-    const char *metrics, *json, *svg;
+    cli_list logs, policies, data;
+    const char *metrics, *json, *svg, *logging;
+    size_t n_logs, least_rows, most_rows;
     weir_ope_options o;
 } arguments;
 
 /* ---- words ---- */
 
 static const char *interval_name(size_t i) {
-    static const char *const names[] = {"t", "normal", "percentile", "bca", "bernstein"};
+    static const char *const names[] = {"t", "normal", "percentile", "bca"};
     return i < sizeof names / sizeof *names ? names[i] : NULL;
 }
 
@@ -57,12 +58,13 @@ static int write_json(const arguments *a, const weir_ope *ope) {
     return rc;
 }
 
-static int write_svg(const arguments *a, const weir_ope *ope) {
+/* Of an evaluation, or of trials. */
+static int write_svg(const arguments *a, const weir_ope *ope, const weir_ope_trials *trials) {
     weir_error err = {.status = WEIR_OK};
     char *svg = NULL;
     size_t size;
     FILE *out = open_memstream(&svg, &size);
-    weir_status st = out ? weir_ope_svg(ope, out, &err) : WEIR_NOMEM;
+    weir_status st = !out ? WEIR_NOMEM : ope ? weir_ope_svg(ope, out, &err) : weir_ope_trials_svg(trials, out, &err);
     if (out && fclose(out) != 0) st = WEIR_NOMEM;
     if (st == WEIR_NOMEM) err = (weir_error){WEIR_NOMEM, 0, "out of memory"};
     const int rc = st == WEIR_OK ? cli_write(COMMAND, a->svg, svg) : cli_fail(COMMAND, &err);
@@ -77,7 +79,7 @@ static int report(const arguments *a, const weir_ope *ope) {
         return cli_fail(COMMAND, &err);
     int rc = a->json ? write_json(a, ope) : CLI_OK;
     if (a->svg) {
-        const int svg = write_svg(a, ope);
+        const int svg = write_svg(a, ope, NULL);
         if (rc == CLI_OK) rc = svg;
     }
     const char *refusal = weir_ope_refusal(ope);
@@ -119,13 +121,57 @@ static int evaluate(arguments *a) {
     return rc;
 }
 
+static int report_trials(const arguments *a, const weir_ope_trials *trials) {
+    weir_error err = {0};
+    char *json = NULL;
+    int rc = CLI_OK;
+    if (cli_speaks(a->json) && cli_speaks(a->svg) &&
+        weir_ope_trials_print(trials, stdout, cli_columns(), &err) != WEIR_OK)
+        return cli_fail(COMMAND, &err);
+    if (a->json)
+        rc = weir_ope_trials_json(trials, &json, &err) == WEIR_OK ? cli_write(COMMAND, a->json, json)
+                                                                  : cli_fail(COMMAND, &err);
+    free(json);
+    return rc == CLI_OK && a->svg ? write_svg(a, NULL, trials) : rc;
+}
+
+static int simulate(arguments *a) {
+    if (!a->data.n) return cli_misuse(COMMAND, "simulate needs --data FILE...: outcomes of every model");
+    if (!a->o.store) return cli_misuse(COMMAND, "simulate needs --store FILE: its features and estimates");
+    if (!a->policies.n) return cli_misuse(COMMAND, "--policy POLICY is missing");
+    if (a->svg && !a->o.curve)
+        return cli_misuse(COMMAND, "simulate draws nothing but a curve: --svg goes with --curve");
+    int rc = parse_metrics(a->metrics, &a->o.metrics);
+    if (rc != CLI_GO) return rc;
+    weir_error err = {0};
+    weir_ope_trials *trials = NULL;
+    cli_warnings warnings = {COMMAND, 0};
+    cli_progress_bar bar = cli_progress_begin();
+    a->o.policies = a->policies.items, a->o.n_policies = a->policies.n;
+    a->o.warning = cli_warn, a->o.warning_user = &warnings;
+    a->o.progress = cli_progress, a->o.progress_user = &bar;
+    const weir_ope_trial_options options = {.data = a->data.items,
+                                            .n_data = a->data.n,
+                                            .logging = a->logging,
+                                            .n_logs = a->n_logs,
+                                            .least_rows = a->least_rows,
+                                            .most_rows = a->most_rows,
+                                            .o = a->o};
+    const weir_status st = weir_ope_simulate(&trials, &options, &err);
+    cli_progress_end(&bar);
+    cli_warn_end(&warnings);
+    rc = st == WEIR_OK ? report_trials(a, trials) : failed(&err);
+    weir_ope_trials_free(trials);
+    return rc;
+}
+
 /* What `weir ope` does when its first word is none of these: it evaluates. */
 static const struct {
     const char *name;
     int (*run)(arguments *a);
-} actions[] = {{"evaluate", evaluate}};
+} actions[] = {{"evaluate", evaluate}, {"simulate", simulate}};
 
-#define ACTIONS "evaluate"
+#define ACTIONS "evaluate|simulate"
 
 static const char *action_name(size_t i) {
     return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
@@ -142,11 +188,14 @@ static int run(arguments *a, char **operand, size_t n) {
         if (strcmp(operand[0], action_name(i)) == 0) return actions[i].run(a);
     const char *near = cli_nearest(operand[0], action_name);
     if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
-    return cli_misuse(COMMAND, "no action '%s'; there is " ACTIONS, operand[0]);
+    return cli_misuse(COMMAND, "no action '%s'; there are " ACTIONS, operand[0]);
 }
 
 int weir_cmd_ope(int argc, char **argv) {
-    arguments a = {.o = {.interval = "t", .level = 0.95, .n_bootstrap = 1000, .n_folds = 5}};
+    arguments a = {.n_logs = 200,
+                   .least_rows = 1000,
+                   .most_rows = 10000,
+                   .o = {.interval = "t", .level = 0.95, .n_bootstrap = 1000, .n_folds = 5}};
     weir_ope_options *o = &a.o;
     char **operand;
     size_t n;
@@ -164,18 +213,25 @@ int weir_cmd_ope(int argc, char **argv) {
         {"interval", 0, CLI_CHOICE, &o->interval, "NAME", "that verdicts go by", .choice = interval_name},
         {"reward-model", 0, CLI_TEXT, &o->reward_model, "NAME",
          "auto, logged, table, ridge, logistic, or an estimator's name (default auto)"},
-        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 1000},
+        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 100},
         {"level", 0, CLI_REAL, &o->level, "P", "of the two-sided intervals", .lo = 0.5, .hi = 0.9999},
-        {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 100, .hi = 100000},
+        {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 20, .hi = 100000},
         {"value", 'v', CLI_REAL, &o->value_usd, "USD",
          "what a fully right answer is worth: one verdict, by the loss value * (1 - quality) + cost", .lo = 0,
          .hi = 1e9},
         {"margin-quality", 0, CLI_REAL, &o->margin_quality, "X", "a loss of quality that doesn't matter", .lo = 0,
          .hi = 1},
         {"margin-cost", 0, CLI_REAL, &o->margin_cost, "SHARE", "a saving that is wanted, as a share of the cost",
-         .lo = 0, .hi = 1},
+         .lo = 0, .hi = 0.9999},
         {"curve", 0, CLI_TEXT, &o->curve, "POLICY",
          "a policy with one knob left open, such as plugin,value=?: its cost-quality curve"},
+        {"data", 'd', CLI_LIST, &a.data, "FILE", "simulate: outcomes of every model, that logs are drawn from"},
+        {"logging", 0, CLI_TEXT, &a.logging, "POLICY",
+         "simulate: the policy that makes the logs "
+         "(default plugin,explore=0.05)"},
+        {"logs", 0, CLI_SIZE, &a.n_logs, "N", "simulate: how many logs", .lo = 1, .hi = 1000000},
+        {"rows-from", 0, CLI_SIZE, &a.least_rows, "N", "simulate: rows of the shortest log", .lo = 10, .hi = 10000000},
+        {"rows-to", 0, CLI_SIZE, &a.most_rows, "N", "simulate: rows of the longest log", .lo = 10, .hi = 10000000},
         {"seed", 0, CLI_SEED, &o->seed, "N", "of the resamples"},
         {"strict", 0, CLI_FLAG, &o->strict, NULL, "stop at the first malformed row"},
         {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "write the report as JSON"},
@@ -198,7 +254,8 @@ int weir_cmd_ope(int argc, char **argv) {
                     "weir ope --log router.mdb --policy plugin,value=0.02 --margin-quality 0.01 --margin-cost 0.2\n"
                     "weir ope --log traffic.jsonl.zst --policy fixed,model=small --policy logged --json -\n"
                     "weir ope --log requests.csv --map requests.yaml --policy column --metric quality,cost\n"
-                    "weir ope --log router.mdb --curve plugin,value=? --svg curve.svg",
+                    "weir ope --log router.mdb --curve plugin,value=? --svg curve.svg\n"
+                    "weir ope simulate --data test.jsonl --store router.mdb --policy plugin,value=0.02",
         .options = options,
         .operand = &operand,
         .n_operands = &n};
@@ -206,5 +263,6 @@ int weir_cmd_ope(int argc, char **argv) {
     if (rc == CLI_GO) rc = run(&a, operand, n);
     cli_list_free(&a.logs);
     cli_list_free(&a.policies);
+    cli_list_free(&a.data);
     return rc;
 }

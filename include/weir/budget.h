@@ -42,6 +42,18 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_key_show(const char *store, const char
  * was in grace already ends at once. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_key_rotate(const char *store, const char *name, const char *grace,
                                                      char secret[WEIR_KEY_TEXT], weir_error *err);
+/* What is to become of a key; NULL: it stays as it is. Texts are borrowed. */
+typedef struct weir_key_changes {
+    const char *team, *note;                          /* "": none */
+    const char *expires;                              /* as in the options, or "now", or "never" */
+    const char *const *models;                        /* instead of those it had */
+    size_t n_models;                                  /* 0 with `models`: all */
+    const uint32_t *requests_per_minute, *concurrent; /* 0: no limit */
+    const int64_t *tokens_per_minute;
+} weir_key_changes;
+/* All of it at once or nothing; its text stays. A revoked key is WEIR_INVALID. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_key_set(const char *store, const char *name, const weir_key_changes *changes,
+                                                  weir_error *err);
 /* `when` as in the options, or "now", or "never". */
 WEIR_API WEIR_MUST_CHECK weir_status weir_key_expire(const char *store, const char *name, const char *when,
                                                      weir_error *err);
@@ -77,9 +89,15 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_budget_list(const char *store, char **
  * this period, and earlier ones of which something is unproven. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_budget_show(const char *store, const char *name, char **json,
                                                       weir_error *err);
-/* Computes every balance anew from the ledger's entries. *sound: none differs. {"sound","n_entries","n_accounts",
- * "n_settled","n_differences","differences":[the first 1,000, a sentence each]} */
-WEIR_API WEIR_MUST_CHECK weir_status weir_budget_audit(const char *store, bool *sound, char **json, weir_error *err);
+/* Zeros: all of the store's own traffic log, if it has one. Texts are borrowed. */
+typedef struct weir_budget_audit_options {
+    const char *log;  /* a file of weir_store_export_log's or weir_store_export's lines, instead */
+    const char *from; /* "2027-01-31", "2027-01-31T12:00Z", or "7d" before now: the log is compared from then on */
+} weir_budget_audit_options;
+/* Computes every balance anew from the ledger's entries, and the entries from the traffic log. *sound: nothing differs.
+ * Members: docs/formats.md, "Audit". */
+WEIR_API WEIR_MUST_CHECK weir_status weir_budget_audit(const char *store, const weir_budget_audit_options *options,
+                                                       bool *sound, char **json, weir_error *err);
 /* A person's word on what processes that died had leased of an account (its number in weir_budget_show): of all that is
  * unproven, `spent` ("1.25USD", "1.25") was spent, and the rest is free again. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_budget_reconcile(const char *store, uint64_t account, const char *spent,

@@ -95,6 +95,8 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_ope_simulate(weir_ope_trials **out, co
                                                        weir_error *err);
 WEIR_API void weir_ope_trials_free(weir_ope_trials *trials); /* NULL is fine */
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_json(const weir_ope_trials *trials, char **json, weir_error *err);
+/* The last log's curve beside the truth; needs options.o.curve. */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_svg(const weir_ope_trials *trials, FILE *out, weir_error *err);
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_print(const weir_ope_trials *trials, FILE *out, int columns,
                                                            weir_error *err);
 

@@ -22,6 +22,10 @@ int64_t weirp_till_potential(const weirp_account *a) {
     return a->limit - a->spent - a->unproven - a->unposted - a->likely;
 }
 
+int64_t weirp_till_unsettled(const weirp_account *a) {
+    return weirp_till_potential(a) + a->likely;
+}
+
 bool weirp_till_is_stuck(const weirp_account *a) {
     return a->starved && (a->wanted || (a->marked && weirp_till_global(a) <= 0));
 }

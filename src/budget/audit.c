@@ -1,11 +1,10 @@
-/* audit.c: every balance computed anew from the entries; every settlement compared with the traffic log.
+/* audit.c: every balance computed anew from the entries.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "src/budget/books.h"
 
@@ -194,103 +193,5 @@ weir_status weirp_ledger_audit(weirp_txn *txn, weirp_audit *audit, weirp_audit_t
 done:
     free(s.accounts);
     free(s.shares);
-    return st;
-}
-
-/* ---- against the traffic log ---- */
-
-/* One attempt's settlement; several under one key (a call that was settled twice) add up. */
-typedef struct bill {
-    XXH128_hash_t key; /* of id and attempt; zeros: empty */
-    uint64_t entry;    /* the first one's number */
-    int64_t nano;
-    bool matched;
-} bill;
-
-typedef struct bills {
-    teller t;
-    int64_t from_ms;
-    bill *slots;
-    size_t n, n_slots;
-} bills;
-
-static XXH128_hash_t bill_key(const char *id, unsigned attempt) {
-    XXH128_hash_t key = XXH3_128bits_withSeed(id, strlen(id), attempt);
-    if (!key.low64) key.low64 = 1;
-    return key;
-}
-
-static bill *bill_slot(bill *slots, size_t n_slots, XXH128_hash_t key) {
-    size_t i = key.low64 & (n_slots - 1);
-    while (slots[i].key.low64 && !XXH128_isEqual(slots[i].key, key)) i = (i + 1) & (n_slots - 1);
-    return &slots[i];
-}
-
-static weir_status take_bill(void *user, uint64_t number, const weirp_entry *e, const uint32_t texts[WEIRP_N_DIMS],
-                             weir_error *err) {
-    bills *b = user;
-    (void)texts;
-    if (e->kind != WEIRP_ENTRY_SETTLE || !e->id || e->at_ms < b->from_ms) return WEIR_OK;
-    if (b->n * 2 >= b->n_slots) {
-        size_t n = b->n_slots ? 2 * b->n_slots : 4096;
-        bill *slots = weirp_array(n, sizeof *slots);
-        if (!slots) return weirp_nomem(err);
-        for (size_t i = 0; i < b->n_slots; i++)
-            if (b->slots[i].key.low64) *bill_slot(slots, n, b->slots[i].key) = b->slots[i];
-        free(b->slots);
-        b->slots = slots;
-        b->n_slots = n;
-    }
-    XXH128_hash_t key = bill_key(e->id, e->attempt);
-    bill *slot = bill_slot(b->slots, b->n_slots, key);
-    if (!slot->key.low64) {
-        *slot = (bill){.key = key, .entry = number};
-        b->n++;
-    }
-    if (__builtin_add_overflow(slot->nano, e->amount[WEIRP_UNIT_USD], &slot->nano)) slot->nano = INT64_MAX;
-    if (__builtin_add_overflow(b->t.audit->spent_nano, e->amount[WEIRP_UNIT_USD], &b->t.audit->spent_nano))
-        b->t.audit->spent_nano = INT64_MAX;
-    return WEIR_OK;
-}
-
-static void compare_bill(bills *b, const char *id, unsigned attempt, int64_t nano) {
-    weirp_audit *a = b->t.audit;
-    bill *slot = b->n_slots ? bill_slot(b->slots, b->n_slots, bill_key(id, attempt)) : NULL;
-    bool known = slot && slot->key.low64;
-    if (nano > 0 && __builtin_add_overflow(a->spent_log_nano, nano, &a->spent_log_nano)) a->spent_log_nano = INT64_MAX;
-    if (known) slot->matched = true;
-    a->n_bills += nano > 0;
-    if (nano < 0) return; /* nobody knows: what the ledger says isn't contradicted */
-    if (!known && nano > 0) {
-        a->n_log_missing++;
-        differs(&b->t, "%.160s, attempt %u: %" PRId64 " nano-USD in the traffic log, nothing in the ledger", id,
-                attempt, nano);
-    } else if (known && slot->nano != nano) {
-        a->n_log_differs++;
-        differs(&b->t, "%.160s, attempt %u: %" PRId64 " nano-USD in the traffic log, %" PRId64 " in the ledger", id,
-                attempt, nano, slot->nano);
-    } else if (nano > 0) {
-        a->n_bills_matched++;
-    }
-}
-
-weir_status weirp_ledger_audit_log(weirp_txn *txn, int64_t from_ms, weirp_audit_next next, void *log,
-                                   weirp_audit *audit, weirp_audit_tell tell, void *user, weir_error *err) {
-    bills b = {.t = {audit, tell, user}, .from_ms = from_ms};
-    weirp_audit_bill logged;
-    weir_status st = weirp_entries_scan(txn, take_bill, &b, NULL, err);
-    while (!st && (st = next(log, &logged, err)) == WEIR_OK)
-        for (size_t i = 0; i < logged.n; i++) compare_bill(&b, logged.id, (unsigned)i, logged.nano[i]);
-    if (st == WEIR_END) {
-        st = WEIR_OK;
-        for (size_t i = 0; i < b.n_slots; i++) {
-            const bill *slot = &b.slots[i];
-            if (!slot->key.low64 || slot->matched || !slot->nano) continue;
-            audit->n_not_logged++;
-            differs(&b.t, "entry %" PRIu64 ": %" PRId64 " nano-USD that the traffic log doesn't have", slot->entry,
-                    slot->nano);
-        }
-    }
-    free(b.slots);
     return st;
 }

@@ -55,7 +55,7 @@ static weirp_claim_result judge(weirp_bank *bank, const asking *c, int64_t *cap,
         return WEIRP_CLAIM_LOWERED;
     }
     if (c->likely <= open) return WEIRP_CLAIM_WAIT;
-    if (weirp_till_potential(a) >= c->likely) { /* held by calls under way, or by others' leases */
+    if (weirp_till_unsettled(a) >= c->likely) { /* held by calls under way, or by others' leases */
         if (a->leased > a->lease) ask(bank, c, woke);
         return WEIRP_CLAIM_WAIT;
     }
@@ -76,6 +76,13 @@ static void tell_shortage(weirp_shortage *why, const weirp_account *a) {
                             .period_end = a->span.end};
     memcpy(why->budget, b->name, sizeof why->budget);
     why->left = why->limit > why->spent ? why->limit - why->spent : 0;
+}
+
+/* It waits for calls under way to come to less than is likely. */
+static bool only_hopes(const asking *c) {
+    const weirp_account *a = c->account;
+    return a->looked_ns && weirp_till_global(a) <= 0 && c->likely > weirp_till_free(a) &&
+           c->likely > weirp_till_potential(a) && c->likely <= weirp_till_unsettled(a);
 }
 
 static void queue_up(weirp_bank *bank, weirp_claim *claim, weirp_account *a, int64_t likely, uint64_t now_ns) {
@@ -140,6 +147,13 @@ static bool take(weirp_bank *bank, weirp_claim *claim, const weirp_need *need, c
     return true;
 }
 
+/* Whoever isn't served needs no guard. */
+static void leave_queue(weirp_claim *claim, const weirp_till_subject *found) {
+    for (size_t i = 0; i < found->n; i++)
+        if (found->accounts[i]->guard_ticket == claim->queued.ticket) found->accounts[i]->guard_until_ns = 0;
+    memset(&claim->queued, 0, sizeof claim->queued);
+}
+
 static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *found, const weirp_need *need,
                                     uint64_t now_ns, weirp_claim *claim, weirp_shortage *why, bool *woke) {
     static const int RANK[] = {
@@ -178,10 +192,11 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
         return claim->lowered ? WEIRP_CLAIM_LOWERED : WEIRP_CLAIM_GRANTED;
     }
     tell_shortage(why, worst_off.account);
+    why->hope = result == WEIRP_CLAIM_WAIT && only_hopes(&worst_off);
     if (result == WEIRP_CLAIM_WAIT)
         queue_up(bank, claim, worst_off.account, worst_off.likely, now_ns);
     else
-        memset(&claim->queued, 0, sizeof claim->queued);
+        leave_queue(claim, found);
     return result;
 }
 

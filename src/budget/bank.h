@@ -60,6 +60,7 @@ typedef struct weirp_shortage {
     int64_t limit, spent, left; /* in the unit; spent: settled, of all processes, as last seen */
     int64_t period_end;         /* unix seconds; INT64_MAX: never */
     bool too_many;              /* more than WEIRP_MAX_CLAIMED budgets cover it */
+    bool hope;                  /* WAIT: of help only if calls under way come to less than is likely */
 } weirp_shortage;
 
 /* All or none. `claim` is filled for GRANTED and LOWERED, and must then be settled, once; for WAIT it holds a place in
@@ -109,6 +110,15 @@ typedef struct weirp_standing {
     size_t n_others;          /* live processes that share the ledger */
 } weirp_standing;
 bool weirp_bank_standing(weirp_bank *bank, const char *name, int64_t now_ms, bool look, weirp_standing *out);
+
+/* What hard budgets leave of a unit to whom they cover. */
+typedef struct weirp_room {
+    int64_t limit, left; /* of the budget that leaves least; limit -1: there is none */
+    int64_t period_end;  /* its; unix seconds; INT64_MAX: never */
+} weirp_room;
+/* left: less what is spent by all processes, as last seen, and what is likely of this one's calls under way. Budgets
+ * that nobody has looked at yet say nothing. Any thread. */
+void weirp_bank_room(weirp_bank *bank, const weirp_subject *subject, int64_t now_ms, weirp_room room[WEIRP_N_UNITS]);
 
 /* ---- the ledger's side: the one thread that writes the store ---- */
 

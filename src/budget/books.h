@@ -17,17 +17,18 @@
 #define WEIRP_MOST_MONEY (INT64_C(1) << 61)
 
 /* First two bytes of our rows' keys. */
-#define WEIRP_ROW_COUNTERS "Lc"
-#define WEIRP_ROW_BUDGET   "Lb" /* budget u32 */
-#define WEIRP_ROW_NAME     "Ln" /* a budget's name */
-#define WEIRP_ROW_ACCOUNT  "La" /* account u64 */
-#define WEIRP_ROW_KEY      "Lk" /* an account's key */
-#define WEIRP_ROW_HOLDING  "Lh" /* process u32, account u64 */
-#define WEIRP_ROW_UNPROVEN "Lu" /* process u32, account u64 */
-#define WEIRP_ROW_PROCESS  "Lp" /* process u32 */
-#define WEIRP_ROW_TEXT     "Lt" /* text u32 */
-#define WEIRP_ROW_WORD     "Lw" /* a text's bytes */
-#define WEIRP_ROW_ENTRIES  "Le" /* number of the first entry u64 */
+#define WEIRP_ROW_COUNTERS   "Lc"
+#define WEIRP_ROW_BUDGET     "Lb" /* budget u32 */
+#define WEIRP_ROW_NAME       "Ln" /* a budget's name */
+#define WEIRP_ROW_CONFIGURED "Lf" /* a budget's name: a configuration file has set it */
+#define WEIRP_ROW_ACCOUNT    "La" /* account u64 */
+#define WEIRP_ROW_KEY        "Lk" /* an account's key */
+#define WEIRP_ROW_HOLDING    "Lh" /* process u32, account u64 */
+#define WEIRP_ROW_UNPROVEN   "Lu" /* process u32, account u64 */
+#define WEIRP_ROW_PROCESS    "Lp" /* process u32 */
+#define WEIRP_ROW_TEXT       "Lt" /* text u32 */
+#define WEIRP_ROW_WORD       "Lw" /* a text's bytes */
+#define WEIRP_ROW_ENTRIES    "Le" /* number of the first entry u64 */
 
 typedef struct weirp_row_key {
     size_t size;

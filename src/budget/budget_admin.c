@@ -27,7 +27,7 @@ static weir_status period_parse(const char *text, weirp_period_kind *period, wei
     return weirp_fail(err, WEIR_INVALID, 0, "a budget is per hour, day, week, month or total, not '%.40s'", text);
 }
 
-static weir_status warn_parse(const char *text, double warn[WEIRP_MAX_WARNINGS], weir_error *err) {
+weir_status weirp_admin_warn(const char *text, double warn[WEIRP_MAX_WARNINGS], weir_error *err) {
     size_t n = 0;
     for (const char *at = text; at; n++) {
         size_t len = strcspn(at, ",");
@@ -40,7 +40,7 @@ static weir_status warn_parse(const char *text, double warn[WEIRP_MAX_WARNINGS],
     return WEIR_OK;
 }
 
-static weir_status budget_of(const char *name, const weir_budget_options *o, weirp_budget *b, weir_error *err) {
+weir_status weirp_admin_budget(const char *name, const weir_budget_options *o, weirp_budget *b, weir_error *err) {
     const char *const match[WEIRP_N_DIMS] = {o->key, o->team, o->user, o->tag, o->model, o->provider};
     weir_status st;
     *b = (weirp_budget){.hard = !o->soft};
@@ -55,7 +55,7 @@ static weir_status budget_of(const char *name, const weir_budget_options *o, wei
     if (o->when_exhausted && !weirp_exhausted_find(o->when_exhausted, &b->exhausted))
         return weirp_fail(err, WEIR_INVALID, 0, "an exhausted budget means 'cheaper' or 'refuse', not '%.40s'",
                           o->when_exhausted);
-    if (o->warn) WEIRP_TRY(warn_parse(o->warn, b->warn, err));
+    if (o->warn) WEIRP_TRY(weirp_admin_warn(o->warn, b->warn, err));
     weir_error why = {0}; /* of its statuses, that of a zone nobody knows isn't what a caller looks for */
     if (weirp_budget_check(b, &why) != WEIR_OK)
         st = weirp_fail(err, why.status == WEIR_NOMEM ? WEIR_NOMEM : WEIR_INVALID, 0, "%s", why.text);
@@ -88,7 +88,7 @@ weir_status weir_budget_set(const char *store, const char *name, const weir_budg
     weirp_store *joined = NULL;
     uint32_t before, id;
     weir_status st;
-    WEIRP_TRY(budget_of(name, options, &budget, err));
+    WEIRP_TRY(weirp_admin_budget(name, options, &budget, err));
     WEIRP_TRY(number_of(store, name, &before, err));
     WEIRP_TRY(weirp_store_open(&joined, store, WEIRP_STORE_JOIN, err));
     WEIRP_TRY(weirp_ledger_set(joined, &budget, &id, err));
@@ -299,36 +299,6 @@ weir_status weir_budget_show(const char *store, const char *name, char **json, w
 done:
     if (l.n) json_decref(l.item[0].accounts);
     free(l.item);
-    weirp_admin_close(&view);
-    return st;
-}
-
-/* ---- auditing ---- */
-
-enum { MAX_TOLD = 1000 };
-
-static void tell(void *user, const char *text) {
-    json_t *differences = user;
-    if (json_array_size(differences) < MAX_TOLD) json_array_append_new(differences, json_string(text));
-}
-
-weir_status weir_budget_audit(const char *store, bool *sound, char **json, weir_error *err) {
-    weirp_admin_view view = {0};
-    weirp_audit audit = {0};
-    json_t *differences = json_array();
-    weir_status st;
-    *json = NULL;
-    *sound = false;
-    WEIRP_TRY(weirp_admin_open(&view, store, err));
-    WEIRP_TRY(weirp_ledger_audit(weirp_snapshot_table(view.snapshot), &audit, tell, differences, err));
-    st = weirp_admin_dump(json_pack("{s:b, s:I, s:I, s:I, s:I, s:O}", "sound", audit.n_wrong == 0, "n_entries",
-                                    (json_int_t)audit.n_entries, "n_accounts", (json_int_t)audit.n_accounts,
-                                    "n_settled", (json_int_t)audit.n_settled, "n_differences",
-                                    (json_int_t)audit.n_wrong, "differences", differences),
-                          json, err);
-    *sound = st == WEIR_OK && audit.n_wrong == 0;
-done:
-    json_decref(differences);
     weirp_admin_close(&view);
     return st;
 }

@@ -201,6 +201,9 @@ static weir_status bury(void *user, weirp_txn *txn, weir_error *err) {
     if (b->orphan) WEIRP_TRY(weirp_orphan_records(b->orphan, settle_record, b, err));
     if (b->proven) WEIRP_TRY(weirp_orphan_slots(b->orphan, spend_slot, b, err));
     WEIRP_TRY(end_leases(b, &n_unproven, err));
+    /* moves nothing: it tells that the process was killed, and may have taken rows of the traffic log with it */
+    weirp_entry end = {.kind = WEIRP_ENTRY_FORFEIT, .at_ms = b->now_ms};
+    WEIRP_TRY(weirp_books_enter(&b->books, &end, err));
     b->row.died_ms = b->now_ms;
     if (n_unproven) /* kept until it is proven */
         WEIRP_TRY(weirp_process_row_write(txn, &b->row, err));

@@ -23,7 +23,8 @@ typedef struct change {
     bool remove;
     uint8_t digest[WEIRP_KEY_DIGEST_SIZE]; /* rotate: of the new text */
     char last[WEIRP_KEY_LAST + 1];
-    int64_t when_ms; /* rotate: how long the old one goes on; expire: when */
+    int64_t when_ms;                 /* rotate: how long the old one goes on; expire, set: when */
+    const weir_key_changes *changes; /* set */
 } change;
 
 typedef struct names {
@@ -261,6 +262,31 @@ static weir_status expire(const change *c, weirp_key *key, weir_error *err) {
 weir_status weir_key_expire(const char *store, const char *name, const char *when, weir_error *err) {
     change c = {.name = name, .at_ms = weirp_unix_ms(), .alter = expire};
     weir_status st = weirp_when_parse("when a key expires", when, c.at_ms, &c.when_ms, err);
+    return st == WEIR_OK ? apply(store, &c, err) : st;
+}
+
+static weir_status set(const change *c, weirp_key *key, weir_error *err) {
+    const weir_key_changes *to = c->changes;
+    if (key->revoked_ms)
+        return weirp_fail(err, WEIR_INVALID, 0, "key '%s' is revoked, for ever; 'weir key create' makes another",
+                          c->name);
+    if (to->team) key->team = to->team;
+    if (to->note) key->note = to->note;
+    if (to->expires) key->expires_ms = c->when_ms;
+    if (to->models) {
+        key->models = to->models;
+        key->n_models = to->n_models;
+    }
+    if (to->requests_per_minute) key->limits.requests = *to->requests_per_minute;
+    if (to->tokens_per_minute) key->limits.tokens = *to->tokens_per_minute;
+    if (to->concurrent) key->limits.at_once = *to->concurrent;
+    return weirp_key_check(key, err);
+}
+
+weir_status weir_key_set(const char *store, const char *name, const weir_key_changes *changes, weir_error *err) {
+    change c = {.name = name, .at_ms = weirp_unix_ms(), .alter = set, .changes = changes};
+    weir_status st = WEIR_OK;
+    if (changes->expires) st = weirp_when_parse("when a key expires", changes->expires, c.at_ms, &c.when_ms, err);
     return st == WEIR_OK ? apply(store, &c, err) : st;
 }
 

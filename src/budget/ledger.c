@@ -31,7 +31,42 @@ typedef struct change {
     const weirp_budget *budget; /* NULL: remove */
     const char *name;
     uint32_t id;
+    bool configured;      /* by a gateway's file: a mark is kept, by which it is known when it vanishes from there */
+    weirp_set_result did; /* what has come of it */
 } change;
+
+/* What is set by hand, or removed, is no file's any more. */
+static weir_status mark(weirp_txn *txn, const char *name, bool configured, weir_error *err) {
+    weirp_row_key key;
+    weirp_row_key_bytes(&key, WEIRP_ROW_CONFIGURED, name, strlen(name));
+    if (configured) return weirp_txn_put(txn, key.bytes, key.size, NULL, 0, err);
+    weir_status st = weirp_txn_delete(txn, key.bytes, key.size, err);
+    return st == WEIR_NOTFOUND ? WEIR_OK : st;
+}
+
+/* Only where it isn't yet: a transaction that changes nothing isn't written. */
+static weir_status marked(weirp_txn *txn, const char *name, weir_error *err) {
+    weirp_row_key key;
+    const uint8_t *data;
+    size_t size;
+    weirp_row_key_bytes(&key, WEIRP_ROW_CONFIGURED, name, strlen(name));
+    weir_status st = weirp_txn_get(txn, key.bytes, key.size, &data, &size, err);
+    return st == WEIR_NOTFOUND ? mark(txn, name, true, err) : st;
+}
+
+/* 1: the same in all; 0: not; -1: no memory. */
+static int same_budget(const weirp_budget *a, const weirp_budget *b) {
+    weirp_budget other = *b;
+    weirp_writer left = {0}, right = {0};
+    other.id = a->id;
+    weirp_budget_encode(a, &left);
+    weirp_budget_encode(&other, &right);
+    int same =
+        left.failed || right.failed ? -1 : left.size == right.size && memcmp(left.data, right.data, left.size) == 0;
+    weirp_writer_free(&left);
+    weirp_writer_free(&right);
+    return same;
+}
 
 /* What may not change without the accounts meaning something else. */
 static bool same_accounts(const weirp_budget *a, const weirp_budget *b) {
@@ -42,6 +77,7 @@ static bool same_accounts(const weirp_budget *a, const weirp_budget *b) {
 
 static weir_status change_budget(void *user, weirp_txn *txn, weir_error *err) {
     change *c = user;
+    c->did = WEIRP_SET_MADE;
     weirp_counters counters;
     weirp_budget now, was;
     weirp_row_key key;
@@ -57,6 +93,14 @@ static weir_status change_budget(void *user, weirp_txn *txn, weir_error *err) {
     if (known) {
         WEIRP_TRY(weirp_budget_row_read(txn, id, &was, &removed, err));
         kept = c->budget && same_accounts(&was, c->budget);
+        c->did = kept ? WEIRP_SET_CHANGED : WEIRP_SET_AFRESH;
+        int same = kept && c->configured ? same_budget(&was, c->budget) : 0;
+        if (same < 0) return weirp_nomem(err);
+        if (same) {
+            c->id = id;
+            c->did = WEIRP_SET_SAME;
+            return marked(txn, c->name, err);
+        }
         if (!kept) WEIRP_TRY(weirp_budget_row_write(txn, &was, true, err));
     }
     if (c->budget) {
@@ -68,6 +112,7 @@ static weir_status change_budget(void *user, weirp_txn *txn, weir_error *err) {
     } else {
         WEIRP_TRY(weirp_txn_delete(txn, key.bytes, key.size, err));
     }
+    WEIRP_TRY(mark(txn, c->name, c->configured, err));
     counters.version++;
     counters.n_posts++;
     st = weirp_counters_write(txn, &counters, err);
@@ -75,16 +120,66 @@ done:
     return st;
 }
 
+static weir_status check(const weirp_budget *budget, weir_error *err) {
+    weir_status st = weirp_budget_check(budget, err);
+    if (!st && budget->limit > WEIRP_MOST_MONEY)
+        st = weirp_fail(err, WEIR_INVALID, 0, "budget \"%s\": the limit is above %lld", budget->name,
+                        (long long)WEIRP_MOST_MONEY);
+    return st;
+}
+
 weir_status weirp_ledger_set(weirp_store *store, const weirp_budget *budget, uint32_t *id, weir_error *err) {
     change c = {.budget = budget, .name = budget->name};
-    weir_status st = weirp_budget_check(budget, err);
+    weir_status st = check(budget, err);
     if (st) return st;
-    if (budget->limit > WEIRP_MOST_MONEY)
-        return weirp_fail(err, WEIR_INVALID, 0, "budget \"%s\": the limit is above %lld", budget->name,
-                          (long long)WEIRP_MOST_MONEY);
     st = weirp_store_transact(store, NULL, 0, change_budget, &c, err);
     if (!st && id) *id = c.id;
     return st;
+}
+
+typedef struct configuring {
+    const weirp_budget *budget; /* (n,) */
+    size_t n;
+    weirp_set_result *did; /* (n,) */
+    weirp_vanished *vanished;
+} configuring;
+
+static weir_status find_vanished(void *user, const uint8_t *key, size_t key_size, const uint8_t *data, size_t size,
+                                 weir_error *err) {
+    configuring *c = user;
+    const char *name = (const char *)key + 2;
+    const size_t len = key_size - 2;
+    (void)data, (void)size;
+    if (len >= WEIRP_BUDGET_NAME) return weirp_fail(err, WEIR_CORRUPT, 0, "a configured budget's name is damaged");
+    for (size_t i = 0; i < c->n; i++)
+        if (strlen(c->budget[i].name) == len && memcmp(c->budget[i].name, name, len) == 0) return WEIR_OK;
+    if (c->vanished->n++ >= WEIRP_VANISHED) return WEIR_OK;
+    char *to = c->vanished->name[c->vanished->n - 1];
+    memcpy(to, name, len);
+    to[len] = '\0';
+    return WEIR_OK;
+}
+
+static weir_status configure(void *user, weirp_txn *txn, weir_error *err) {
+    configuring *c = user;
+    c->vanished->n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        change one = {.budget = &c->budget[i], .name = c->budget[i].name, .configured = true};
+        weir_status st = change_budget(&one, txn, err);
+        if (st) return st;
+        c->did[i] = one.did;
+    }
+    return weirp_txn_scan(txn, WEIRP_ROW_CONFIGURED, 2, NULL, 0, find_vanished, c, err);
+}
+
+weir_status weirp_ledger_configure(weirp_store *store, const weirp_budget *budget, size_t n, weirp_set_result *did,
+                                   weirp_vanished *vanished, weir_error *err) {
+    configuring c = {budget, n, did, vanished};
+    for (size_t i = 0; i < n; i++) {
+        weir_status st = check(&budget[i], err);
+        if (st) return st;
+    }
+    return weirp_store_transact(store, NULL, 0, configure, &c, err);
 }
 
 weir_status weirp_ledger_remove(weirp_store *store, const char *name, weir_error *err) {

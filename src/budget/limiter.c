@@ -283,6 +283,8 @@ void weirp_limiter_time_text(char *out, size_t size, int64_t ms) {
         snprintf(out, size, "%lld.%03llds", whole / 1000, whole % 1000);
     else if (whole < 60000)
         snprintf(out, size, "%llds", whole / 1000);
-    else /* whole seconds, upwards: nobody comes back too early */
-        snprintf(out, size, "%lldm%llds", (whole + 999) / 60000, (whole + 999) / 1000 % 60);
+    else if ((whole = (whole + 999) / 1000) < 3600) /* whole seconds, upwards: nobody comes back too early */
+        snprintf(out, size, "%lldm%llds", whole / 60, whole % 60);
+    else
+        snprintf(out, size, "%lldh%lldm%llds", whole / 3600, whole / 60 % 60, whole % 60);
 }

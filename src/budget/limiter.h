@@ -62,7 +62,7 @@ void weirp_limiter_look(weirp_limiter *limiter, const char *key, const weirp_lim
                         weirp_quota *quota);
 size_t weirp_limiter_n_keys(weirp_limiter *limiter); /* that it remembers */
 
-/* "250ms", "7s", "1m0s": how OpenAI's headers write such times. */
+/* "250ms", "7s", "1m0s", "23h59m59s": how OpenAI's headers write such times. */
 void weirp_limiter_time_text(char *out, size_t size, int64_t ms);
 
 #endif

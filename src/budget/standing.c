@@ -50,3 +50,24 @@ bool weirp_bank_standing(weirp_bank *bank, const char *name, int64_t now_ms, boo
     pthread_mutex_unlock(&bank->lock);
     return b != NULL;
 }
+
+static bool is_tighter(const weirp_room *a, const weirp_room *than) {
+    if (than->limit < 0 || a->left != than->left) return than->limit < 0 || a->left < than->left;
+    return a->period_end > than->period_end;
+}
+
+void weirp_bank_room(weirp_bank *bank, const weirp_subject *subject, int64_t now_ms, weirp_room room[WEIRP_N_UNITS]) {
+    for (int u = 0; u < WEIRP_N_UNITS; u++) room[u] = (weirp_room){.limit = -1};
+    if (!weirp_bank_n_budgets(bank)) return;
+    pthread_mutex_lock(&bank->lock);
+    const weirp_till_subject *found = weirp_till_find(bank, subject, now_ms);
+    for (size_t i = 0; found && i < found->n; i++) {
+        const weirp_account *a = found->accounts[i];
+        const weirp_budget *b = &a->budget->budget;
+        if (!b->hard || a->budget->removed || !a->looked_ns) continue;
+        weirp_room r = {a->limit, a->limit - a->spent - a->unproven - a->unposted - a->likely, a->span.end};
+        if (r.left < 0) r.left = 0;
+        if (is_tighter(&r, &room[b->unit])) room[b->unit] = r;
+    }
+    pthread_mutex_unlock(&bank->lock);
+}

@@ -149,7 +149,8 @@ enum {
 #define WEIRP_TILL_GIVEN_UP_NS (50 * WEIRP_TILL_MS) /* whoever was told to wait comes sooner, or not at all */
 #define WEIRP_TILL_FRESH_NS    (250 * WEIRP_TILL_MS)
 #define WEIRP_TILL_IDLE_NS     (1000 * WEIRP_TILL_MS)
-#define WEIRP_TILL_LONG_NS     (250 * WEIRP_TILL_MS) /* has waited long */
+#define WEIRP_TILL_LONG_NS     (20 * WEIRP_TILL_MS)  /* has waited long */
+#define WEIRP_TILL_GUARD_NS    (250 * WEIRP_TILL_MS) /* and is guarded so long, if nothing happens */
 
 static inline uint64_t weirp_till_now(const weirp_bank *bank) {
     return bank->options.clock_ns ? bank->options.clock_ns() : weirp_monotonic_ns();
@@ -161,6 +162,8 @@ int64_t weirp_till_free(const weirp_account *account);
 int64_t weirp_till_global(const weirp_account *account);
 /* What will be left if everything in flight comes to what is likely. */
 int64_t weirp_till_potential(const weirp_account *account);
+/* What would be left if everything in flight came to nothing: who needs more needn't wait for it. */
+int64_t weirp_till_unsettled(const weirp_account *account);
 
 /* Others' leases are all there is, and they know, or it's another's turn: until the row changes, asking is of no use.
  */

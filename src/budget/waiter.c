@@ -38,20 +38,21 @@ static void make_due(weirp_bank *bank, weirp_account *a, weirp_waiter *w) {
     insert_after(&bank->due, &bank->due_last, bank->due_last, w);
 }
 
-/* Wakes the first, those behind it whose predictions fit beside it, and those whom nothing under way will leave enough:
+/* Wakes the first, those behind it whose predictions fit beside it, and those whom nothing under way can leave enough:
  * they are told so, and nothing would happen that woke them later. Who has waited long and doesn't get through for
- * others who need less is guarded from them, until it has had its try. */
+ * others who need less is guarded from them, until it has had its try; but not where the calls under way are likely to
+ * need what it asks for, so that nobody is kept waiting for a hope. */
 void weirp_till_event(weirp_bank *bank, weirp_account *a, uint64_t now_ns) {
     a->events++;
     a->event_ns = now_ns;
     if (!a->first) return;
     int64_t room = weirp_till_potential(a), open = weirp_till_free(a);
     if (open > room) room = open;
-    const int64_t most = room;
-    if (a->first->likely <= most && now_ns - a->first->since_ns > WEIRP_TILL_LONG_NS) {
+    const int64_t hope = weirp_till_unsettled(a), most = hope > room ? hope : room;
+    if (a->first->likely <= room && now_ns - a->first->since_ns > WEIRP_TILL_LONG_NS) {
         a->guard_ticket = a->first->ticket;
         a->guard_likely = a->first->likely;
-        a->guard_until_ns = now_ns + WEIRP_TILL_LONG_NS;
+        a->guard_until_ns = now_ns + WEIRP_TILL_GUARD_NS;
     }
     bool first = true;
     int seen = 0;

@@ -94,6 +94,17 @@ weir_status weirp_when_parse(const char *what, const char *text, int64_t now_ms,
                       what, text);
 }
 
+weir_status weirp_since_parse(const char *what, const char *text, int64_t now_ms, int64_t *ms, weir_error *err) {
+    if (!strchr(text, '-') && strcmp(text, "now") != 0) { /* a duration: before now */
+        weir_status st = weirp_duration_parse(what, text, ms, err);
+        *ms = now_ms - *ms;
+        return st;
+    }
+    weir_status st = weirp_when_parse(what, text, now_ms, ms, err);
+    if (st == WEIR_OK && !*ms) return weirp_fail(err, WEIR_INVALID, 0, "%s must be a time", what);
+    return st;
+}
+
 void weirp_when_text(char out[WEIRP_WHEN_TEXT], int64_t ms) {
     time_t s = (time_t)(ms / MS_PER_S);
     struct tm tm;

@@ -109,7 +109,6 @@ bool weirp_admit_enter(weirp_exchange *x) {
     const weirp_limits *l = &a->key->limits;
     if (!l->requests && !l->tokens && !l->at_once) return true;
     weirp_limiter *limiter = weirp_treasury_limiter(x->worker->gateway->treasury);
-    a->limited = true;
     weirp_limit_result r =
         weirp_limiter_enter(limiter, a->key->name, l, expected_tokens(x), weirp_monotonic_ns(), &a->pass, &a->quota);
     if (r != WEIRP_LIMIT_PASSED) refuse(x, r);
@@ -142,41 +141,59 @@ typedef struct fields {
     weirp_field *field;
     char (*text)[WEIRP_QUOTA_TEXT];
     size_t n;
+    bool anthropic;
 } fields;
 
-static void add(fields *f, const char *name, int64_t count) {
-    snprintf(f->text[f->n], WEIRP_QUOTA_TEXT, "%" PRId64, count);
-    f->field[f->n] = (weirp_field){name, f->text[f->n]};
-    f->n++;
+/* What is told of requests, or of tokens. */
+typedef struct limit {
+    int64_t limit, left; /* limit 0 or less: there is none */
+    int64_t reset_ms;    /* below 0: never */
+} limit;
+
+/* Whichever leaves less; of two that leave the same, the one that leaves it for longer. */
+static limit tighter(limit minute, const weirp_room *room) {
+    int64_t now_ms = weirp_unix_ms(), end = room->period_end;
+    if (room->limit < 0) return minute;
+    limit period = {room->limit, room->left, end < INT64_MAX / 1000 ? end * 1000 - now_ms : -1};
+    if (end < INT64_MAX / 1000 && period.reset_ms < 0) period.reset_ms = 0;
+    if (minute.limit <= 0 || period.left < minute.left) return period;
+    if (period.left > minute.left) return minute;
+    return period.reset_ms < 0 || period.reset_ms > minute.reset_ms ? period : minute;
 }
 
-static void add_reset(fields *f, const char *name, bool anthropic, int64_t ms) {
-    if (anthropic)
-        instant_text(f->text[f->n], WEIRP_QUOTA_TEXT, ms);
+static char *next(fields *f, const char *openai, const char *anthropic) {
+    f->field[f->n] = (weirp_field){f->anthropic ? anthropic : openai, f->text[f->n]};
+    return f->text[f->n++];
+}
+
+static void add(fields *f, const char *const name[6], const limit *l) {
+    snprintf(next(f, name[0], name[1]), WEIRP_QUOTA_TEXT, "%" PRId64, l->limit);
+    snprintf(next(f, name[2], name[3]), WEIRP_QUOTA_TEXT, "%" PRId64, l->left);
+    if (l->reset_ms < 0) return;
+    char *reset = next(f, name[4], name[5]);
+    if (f->anthropic)
+        instant_text(reset, WEIRP_QUOTA_TEXT, l->reset_ms);
     else
-        weirp_limiter_time_text(f->text[f->n], WEIRP_QUOTA_TEXT, ms);
-    f->field[f->n] = (weirp_field){name, f->text[f->n]};
-    f->n++;
+        weirp_limiter_time_text(reset, WEIRP_QUOTA_TEXT, l->reset_ms);
 }
 
 size_t weirp_admit_fields(const weirp_exchange *x, weirp_field field[WEIRP_QUOTA_FIELDS],
                           char text[WEIRP_QUOTA_FIELDS][WEIRP_QUOTA_TEXT]) {
-    const weirp_quota *q = &x->admission.quota;
-    bool anthropic = x->api == WEIRP_API_MESSAGES;
-    fields f = {field, text, 0};
-    if (!x->admission.limited) return 0;
-    if (q->requests_limit) {
-        add(&f, anthropic ? "anthropic-ratelimit-requests-limit" : "x-ratelimit-limit-requests", q->requests_limit);
-        add(&f, anthropic ? "anthropic-ratelimit-requests-remaining" : "x-ratelimit-remaining-requests",
-            q->requests_left);
-        add_reset(&f, anthropic ? "anthropic-ratelimit-requests-reset" : "x-ratelimit-reset-requests", anthropic,
-                  q->requests_reset_ms);
-    }
-    if (q->tokens_limit) {
-        add(&f, anthropic ? "anthropic-ratelimit-tokens-limit" : "x-ratelimit-limit-tokens", q->tokens_limit);
-        add(&f, anthropic ? "anthropic-ratelimit-tokens-remaining" : "x-ratelimit-remaining-tokens", q->tokens_left);
-        add_reset(&f, anthropic ? "anthropic-ratelimit-tokens-reset" : "x-ratelimit-reset-tokens", anthropic,
-                  q->tokens_reset_ms);
-    }
+    static const char *const REQUESTS[] = {"x-ratelimit-limit-requests",     "anthropic-ratelimit-requests-limit",
+                                           "x-ratelimit-remaining-requests", "anthropic-ratelimit-requests-remaining",
+                                           "x-ratelimit-reset-requests",     "anthropic-ratelimit-requests-reset"};
+    static const char *const TOKENS[] = {"x-ratelimit-limit-tokens",     "anthropic-ratelimit-tokens-limit",
+                                         "x-ratelimit-remaining-tokens", "anthropic-ratelimit-tokens-remaining",
+                                         "x-ratelimit-reset-tokens",     "anthropic-ratelimit-tokens-reset"};
+    const weirp_quota *q = &x->admission.quota; /* zeros: there are no limits a minute */
+    weirp_room room[WEIRP_N_UNITS];
+    fields f = {field, text, 0, x->api == WEIRP_API_MESSAGES};
+    weirp_spend_room(x, room);
+    const limit requests =
+        tighter((limit){q->requests_limit, q->requests_left, q->requests_reset_ms}, &room[WEIRP_UNIT_REQUESTS]);
+    const limit tokens =
+        tighter((limit){q->tokens_limit, q->tokens_left, q->tokens_reset_ms}, &room[WEIRP_UNIT_TOKENS]);
+    if (requests.limit > 0 || room[WEIRP_UNIT_REQUESTS].limit == 0) add(&f, REQUESTS, &requests);
+    if (tokens.limit > 0 || room[WEIRP_UNIT_TOKENS].limit == 0) add(&f, TOKENS, &tokens);
     return f.n;
 }

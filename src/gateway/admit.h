@@ -14,8 +14,7 @@ typedef struct weirp_admission {
     weirp_keys *keys; /* a reference, for as long as the key is looked at */
     const weirp_key *key;
     weirp_pass pass;
-    weirp_quota quota; /* as it was when the request came */
-    bool limited;      /* the quota is somebody's */
+    weirp_quota quota; /* as it was when the request came; zeros: no limits */
 } weirp_admission;
 
 /* Whether who shows `shown` (NULL: nothing) may ask at all; NULL: yes, else why not, in one sentence. */

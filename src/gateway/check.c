@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "src/budget/amount.h"
 #include "src/gateway/config.h"
 #include "weir/gateway.h"
 
@@ -103,6 +104,28 @@ static json_t *traffic_json(const weirp_config *c) {
                      "queue_bytes", (json_int_t)c->traffic.queue_bytes);
 }
 
+/* NULL: none are listed. */
+static json_t *budgets_json(const weirp_config *c) {
+    json_t *list = c->budgets.n ? json_array() : NULL;
+    for (size_t i = 0; list && i < c->budgets.n; i++) {
+        const weirp_budget *b = &c->budgets.list[i];
+        char limit[WEIRP_AMOUNT_TEXT];
+        json_t *match = json_object(), *warn = json_array();
+        for (int d = 0; d < WEIRP_N_DIMS; d++)
+            if (b->match[d][0])
+                json_object_set_new(match, weirp_dimension_name((weirp_dimension)d), json_string(b->match[d]));
+        for (size_t k = 0; k < WEIRP_MAX_WARNINGS && b->warn[k] > 0; k++)
+            json_array_append_new(warn, json_real(b->warn[k]));
+        weirp_amount_text(limit, b->unit, b->limit);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:s, s:o}", "name", b->name, "limit",
+                                        limit, "unit", weirp_unit_name(b->unit), "per", weirp_period_name(b->period),
+                                        "zone", b->zone, "match", match, "soft", !b->hard, "when_exhausted",
+                                        weirp_exhausted_name(b->exhausted), "warn", warn));
+    }
+    return list;
+}
+
 /* NULL: nothing is paced. */
 static json_t *pacing_json(const weirp_config *c) {
     if (!c->pacing.budget) return NULL;
@@ -119,7 +142,7 @@ static json_t *config_json(const weirp_config *c) {
     for (size_t i = 0; i < c->n_warnings; i++) json_array_append_new(warnings, json_string(c->warnings[i]));
     return json_pack(
         "{s:s, s:s, s:i, s:i, s:s, s:{s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:b}, s:{s:i, s:i, s:i},"
-        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:o*, s:{s:i}, s:s, s:o}",
+        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:o*, s:o*, s:{s:i}, s:s, s:o}",
         "path", c->path, "listen", c->listen, "threads", (int)c->threads, "busy_poll_us", (int)c->busy_poll_us, "store",
         c->store, "auth", "keys", (json_int_t)c->n_client_keys, "policy", policy_json(c), "providers",
         providers_json(c), "models", models_json(c), "embeddings", text(c->embeddings), "limits", limits_json(c),
@@ -127,8 +150,9 @@ static json_t *config_json(const weirp_config *c) {
         "other_models", c->retry.other_models, "breaker", "failures", (int)c->breaker.failures, "window_ms",
         (int)c->breaker.window_ms, "open_ms", (int)c->breaker.open_ms, "hedge", "on", c->hedge.on, "max_share",
         c->hedge.max_share, "least_ms", (int)c->hedge.least_ms, "log", "format", formats[c->log.format], "level",
-        levels[c->log.level], "requests", c->log.requests, "traffic", traffic_json(c), "pacing", pacing_json(c),
-        "shutdown", "drain_ms", (int)c->shutdown.drain_ms, "price_version", version, "warnings", warnings);
+        levels[c->log.level], "requests", c->log.requests, "traffic", traffic_json(c), "budgets", budgets_json(c),
+        "pacing", pacing_json(c), "shutdown", "drain_ms", (int)c->shutdown.drain_ms, "price_version", version,
+        "warnings", warnings);
 }
 
 weir_status weir_gateway_check(const char *config_path, char **json, weir_error *err) {

@@ -227,6 +227,7 @@ weir_status weirp_config_load(weirp_config **out, const char *path, weir_error *
     WEIRP_TRY(weirp_maker_client_keys(&m));
     WEIRP_TRY(weirp_maker_providers(&m));
     WEIRP_TRY(weirp_maker_models(&m));
+    WEIRP_TRY(weirp_maker_budgets(&m));
     WEIRP_TRY(weirp_maker_policy(&m));
     WEIRP_TRY(weirp_maker_pacing(&m));
     WEIRP_TRY(set_redaction(&m));
@@ -270,6 +271,7 @@ void weirp_config_free(weirp_config *c) {
     free_texts(c->warnings, c->n_warnings);
     free(c->embeddings);
     free(c->pacing.budget);
+    free(c->budgets.list);
     weirp_forget(c->budgets.webhook); /* may hold a key */
     free(c->path);
     free(c->listen);

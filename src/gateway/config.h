@@ -6,6 +6,7 @@
 #define WEIRP_CONFIG_H
 
 #include "src/base/base.h"
+#include "src/budget/budget.h"
 #include "src/translate/translate.h"
 #include "weir/policy.h"
 #include "weir/pool.h"
@@ -102,6 +103,8 @@ typedef struct weirp_config {
         unsigned wait_ms;  /* how long a request may wait for what calls under way leave of a budget */
         int refuse_status; /* 429 or 402 */
         char *webhook;     /* where warnings are sent; NULL: nowhere */
+        size_t n;
+        weirp_budget *list; /* (n) that the store is to have */
     } budgets;
     struct {
         char *budget;             /* whose limit is spent for the most quality; NULL: nothing is paced */

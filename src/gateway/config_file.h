@@ -44,6 +44,15 @@ typedef struct weirp_file_policy {
         strong_line, weak_line, fixed_line;
 } weirp_file_policy;
 
+typedef struct weirp_file_budget {
+    char *name, *limit, *zone;
+    char *match[WEIRP_N_DIMS];
+    int per, when_exhausted;
+    bool soft;
+    weirp_yaml_list warn; /* of char * */
+    size_t line, name_line, limit_line, zone_line, warn_line, match_line[WEIRP_N_DIMS];
+} weirp_file_budget;
+
 typedef struct weirp_file {
     char *listen, *store, *embeddings;
     int64_t threads, busy_poll_us;
@@ -86,6 +95,7 @@ typedef struct weirp_file {
         int64_t wait_ms;
         int refuse_status;
         char *webhook;
+        weirp_yaml_list list; /* of weirp_file_budget */
         size_t webhook_line;
     } budgets;
     struct {
@@ -138,6 +148,9 @@ weir_status weirp_maker_model(const weirp_maker *m, size_t line, const char *key
 
 /* config_policy.c: after the models. */
 weir_status weirp_maker_policy(weirp_maker *m);
+
+/* config_budgets.c: after the models. */
+weir_status weirp_maker_budgets(weirp_maker *m);
 
 /* config_pacing.c: after the policy. */
 weir_status weirp_maker_pacing(weirp_maker *m);

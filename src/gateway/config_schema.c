@@ -204,11 +204,35 @@ static const weirp_yaml_key traffic_keys[] = {
 static const weirp_yaml_map traffic_map = {"the traffic log", sizeof(file_traffic), COUNT_OF(traffic_keys),
                                            traffic_keys};
 
+static const char *const periods[] = {"hour", "day", "week", "month", "total", NULL}; /* see config_budgets.c */
+static const char *const exhausted[] = {"cheaper", "refuse", NULL};                   /* as weirp_exhausted */
+#define MATCH(name, dim)                                                                                               \
+    { #name, WEIRP_YAML_TEXT, offsetof(weirp_file_budget, match[dim]), LINE(weirp_file_budget, match_line[dim]) }
+static const weirp_yaml_key listed_keys[] = {
+    {TEXT(weirp_file_budget, name), .required = true, LINE(weirp_file_budget, name_line)},
+    {TEXT(weirp_file_budget, limit), .required = true, LINE(weirp_file_budget, limit_line)},
+    {"per", WEIRP_YAML_CHOICE, offsetof(weirp_file_budget, per), .required = true, .choices = periods},
+    {TEXT(weirp_file_budget, zone), LINE(weirp_file_budget, zone_line)},
+    MATCH(key, WEIRP_DIM_KEY),
+    MATCH(team, WEIRP_DIM_TEAM),
+    MATCH(user, WEIRP_DIM_USER),
+    MATCH(tag, WEIRP_DIM_TAG),
+    MATCH(model, WEIRP_DIM_MODEL),
+    MATCH(provider, WEIRP_DIM_PROVIDER),
+    FLAG(weirp_file_budget, soft, 0),
+    {"when_exhausted", WEIRP_YAML_CHOICE, offsetof(weirp_file_budget, when_exhausted), .choices = exhausted},
+    {"warn", WEIRP_YAML_TEXTS, offsetof(weirp_file_budget, warn), LINE(weirp_file_budget, warn_line)},
+};
+static const weirp_yaml_map listed_map = {
+    "a budget",  sizeof(weirp_file_budget), COUNT_OF(listed_keys),
+    listed_keys, .has_line = true,          .line_offset = offsetof(weirp_file_budget, line)};
+
 static const char *const refusals[] = {"429", "402", NULL};
 static const weirp_yaml_key budget_keys[] = {
     MILLISECONDS(file_budgets, wait_ms, 0, 10000),
     {"refuse_status", WEIRP_YAML_CHOICE, offsetof(file_budgets, refuse_status), .choices = refusals},
     {TEXT(file_budgets, webhook), LINE(file_budgets, webhook_line)},
+    {"list", WEIRP_YAML_MAPS, offsetof(file_budgets, list), .map = &listed_map},
 };
 static const weirp_yaml_map budget_map = {"budgets", sizeof(file_budgets), COUNT_OF(budget_keys), budget_keys};
 

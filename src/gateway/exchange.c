@@ -120,6 +120,7 @@ static void on_hedge(void *user) {
     weirp_exchange *x = user;
     const weirp_config *c = x->setup->config;
     if (x->winner || x->answered || x->gone || out_of_time(x) || x->served.n_attempts + 2 > WEIRP_MAX_ATTEMPTS) return;
+    if (!x->tries[0].live && !x->tries[1].live) return; /* it has failed; the next waits for its turn, or for money */
     if ((double)(x->worker->n_hedges + 1) > c->hedge.max_share * (double)x->worker->n_requests) return;
     for (size_t at = x->at; at < x->plan.n; at++) {
         if (at != x->at && (x->plan.pinned || !c->retry.other_models)) return;
@@ -154,7 +155,7 @@ static bool pay(weirp_exchange *x, size_t choice, size_t deployment) {
     weirp_leave leave = weirp_spend_claim(x, choice, deployment);
     if (leave == WEIRP_LEAVE_GO) return true;
     if (leave == WEIRP_LEAVE_WAIT && weirp_spend_wait(x, on_money)) return true;
-    if (leave == WEIRP_LEAVE_WAIT) x->spend.refused = true; /* it has waited long enough */
+    if (leave == WEIRP_LEAVE_WAIT) weirp_spend_give_up(x); /* it has waited long enough */
     if (deployment < 64) x->spend.blocked |= UINT64_C(1) << deployment;
     x->result = WEIRP_RESULT_BUDGET;
     return false;

@@ -97,6 +97,15 @@ typedef struct weirp_pace_facts {
     bool contradiction, overloaded;
 } weirp_pace_facts;
 
+/* A budget in the period that runs, in USD, tokens or requests. */
+typedef struct weirp_budget_fact {
+    char name[64];
+    const char *unit; /* static */
+    double limit, spent, leased, unproven, accounts, highest_ratio;
+    double period_end_s; /* unix; INFINITY: never */
+} weirp_budget_fact;
+enum { WEIRP_BUDGET_FACTS = 100 }; /* series of each metric, at most */
+
 typedef struct weirp_metric_facts {
     const int *breaker; /* (n_deployments) 0 closed, 1 half open, 2 open */
     double uptime_s;
@@ -108,6 +117,8 @@ typedef struct weirp_metric_facts {
     const weirp_pace_facts *pace; /* NULL: none */
     uint64_t budget_lowered, budget_cheaper, budget_refused, budget_waited, budget_warnings, ledger_posts,
         ledger_errors;
+    const weirp_budget_fact *budget;  /* (n_budget_facts,) */
+    size_t n_budget_facts, n_budgets; /* those that are told of; all */
 } weirp_metric_facts;
 
 /* The text of a scrape over all threads' sets (any thread; sets may be counted in meanwhile). The first one's names are

@@ -292,6 +292,38 @@ static void put_pace(const scrape *s, const weirp_pace_facts *p) {
                          p->overloaded);
 }
 
+static void put_budgets(const scrape *s, const weirp_metric_facts *f) {
+    static const struct {
+        const char *name, *help;
+        size_t at;
+    } gauges[] = {
+        {P "budget_limit", "A budget's limit, in its unit.", offsetof(weirp_budget_fact, limit)},
+        {P "budget_spent", "What was settled under a budget in its period.", offsetof(weirp_budget_fact, spent)},
+        {P "budget_leased", "What gateways that run have set aside of a budget.", offsetof(weirp_budget_fact, leased)},
+        {P "budget_unproven", "What gateways that died had of a budget; it counts as spent.",
+         offsetof(weirp_budget_fact, unproven)},
+        {P "budget_accounts", "Accounts of a budget in its period: one, or one for each value of *.",
+         offsetof(weirp_budget_fact, accounts)},
+        {P "budget_highest_spent_ratio", "Share of the limit that is spent, of the account where it is most.",
+         offsetof(weirp_budget_fact, highest_ratio)},
+        {P "budget_period_end_timestamp_seconds", "When a budget's period ends (unix time); +Inf: never.",
+         offsetof(weirp_budget_fact, period_end_s)},
+    };
+    weirp_metrics_single(s->w, P "budgets", "gauge", "Budgets there are; the first 100 have series of their own.",
+                         (double)f->n_budgets);
+    for (size_t g = 0; f->n_budget_facts && g < sizeof gauges / sizeof *gauges; g++) {
+        weirp_metrics_head(s->w, gauges[g].name, "gauge", gauges[g].help);
+        for (size_t i = 0; i < f->n_budget_facts; i++) {
+            const label labels[] = {{"budget", f->budget[i].name}, {"unit", f->budget[i].unit}};
+            double value;
+            memcpy(&value, (const char *)&f->budget[i] + gauges[g].at, sizeof value);
+            put_series(s->w, gauges[g].name, "", labels, 2);
+            weirp_metrics_real(s->w, value);
+            weirp_put(s->w, "\n", 1);
+        }
+    }
+}
+
 static void put_facts(const scrape *s, const weirp_metric_facts *f) {
     const struct {
         const char *name, *type, *help;
@@ -328,6 +360,7 @@ static void put_facts(const scrape *s, const weirp_metric_facts *f) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         weirp_metrics_single(s->w, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
     put_breakers(s, f->breaker);
+    put_budgets(s, f);
     put_pace(s, f->pace);
 }
 

@@ -118,6 +118,7 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
         WEIRP_LOG(g->log, WEIRP_LOG_WARN, "configuration", WEIRP_S("warning", s->setup->config->warnings[i]));
     WEIRP_TRY(start_journal(s, &router, err));
     WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
+    WEIRP_TRY(weirp_treasury_configure(s->setup->config->store, s->setup->config, g->log, err));
     WEIRP_TRY(start_treasury(s, err));
     WEIRP_TRY(start_pacing(s, err));
     for (size_t i = 0; i < g->n_workers; i++)
@@ -176,6 +177,7 @@ static weir_status reload(serving *s, weir_error *err) {
     st = weirp_setup_new(&setup, config, &g->breakers, g->log, err);
     if (st != WEIR_OK) return st;
     if (changed) st = weirp_journal_pool(g->journal, setup->config->pool, err);
+    if (st == WEIR_OK) st = weirp_treasury_configure(s->setup->config->store, setup->config, g->log, err);
     if (st != WEIR_OK) {
         weirp_setup_drop(setup);
         return st;

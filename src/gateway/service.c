@@ -365,6 +365,9 @@ static void metrics(weirp_worker *w, weirp_call *call) {
     facts.budget_warnings = money.warnings;
     facts.ledger_posts = money.posts;
     facts.ledger_errors = money.errors;
+    weirp_budget_fact *budgets = weirp_array(WEIRP_BUDGET_FACTS, sizeof *budgets);
+    if (budgets && g->treasury) facts.n_budget_facts = weirp_treasury_facts(g->treasury, budgets, &facts.n_budgets);
+    facts.budget = budgets;
     weirp_pace_facts pace = {.on = false};
     if (g->pacing) weirp_pacing_facts(g->pacing, &pace);
     facts.pace = &pace;
@@ -377,15 +380,16 @@ static void metrics(weirp_worker *w, weirp_call *call) {
         if (i != w->number && g->workers[i].metrics) sets[n++] = g->workers[i].metrics;
         facts.connections += g->n_connections[i];
     }
-    if (breaker) weirp_metrics_write(sets, n, &facts, &out);
+    if (breaker && budgets) weirp_metrics_write(sets, n, &facts, &out);
     pthread_mutex_unlock(&g->metrics_mutex);
     weirp_field type = {"content-type", "text/plain; version=0.0.4; charset=utf-8"};
-    if (breaker && !out.failed)
+    if (breaker && budgets && !out.failed)
         answer(call, 200, &type, (const char *)out.data, out.size);
     else
         answer(call, 500, &as_text, "", 0);
     weirp_writer_free(&out);
     free(breaker);
+    free(budgets);
 }
 
 void weirp_service(weirp_worker *w, weirp_call *call, weirp_endpoint endpoint) {

@@ -128,6 +128,11 @@ static bool is_limited(const weirp_claim *claim) {
     return claim->most[WEIRP_UNIT_USD] < INT64_MAX || claim->most[WEIRP_UNIT_TOKENS] < INT64_MAX;
 }
 
+/* No other of the plan's models may be asked instead. */
+static bool is_last(const weirp_exchange *x, size_t choice) {
+    return x->plan.pinned || !x->setup->config->retry.other_models || choice + 1 >= x->plan.n;
+}
+
 weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deployment) {
     weirp_spend *s = &x->spend;
     weirp_bank *bank = bank_of(x);
@@ -148,7 +153,10 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
         if (is_limited(&s->offer) && !has_bound(x, &c->pool->models[d->model]))
             s->most_output = output_bound(x, d, &c->pool->models[d->model]);
         return WEIRP_LEAVE_GO;
-    case WEIRP_CLAIM_WAIT: return WEIRP_LEAVE_WAIT;
+    case WEIRP_CLAIM_WAIT:
+        if (!why.hope || why.exhausted == WEIRP_EXHAUSTED_REFUSE || is_last(x, choice)) return WEIRP_LEAVE_WAIT;
+        weirp_spend_give_up(x); /* another model that fits now is better than waiting for luck */
+        return WEIRP_LEAVE_NO;
     case WEIRP_CLAIM_LOWERED:
         s->most_output = affordable_output(x, &s->offer, d->model);
         if (s->most_output >= 1) {
@@ -163,9 +171,15 @@ weirp_leave weirp_spend_claim(weirp_exchange *x, size_t choice, size_t deploymen
     case WEIRP_CLAIM_EXHAUSTED: break;
     }
     s->until_ns = 0;
+    weirp_spend_give_up(x);
+    return WEIRP_LEAVE_NO;
+}
+
+void weirp_spend_give_up(weirp_exchange *x) {
+    weirp_spend *s = &x->spend;
     s->refused = s->shortage.exhausted == WEIRP_EXHAUSTED_REFUSE || s->shortage.too_many;
     s->dodged = true;
-    return WEIRP_LEAVE_NO;
+    memset(&s->offer.queued, 0, sizeof s->offer.queued);
 }
 
 static void settle(weirp_exchange *x, weirp_claim *claim, weirp_settlement *s) {
@@ -185,7 +199,7 @@ void weirp_spend_return(weirp_exchange *x) {
 /* Where the vendor hasn't said what it bills, the client and the log are told what is likeliest, and budgets what is on
  * the safe side of it, so that a hard limit holds against the vendor's bill as well. Tokens that nobody has seen (of an
  * answer that was to come in one piece, or that can't be read) may be as many as were asked for; of a stream that ended
- * early some may have been made that haven't come. */
+ * early some may have been made that haven't come; and where short texts are counted here, vendors may count more. */
 static void keep_safe(const weirp_exchange *x, const weirp_try *t, weirp_result result, weirp_settlement *s) {
     enum { UNSEEN_TOKENS = 16 };
     const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
@@ -200,7 +214,7 @@ static void keep_safe(const weirp_exchange *x, const weirp_try *t, weirp_result 
     int64_t input = s->usage.input_tokens, output = s->usage.output_tokens;
     if (!f->usage.known && input < bound) input += input / 4 + UNSEEN_TOKENS / 2;
     if (!f->usage.known && input > bound) input = bound;
-    output += output / 4 + (result == WEIRP_RESULT_OK ? 0 : UNSEEN_TOKENS);
+    output += output / 4 + UNSEEN_TOKENS;
     const int64_t safe[WEIRP_N_UNITS] = {cost_of(&r, input, output), bounded(input + output), 1};
     for (int u = 0; u < WEIRP_N_UNITS; u++) {
         int64_t most = safe[u] < t->worst[u] ? safe[u] : t->worst[u];
@@ -296,6 +310,12 @@ void weirp_spend_free(weirp_exchange *x) {
 }
 
 /* ---- telling ---- */
+
+void weirp_spend_room(const weirp_exchange *x, weirp_room room[WEIRP_N_UNITS]) {
+    weirp_bank *bank = bank_of(x);
+    for (int u = 0; u < WEIRP_N_UNITS; u++) room[u].limit = -1;
+    if (bank) weirp_bank_room(bank, &x->spend.subject, weirp_unix_ms(), room);
+}
 
 weirp_budget_action weirp_spend_action(const weirp_exchange *x) {
     if (x->result == WEIRP_RESULT_BUDGET && !x->winner) return WEIRP_BUDGET_REFUSED;

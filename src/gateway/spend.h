@@ -47,10 +47,14 @@ void weirp_spend_settle(struct weirp_exchange *x, struct weirp_try *t, weirp_res
 /* After WAIT: `resume` is called once in the loop's thread, when it is worth claiming again or the time is up. False:
  * its time is up already, or memory is out. */
 bool weirp_spend_wait(struct weirp_exchange *x, void (*resume)(struct weirp_exchange *x));
+/* It was told to wait, and won't: what the budget says to those it has no room for happens. */
+void weirp_spend_give_up(struct weirp_exchange *x);
 /* It needn't wait any more: before the exchange is let go. */
 void weirp_spend_end(struct weirp_exchange *x);
 void weirp_spend_free(struct weirp_exchange *x);
 
+/* What hard budgets leave to who asks, by unit. */
+void weirp_spend_room(const struct weirp_exchange *x, weirp_room room[WEIRP_N_UNITS]);
 /* What the client and the log are told. */
 weirp_budget_action weirp_spend_action(const struct weirp_exchange *x);
 /* Once it is over: counts it. */

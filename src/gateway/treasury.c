@@ -7,13 +7,17 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+
+#include "src/budget/ledger.h"
 
 enum {
     AFTER_FAILURE_MS = 100,
     LOOK_MS = 500, /* at keys that may have changed */
     AGAIN_MS = 50, /* for a key that isn't known: who guesses keys mustn't have the store read for each */
     TICK_MS = 200,
+    GLANCE_MS = 1000, /* at how budgets stand, for whoever scrapes */
 };
 
 struct weirp_treasury {
@@ -27,6 +31,11 @@ struct weirp_treasury {
     void (*tick)(void *user); /* guarded by mutex; NULL: none */
     void *tick_user;
     uint64_t ticked_ns;
+    weirp_budget_glance *glance; /* (n_glance,) of WEIRP_BUDGET_FACTS; guarded by mutex, as are these two */
+    size_t n_glance, n_budgets;
+    weirp_budget_glance *fresh; /* of as many: the thread's own */
+    uint64_t glanced_ns, glanced_version;
+    int64_t glanced_until_s; /* when the first of their periods ends */
     weirp_limiter *limiter;
     weirp_store *store;      /* for reading */
     pthread_mutex_t looking; /* guards looked_ns, and who exchanges the keys */
@@ -113,6 +122,59 @@ static weir_status look_at_keys(weirp_treasury *t, unsigned ms, weir_error *err)
     return st;
 }
 
+/* ---- how budgets stand ---- */
+
+static weir_status look_at_budgets(weirp_treasury *t, weir_error *err) {
+    const uint64_t now = weirp_monotonic_ns();
+    const int64_t now_s = weirp_unix_ms() / 1000;
+    weirp_snapshot *snapshot = NULL;
+    size_t n, n_budgets;
+    if (t->glanced_ns && now - t->glanced_ns < GLANCE_MS * UINT64_C(1000000)) return WEIR_OK;
+    const bool first = !t->glanced_ns;
+    t->glanced_ns = now;
+    weir_status st = weirp_snapshot_begin(&snapshot, t->store, err);
+    if (st) return st;
+    const uint64_t version = weirp_snapshot_table_version(snapshot);
+    if (!first && version == t->glanced_version && now_s < t->glanced_until_s) goto done; /* nothing has moved */
+    WEIRP_TRY(
+        weirp_ledger_glance(weirp_snapshot_table(snapshot), now_s, t->fresh, WEIRP_BUDGET_FACTS, &n, &n_budgets, err));
+    t->glanced_version = version;
+    t->glanced_until_s = INT64_MAX;
+    for (size_t i = 0; i < n; i++)
+        if (t->fresh[i].span.end < t->glanced_until_s) t->glanced_until_s = t->fresh[i].span.end;
+    pthread_mutex_lock(&t->mutex);
+    weirp_budget_glance *old = t->glance;
+    t->glance = t->fresh;
+    t->fresh = old;
+    t->n_glance = n;
+    t->n_budgets = n_budgets;
+    pthread_mutex_unlock(&t->mutex);
+done:
+    weirp_snapshot_end(snapshot);
+    return st;
+}
+
+size_t weirp_treasury_facts(weirp_treasury *t, weirp_budget_fact fact[WEIRP_BUDGET_FACTS], size_t *n_budgets) {
+    pthread_mutex_lock(&t->mutex);
+    const size_t n = t->n_glance;
+    *n_budgets = t->n_budgets;
+    for (size_t i = 0; i < n; i++) {
+        const weirp_budget_glance *g = &t->glance[i];
+        fact[i] = (weirp_budget_fact){.unit = weirp_unit_name(g->unit),
+                                      .limit = weirp_unit_value(g->unit, g->limit),
+                                      .spent = weirp_unit_value(g->unit, g->spent),
+                                      .leased = weirp_unit_value(g->unit, g->leased),
+                                      .unproven = weirp_unit_value(g->unit, g->unproven),
+                                      .accounts = (double)g->n_accounts,
+                                      .highest_ratio = g->highest_share,
+                                      .period_end_s = g->span.end < INT64_MAX ? (double)g->span.end : INFINITY};
+        memcpy(fact[i].name, g->name, sizeof fact[i].name);
+        if (g->cut) fact[i].spent = fact[i].leased = fact[i].unproven = fact[i].highest_ratio = NAN;
+    }
+    pthread_mutex_unlock(&t->mutex);
+    return n;
+}
+
 /* ---- the thread ---- */
 
 static void complain(weirp_treasury *t, const char *what, const weir_error *err) {
@@ -136,13 +198,14 @@ static void *run(void *user) {
     weirp_treasury *t = user;
     unsigned wait_ms = 0;
     while (rest(t, wait_ms)) {
-        weir_error err = {0}, unread = {0};
+        weir_error err = {0}, unread = {0}, unseen = {0};
         t->posts++;
         if (weirp_bank_post(t->bank, &wait_ms, &err) != WEIR_OK) {
             wait_ms = AFTER_FAILURE_MS;
             complain(t, "the ledger can't be written", &err);
         }
         if (look_at_keys(t, LOOK_MS, &unread) != WEIR_OK) complain(t, "the keys can't be read", &unread);
+        if (look_at_budgets(t, &unseen) != WEIR_OK) complain(t, "the budgets can't be read", &unseen);
         tick(t);
         if (wait_ms > LOOK_MS) wait_ms = LOOK_MS;
     }
@@ -161,6 +224,8 @@ static void let_go(weirp_treasury *t) {
     pthread_mutex_destroy(&t->mutex);
     pthread_mutex_destroy(&t->looking);
     pthread_cond_destroy(&t->wake);
+    free(t->glance);
+    free(t->fresh);
     free(t);
 }
 
@@ -176,11 +241,16 @@ weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_optio
     pthread_condattr_destroy(&attributes);
     t->options = *options;
     weirp_bank_options bank = {.wake = wake, .warn = warn, .user = t};
-    weir_status st;
+    weir_error unseen = {0};
+    weir_status st = WEIR_OK;
+    t->glance = weirp_array(WEIRP_BUDGET_FACTS, sizeof *t->glance);
+    t->fresh = weirp_array(WEIRP_BUDGET_FACTS, sizeof *t->fresh);
+    if (!t->glance || !t->fresh) WEIRP_TRY(weirp_nomem(err));
     WEIRP_TRY(weirp_limiter_new(&t->limiter, err));
     WEIRP_TRY(weirp_store_open(&t->store, options->store, WEIRP_STORE_READ, err));
     WEIRP_TRY(look_at_keys(t, 0, err));
     WEIRP_TRY(weirp_bank_open(&t->bank, options->store, &bank, err));
+    if (look_at_budgets(t, &unseen) != WEIR_OK) complain(t, "the budgets can't be read", &unseen);
     WEIRP_TRY(start(t, err));
     *out = t;
     return WEIR_OK;

@@ -5,7 +5,9 @@
 
 #include "src/budget/bank.h"
 #include "src/budget/keys.h"
+#include "src/gateway/config.h"
 #include "src/gateway/logging.h"
+#include "src/gateway/metrics.h"
 #include "src/router/record.h"
 
 typedef struct weirp_treasury weirp_treasury;
@@ -26,6 +28,10 @@ typedef struct weirp_treasury_options {
 } weirp_treasury_options;
 
 weir_status weirp_treasury_open(weirp_treasury **out, const weirp_treasury_options *options, weir_error *err);
+/* Before it is opened, and after a reload: sets the budgets of the configuration in the store (which a reload doesn't
+ * change), in one transaction, and tells the log what that has changed, and which budgets an earlier configuration had.
+ */
+weir_status weirp_treasury_configure(const char *store, const weirp_config *config, weirp_log *log, weir_error *err);
 /* Once nobody claims any more: posts all that is queued, gives the leases back. NULL is fine. */
 weir_status weirp_treasury_close(weirp_treasury *treasury, weir_error *err);
 /* Something else to be done every half second at least, after a post: by the treasury's thread, until it is closed. */
@@ -47,5 +53,9 @@ typedef struct weirp_treasury_counts {
 /* A request is over. Any thread. */
 void weirp_treasury_note(weirp_treasury *treasury, weirp_budget_action action, bool waited);
 void weirp_treasury_counts_of(weirp_treasury *treasury, weirp_treasury_counts *out); /* any thread */
+
+/* How the budgets stand, a second ago at most (a moment more, where the ledger can't be read). Gives how many of `fact`
+ * there are; *n_budgets: all budgets. Any thread. */
+size_t weirp_treasury_facts(weirp_treasury *treasury, weirp_budget_fact fact[WEIRP_BUDGET_FACTS], size_t *n_budgets);
 
 #endif

@@ -3,15 +3,17 @@
  * Draws are multinomial: G clusters out of G with replacement. Poisson(1) weights would be simpler to make in pieces,
  * and for a ratio come to the same, but give a plain total the variance sum x^2 instead of sum (x - mean)^2; and with a
  * fixed number of clusters no draw is empty. Every column is resampled, the count of rows and the sums of weights among
- * them, so that denominators vary as they do. The totals of all draws are one matrix product: the times that each
- * cluster was drawn, by block, times the clusters' sums (OpenBLAS). A block of draws is one thread's from its first
- * random number to its last sum, so that nothing depends on their number (where OpenBLAS keeps to one thread, as in our
- * programs).
+ * them, so that denominators vary as they do.
+ *
+ * The totals of all draws are a matrix product, how often each cluster was drawn times the clusters' sums, in blocks of
+ * clusters and columns. It isn't BLAS's: its kernels for a matrix's last columns add in another order (OpenBLAS 0.3.21,
+ * AVX-512), so that two columns with the same numbers get totals that differ in the last bit, and the difference of two
+ * policies that are the same isn't 0. Here every column is added up in the clusters' order, on every machine and with
+ * any number of threads; and as the counts are small whole numbers, additions are all it takes.
  *
  * BCa: Efron, Better bootstrap confidence intervals (JASA 82, 1987); Efron and Tibshirani, An Introduction to the
  * Bootstrap, 14.3: acceleration sum u^3 / (6 (sum u^2)^1.5) from the influences.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include <cblas.h>
 #include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
@@ -23,17 +25,37 @@
 #include "src/ope/interval.h"
 
 enum {
-    DRAWS_AT_ONCE = 64,     /* of a thread: their counts fill 8 MiB where there are 65,536 clusters */
-    CLUSTERS_AT_ONCE = 512, /* of a product */
-    STREAM = 0x64726177     /* "draw" */
+    DRAWS_AT_ONCE = 128,    /* of a thread: what they took fills 8 MiB where there are 65,536 clusters */
+    CLUSTERS_AT_ONCE = 128, /* of a panel (32 KiB); at most 256 */
+    LANE = 8,
+    LANES = 4,
+    COLUMNS_AT_ONCE = LANE * LANES,
+    SLACK = 4,
+    STREAM = 0x64726177 /* "draw" */
 };
+
+typedef double lane __attribute__((vector_size(LANE * sizeof(double))));
+
+/* Some columns of some clusters; zeros past the last column. */
+typedef struct panel {
+    lane x[CLUSTERS_AT_ONCE][LANES];
+} panel;
+
+/* One thread's room. */
+typedef struct room {
+    uint16_t *times; /* (n_clusters) how often a draw took each cluster */
+    uint8_t *taken;  /* (DRAWS_AT_ONCE, n_clusters + SLACK) what each draw took, in order: places within the clusters'
+                        block */
+    uint32_t *n;     /* (DRAWS_AT_ONCE, n_blocks) how many from each block */
+    panel *panel;
+} room;
 
 typedef struct making {
     weirp_draws *draws;
     const weirp_sums *sums;
     uint64_t seed;
-    uint16_t *times; /* (n_threads, DRAWS_AT_ONCE, n_clusters) how often each cluster was drawn */
-    double *weight;  /* (n_threads, DRAWS_AT_ONCE, CLUSTERS_AT_ONCE) the same, of some clusters, as numbers */
+    size_t n_blocks; /* of clusters */
+    room *room;      /* (n_threads) */
 } making;
 
 /* G draws from 0..G-1. Half a random word a draw: chances are equal to within G/2^32. */
@@ -47,21 +69,80 @@ static void draw(uint16_t *times, size_t g, uint64_t seed, uint64_t number) {
     }
 }
 
+/* Writes each cluster a few times and keeps as many as were drawn: without a branch that can't be foreseen. `taken` has
+ * SLACK more places than there are clusters. */
+static void list(const uint16_t *times, size_t g, uint8_t *taken, uint32_t *n) {
+    for (size_t first = 0; first < g; first += CLUSTERS_AT_ONCE, n++) {
+        const size_t some = g - first < CLUSTERS_AT_ONCE ? g - first : CLUSTERS_AT_ONCE;
+        uint8_t *next = taken;
+        for (size_t c = 0; c < some; c++) {
+            const size_t k = times[first + c];
+            memset(next, (int)c, SLACK);
+            if (k > SLACK) memset(next + SLACK, (int)c, k - SLACK);
+            next += k;
+        }
+        *n = (uint32_t)(next - taken);
+        taken = next;
+    }
+}
+
+static void fill(panel *p, const weirp_sums *sums, size_t first, size_t column, size_t n_columns) {
+    const size_t rest = sums->n_clusters - first, some = rest < CLUSTERS_AT_ONCE ? rest : CLUSTERS_AT_ONCE;
+    memset(p, 0, sizeof *p);
+    for (size_t c = 0; c < some; c++)
+        memcpy(p->x[c], sums->x + (first + c) * sums->n_columns + column, n_columns * sizeof(double));
+}
+
+WEIRP_CLONES static void add_taken(lane *sum, const panel *p, const uint8_t *taken, size_t n) {
+    lane a = sum[0], b = sum[1], c = sum[2], d = sum[3];
+    for (size_t i = 0; i < n; i++) {
+        const lane *x = p->x[taken[i]];
+        a += x[0];
+        b += x[1];
+        c += x[2];
+        d += x[3];
+    }
+    sum[0] = a, sum[1] = b, sum[2] = c, sum[3] = d;
+}
+
 static void make_some(void *context, unsigned worker, size_t begin, size_t end) {
     const making *m = context;
-    const size_t g = m->sums->n_clusters, n_columns = m->sums->n_columns, n = end - begin;
-    uint16_t *times = m->times + (size_t)worker * DRAWS_AT_ONCE * g;
-    double *weight = m->weight + (size_t)worker * DRAWS_AT_ONCE * CLUSTERS_AT_ONCE;
-    double *total = m->draws->total + begin * n_columns;
-    for (size_t d = 0; d < n; d++) draw(times + d * g, g, m->seed, begin + d);
-    for (size_t first = 0; first < g; first += CLUSTERS_AT_ONCE) {
-        const size_t some = g - first < CLUSTERS_AT_ONCE ? g - first : CLUSTERS_AT_ONCE;
-        for (size_t d = 0; d < n; d++)
-            for (size_t c = 0; c < some; c++) weight[d * some + c] = times[d * g + first + c];
-        cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)n, (blasint)n_columns, (blasint)some, 1, weight,
-                    (blasint)some, m->sums->x + first * n_columns, (blasint)n_columns, first ? 1 : 0, total,
-                    (blasint)n_columns);
+    const room *r = &m->room[worker];
+    const size_t g = m->sums->n_clusters, all = m->sums->n_columns, n = end - begin;
+    for (size_t d = 0; d < n; d++) {
+        draw(r->times, g, m->seed, begin + d);
+        list(r->times, g, r->taken + d * (g + SLACK), r->n + d * m->n_blocks);
     }
+    for (size_t column = 0; column < all; column += COLUMNS_AT_ONCE) {
+        const size_t some = all - column < COLUMNS_AT_ONCE ? all - column : COLUMNS_AT_ONCE;
+        lane sum[DRAWS_AT_ONCE][LANES] = {0};
+        size_t at[DRAWS_AT_ONCE] = {0};
+        for (size_t block = 0; block < m->n_blocks; block++) {
+            fill(r->panel, m->sums, block * CLUSTERS_AT_ONCE, column, some);
+            for (size_t d = 0; d < n; d++) {
+                const size_t taken = r->n[d * m->n_blocks + block];
+                add_taken(sum[d], r->panel, r->taken + d * (g + SLACK) + at[d], taken);
+                at[d] += taken;
+            }
+        }
+        for (size_t d = 0; d < n; d++)
+            memcpy(m->draws->total + (begin + d) * all + column, sum[d], some * sizeof(double));
+    }
+}
+
+static bool room_new(room *r, size_t n_clusters, size_t n_blocks) {
+    r->times = weirp_array(n_clusters, sizeof *r->times);
+    r->taken = weirp_array(n_clusters + SLACK, DRAWS_AT_ONCE);
+    r->n = weirp_array(n_blocks, DRAWS_AT_ONCE * sizeof *r->n);
+    r->panel = weirp_large(1, sizeof *r->panel); /* lanes must begin at a cache line's border */
+    return r->times && r->taken && r->n && r->panel;
+}
+
+static void room_free(room *r) {
+    free(r->times);
+    free(r->taken);
+    free(r->n);
+    free(r->panel);
 }
 
 weir_status weirp_draws_make(weirp_draws *draws, const weirp_sums *sums, size_t n_draws, uint64_t seed,
@@ -76,14 +157,16 @@ weir_status weirp_draws_make(weirp_draws *draws, const weirp_sums *sums, size_t 
         return weirp_nomem(err);
     weir_status st = WEIR_OK;
     making m = {.draws = draws, .sums = sums, .seed = seed};
-    m.times = weirp_array(sums->n_clusters * n_threads, DRAWS_AT_ONCE * sizeof *m.times);
-    m.weight = weirp_array(n_threads, (size_t)DRAWS_AT_ONCE * CLUSTERS_AT_ONCE * sizeof *m.weight);
+    m.n_blocks = (sums->n_clusters + CLUSTERS_AT_ONCE - 1) / CLUSTERS_AT_ONCE;
+    m.room = weirp_array(n_threads, sizeof *m.room);
     draws->total = weirp_array(n_draws * sums->n_columns, sizeof *draws->total);
-    if (!m.times || !m.weight || !draws->total) WEIRP_TRY(weirp_nomem(err));
-    if (sums->n_columns) weirp_parallel(n_draws, DRAWS_AT_ONCE, n_threads, make_some, &m);
+    if (!m.room || !draws->total) WEIRP_TRY(weirp_nomem(err));
+    for (unsigned i = 0; i < n_threads; i++)
+        if (!room_new(&m.room[i], sums->n_clusters, m.n_blocks)) WEIRP_TRY(weirp_nomem(err));
+    weirp_parallel(n_draws, DRAWS_AT_ONCE, n_threads, make_some, &m);
 done:
-    free(m.times);
-    free(m.weight);
+    for (unsigned i = 0; m.room && i < n_threads; i++) room_free(&m.room[i]);
+    free(m.room);
     if (st != WEIR_OK) weirp_draws_free(draws);
     return st;
 }

@@ -186,8 +186,7 @@ static const char *lack(const weirp_cell *cell, const weirp_ope_estimator *e) {
         return "no reward model was fitted for it";
     if (e->change == WEIRP_CHANGE_BALANCED && cell->n_loggers < 2)
         return "one policy made the log: it would be the same";
-    if (e->change == WEIRP_CHANGE_BALANCED && cell->unbalanced)
-        return "the log doesn't tell the chances under each of its policies";
+    if (e->change == WEIRP_CHANGE_BALANCED && cell->unbalanced) return cell->unbalanced;
     if (e->change == WEIRP_CHANGE_MATCH && cell->drawn)
         return "the policy draws at random: replay is for those that don't";
     if (e->normalised && cell->facts.max_w == 0) return "the log never took what the policy would take";

@@ -49,6 +49,6 @@ typedef struct weirp_cell_facts {
     size_t n_full;                  /* rows that logged all chances, over which that sum goes */
     double sum_y, sum_q, sum_y2, sum_q2, sum_yq; /* outcomes and predictions on rows that know the metric */
 } weirp_cell_facts;
-const weirp_cell_facts *weirp_cell_facts_of(const weirp_cell *cell); /* borrowed */
+const weirp_cell_facts *weirp_cell_facts_of(const weirp_cell *cell); /* borrowed; whole after weirp_cell_finish */
 
 #endif

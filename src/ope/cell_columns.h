@@ -51,8 +51,9 @@ static inline double weirp_exact_get(const weirp_exact *e) {
 struct weirp_cell {
     weir_metric metric;
     size_t first_column, n_loggers;
-    double *share; /* (n_loggers) of rows that each logging policy made; NULL: one policy */
-    bool robust, has_q, drawn /* the candidate left something to chance */, unbalanced /* logging chances missing */;
+    double *share;             /* (n_loggers) of rows that each logging policy made; NULL: one policy */
+    bool robust, has_q, drawn; /* the candidate left something to chance */
+    const char *unbalanced;    /* static: why weights can't be balanced; NULL: they can */
     weirp_cell_facts facts;
     weirp_exact sum_w, sum_w2, sum_wk2, sum_y, sum_y2, sum_q, sum_q2, sum_yq, unsupported;
     double max_wk;

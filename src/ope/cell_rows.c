@@ -46,16 +46,22 @@ static bool is_decided(const double *pi, size_t n, double *greatest) {
     return !isnan(s);
 }
 
-/* pi / sum_l (n_l/n) p_l of the chosen model; 0 and a note where some p_l is missing. */
-static double balanced_weight(weirp_cell *cell, const weirp_ope_block *block, size_t i, double pi) {
-    if (!cell->share || !block->by_logger || block->n_loggers != cell->n_loggers) {
-        cell->unbalanced = true;
-        return 0;
-    }
-    const double p = dot(cell->share, block->by_logger + i * cell->n_loggers, cell->n_loggers);
-    if (p > 0) return pi / p;
-    cell->unbalanced = true;
+static double not_balanced(weirp_cell *cell, const char *why) {
+    if (!cell->unbalanced) cell->unbalanced = why;
     return 0;
+}
+
+/* pi / sum_l (n_l/n) p_l of the chosen model; 0 and a note where that can't be told. The row's own policy must have
+ * given the chance that was logged: else the chances stand in another order than the policies, or are of others. */
+static double balanced_weight(weirp_cell *cell, const weirp_ope_block *block, size_t i, double pi) {
+    static const char missing[] = "the log doesn't tell the chances under each of its policies";
+    const size_t n = cell->n_loggers;
+    if (!cell->share || !block->by_logger || block->n_loggers != n) return not_balanced(cell, missing);
+    const double *by = block->by_logger + i * n, p = dot(cell->share, by, n);
+    if (!(p > 0)) return not_balanced(cell, missing);
+    if (block->logger && !(block->logger[i] < n && fabs(by[block->logger[i]] - block->p[i]) <= 1e-6))
+        return not_balanced(cell, "a row's chance isn't the one that its own logging policy is said to have given");
+    return pi / p;
 }
 
 /* The candidate's mass where the log never looks, on rows that tell where they do. */

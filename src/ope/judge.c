@@ -249,6 +249,7 @@ static weir_status tell_estimates(weirp_judging *j, size_t p, weir_metric m, wei
         e->normal = weirp_normal_interval(e->value, e->se, level);
         e->t = weirp_t_interval(e->value, e->se, df, level);
         e->bernstein = bernstein(j, p, m, e);
+        if (weirp_ope_estimators[i].spare && i != j->s->recommended) continue;
         weir_status st = weirp_bootstrap_intervals(&s, &j->sums, &j->draws, level, &e->percentile, &e->bca, err);
         if (st != WEIR_OK) return st;
     }

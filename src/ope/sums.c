@@ -64,21 +64,34 @@ double weirp_statistic_value(const weirp_statistic *s, const double *total) {
     return value;
 }
 
-/* u += factor (x[num] - R x[den]) / T[den], R being the fraction: its derivative in each cluster's weight. */
-static void add_fraction(const weirp_sums *sums, size_t num, size_t den, double factor, double *u) {
-    const size_t m = sums->n_columns;
-    const double ratio = sums->total[num] / sums->total[den], scale = factor / sums->total[den];
-    for (size_t c = 0; c < sums->n_clusters; c++) {
-        const double *x = sums->x + c * m;
-        u[c] += scale * (x[num] - ratio * x[den]);
-    }
+/* One fraction's part of the influence: its derivative in the cluster's weight, (x[num] - R x[den]) / T[den], R being
+ * the fraction. Left out: 0. */
+typedef struct slope {
+    size_t num, den;
+    double ratio, scale;
+} slope;
+
+static slope slope_of(const double *total, size_t num, size_t den, double factor) {
+    if (!is_there(num, den)) return (slope){0};
+    return (slope){num, den, total[num] / total[den], factor / total[den]};
 }
 
+static double slope_at(const slope *d, const double *x) {
+    return d->scale * (x[d->num] - d->ratio * x[d->den]);
+}
+
+/* Both fractions of a ratio are summed before they are added, so that the difference of two policies that are the same
+ * is 0 to the last bit. */
 void weirp_statistic_influence(const weirp_statistic *s, const weirp_sums *sums, double *u) {
     for (size_t c = 0; c < sums->n_clusters; c++) u[c] = 0;
     for (size_t i = 0; i < s->n; i++) {
         const weirp_ratio *r = &s->ratio[i];
-        if (is_there(r->num, r->den)) add_fraction(sums, r->num, r->den, factor_of(r), u);
-        if (is_there(r->add, r->add_den)) add_fraction(sums, r->add, r->add_den, factor_of(r), u);
+        const bool has = is_there(r->num, r->den), adds = is_there(r->add, r->add_den);
+        const slope first = slope_of(sums->total, r->num, r->den, factor_of(r));
+        const slope second = slope_of(sums->total, r->add, r->add_den, factor_of(r));
+        for (size_t c = 0; c < sums->n_clusters; c++) {
+            const double *x = sums->x + c * sums->n_columns;
+            u[c] += (has ? slope_at(&first, x) : 0) + (adds ? slope_at(&second, x) : 0);
+        }
     }
 }

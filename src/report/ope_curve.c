@@ -76,7 +76,7 @@ static weir_status add_truth(weirp_chart *chart, const weirp_log_curve *c, const
     return WEIR_OK;
 }
 
-/* Upper ends from cheap to dear, lower ends back. */
+/* Upper ends from cheap to dear, lower ends back; no quality is beyond [0,1]. */
 static weir_status add_band(weirp_chart *chart, const weir_ope *ope, const weirp_curve_point *const *p, size_t n,
                             extent *e, weir_error *err) {
     weirp_series *s = weirp_chart_line(chart, "band", 0, 2 * n);
@@ -84,13 +84,15 @@ static weir_status add_band(weirp_chart *chart, const weir_ope *ope, const weirp
     s->filled = true;
     for (size_t i = 0; i < n; i++) {
         if (!isfinite(p[i]->quality_hi) || !isfinite(p[i]->quality_lo)) continue;
-        s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, p[i]->quality_hi};
-        cover(e, 1000 * p[i]->cost, p[i]->quality_hi);
+        const double y = fmin(p[i]->quality_hi, 1);
+        s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, y};
+        cover(e, 1000 * p[i]->cost, y);
     }
     for (size_t i = n; i-- > 0;) {
         if (!isfinite(p[i]->quality_hi) || !isfinite(p[i]->quality_lo)) continue;
-        s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, p[i]->quality_lo};
-        cover(e, 1000 * p[i]->cost, p[i]->quality_lo);
+        const double y = fmax(p[i]->quality_lo, 0);
+        s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, y};
+        cover(e, 1000 * p[i]->cost, y);
     }
     snprintf(s->legend, sizeof s->legend, "%g %% for the whole curve at once", 100 * ope->level);
     return WEIR_OK;
@@ -131,8 +133,8 @@ done:
 /* A model that was hardly tried has a bar that would squash all else: it is cut at the picture's edge. */
 static void cut_bars(weirp_chart *c) {
     for (size_t i = 0; i < c->n_bars; i++) {
-        c->bars[i].from.y = fmax(c->bars[i].from.y, c->y.lo);
-        c->bars[i].to.y = fmin(c->bars[i].to.y, c->y.hi);
+        c->bars[i].from.y = fmax(c->bars[i].from.y, fmax(c->y.lo, 0));
+        c->bars[i].to.y = fmin(c->bars[i].to.y, fmin(c->y.hi, 1));
     }
 }
 
@@ -151,7 +153,7 @@ weir_status weirp_ope_curve_svg(const weir_ope *ope, FILE *out, weir_error *err)
     WEIRP_TRY(add_band(&chart, ope, point, n, &e, err));
     if (!isfinite(e.y_lo)) e.y_lo = 0, e.y_hi = 1;
     chart.x = weirp_axis_log(e.x_lo, e.x_hi, e.zero, 9);
-    chart.y = weirp_axis_linear(fmax(e.y_lo, 0), fmin(e.y_hi, 1), 8);
+    chart.y = weirp_axis_linear(e.y_lo, e.y_hi, 8);
     cut_bars(&chart);
     snprintf(chart.title, sizeof chart.title, "Cost and quality of %s, from the log",
              c->policy ? c->policy : "a policy");

@@ -37,8 +37,8 @@ static void put_estimate(char (*row)[WEIRP_CELL], const weir_ope *ope, weir_metr
 
 /* One of a grid of lambdas: of interest where that is what is being looked into. */
 static bool given(const weir_ope *ope, size_t estimator) {
-    const char *name = weirp_ope_estimators[estimator].name;
-    return strchr(name, '(') && strcmp(name, ope->recommended) != 0;
+    const weirp_ope_estimator *e = &weirp_ope_estimators[estimator];
+    return e->spare && strcmp(e->name, ope->recommended) != 0;
 }
 
 /* Why some estimators are missing, each reason once. */

@@ -81,13 +81,16 @@ static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const we
 }
 
 /* What it would take to settle what isn't: the most that any metric needs. */
-static void add_more(weirp_ope_headline *h, const weirp_contrast *const *c, size_t n) {
+static void add_more(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
+    enum { FAR = 100 }; /* times the log: nobody waits for that */
     for (size_t i = 0; i < n; i++) {
         if (c[i]->verdict != WEIRP_VERDICT_MORE) continue;
         char rows[64];
         const char *name = weirp_ope_metric_name(c[i]->metric);
         weirp_ope_rows(rows, sizeof rows, c[i]->n_more);
-        if (*rows)
+        if (*rows && c[i]->n_more > FAR * (double)ope->n_rows)
+            add(h, " The %s may well be the same: it would take about %s rows more to tell.", name, rows);
+        else if (*rows)
             add(h, " About %s rows more would settle the %s, if the difference is what it looks like.", rows, name);
         else
             add(h, " The %s may well be the same: no number of rows is sure to settle it.", name);
@@ -134,6 +137,15 @@ static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_co
            "is one verdict.");
 }
 
+/* Cheaper with a quality that isn't known isn't better yet; a latency that stays as it was may stay undecided. */
+static bool is_open(const weirp_contrast *const *c, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if ((c[i]->metric == WEIR_METRIC_QUALITY || c[i]->metric == WEIR_METRIC_COST) &&
+            (c[i]->verdict == WEIRP_VERDICT_MORE || c[i]->verdict == WEIRP_VERDICT_REFUSED))
+            return true;
+    return false;
+}
+
 static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
     const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
     const weirp_contrast *c[WEIR_N_METRICS];
@@ -148,8 +160,9 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
     if (better && worse) {
         say_mixed(h, ope, c, n, name, than);
     } else if (better || worse) {
-        h->word = weirp_verdict_text(better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
-        add(h, "%s is %s than %s", name, h->word, than);
+        const char *found = weirp_verdict_text(better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
+        h->word = is_open(c, n) ? weirp_verdict_text(WEIRP_VERDICT_MORE) : found;
+        add(h, "%s is %s than %s", name, found, than);
         if (more || refused) {
             add(h, " in ");
             add_metrics(h, c, n, better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
@@ -165,7 +178,7 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
         add(h, "Not enough evidence that %s is better or worse than %s:", name, than);
         add_differences(h, ope, c, n, other);
     }
-    add_more(h, c, n);
+    add_more(h, ope, c, n);
     add_refusals(h, ope, c, n);
 }
 

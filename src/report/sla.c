@@ -14,17 +14,6 @@
 
 /* ---- what is asked for ---- */
 
-static weir_status when(const char *what, const char *text, int64_t now_ms, int64_t *ms, weir_error *err) {
-    if (!strchr(text, '-') && strcmp(text, "now") != 0) { /* a duration: before now */
-        weir_status st = weirp_duration_parse(what, text, ms, err);
-        *ms = now_ms - *ms;
-        return st;
-    }
-    weir_status st = weirp_when_parse(what, text, now_ms, ms, err);
-    if (st == WEIR_OK && !*ms) return weirp_fail(err, WEIR_INVALID, 0, "%s must be a time", what);
-    return st;
-}
-
 static weir_status find_budget(weirp_sla *s, const char *name, weir_error *err) {
     weir_error quiet = {0};
     weir_status st = weirp_ledger_find(weirp_snapshot_table(s->view.snapshot), name, &s->budget, &quiet);
@@ -49,8 +38,8 @@ static weir_status ask(weirp_sla *s, const weir_budget_report_options *o, weir_e
         return weirp_fail(err, WEIR_INVALID, 0, "the least quality is from 0 to 1");
     if (o->svg && !o->budget) return weirp_fail(err, WEIR_INVALID, 0, "a picture is drawn of one budget: name it");
     if (o->budget) WEIRP_TRY(find_budget(s, o->budget, err));
-    if (o->from) WEIRP_TRY(when("--from", o->from, s->now_ms, &s->from_ms, err));
-    if (o->to) WEIRP_TRY(when("--to", o->to, s->now_ms, &s->to_ms, err));
+    if (o->from) WEIRP_TRY(weirp_since_parse("--from", o->from, s->now_ms, &s->from_ms, err));
+    if (o->to) WEIRP_TRY(weirp_since_parse("--to", o->to, s->now_ms, &s->to_ms, err));
     if (s->has_budget) {
         WEIRP_TRY(weirp_zone_open(&zone, s->budget.zone, err));
         s->period = weirp_period_at(zone, s->budget.period, (o->from ? s->from_ms : s->to_ms) / 1000);

@@ -23,7 +23,7 @@ const char weirp_svg_style[] =
     ".minimax{stroke:#d55e00;stroke-width:1.7;stroke-dasharray:7 4}"
     ".zero{stroke:#6e7781;stroke-width:1.5;stroke-dasharray:1.5 4}"
     ".oracle{stroke:#009e73;stroke-width:1.6;stroke-dasharray:9 3 2 3}"
-    ".band{fill:#0072b2;fill-opacity:.16;stroke:none}.bar{stroke:#57606a;stroke-width:1.2;fill:none}"
+    ".band{fill:#0072b2;fill-opacity:.16;stroke:none}.bar{stroke:#57606a;stroke-width:1;stroke-opacity:.55;fill:none}"
     ".mark{fill:#1f2328;stroke:#fff;stroke-width:1.2}.leader{stroke:#8c959f;stroke-width:.8}"
     ".name{paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}"
     "@media (prefers-color-scheme:dark){"

@@ -232,6 +232,29 @@ done:
     return st;
 }
 
+weir_status weirp_snapshot_bucket(weirp_snapshot *s, uint64_t index, weirp_index_visit visit, void *user,
+                                  weir_error *err) {
+    MDB_cursor *cursor;
+    uint8_t bytes[WEIRP_INDEX_KEY];
+    part p;
+    if (s->meta.schema < WEIRP_SCHEMA_INDEX) return WEIR_OK;
+    int rc = mdb_cursor_open(s->txn, s->env->index, &cursor);
+    if (rc) return weirp_store_fail(err, rc, "can't read its index", s->env->path);
+    put_key(bytes, (uint32_t)(index >> 32), 0);
+    MDB_val key = {sizeof bytes, bytes}, value;
+    weir_status st = WEIR_OK;
+    for (int step = MDB_SET_RANGE; st == WEIR_OK && (rc = mdb_cursor_get(cursor, &key, &value, step)) == 0;
+         step = MDB_NEXT) {
+        if (split_part(&p, &key, &value) && p.bucket != index >> 32) break;
+        if (!read_part(&p, &key, &value)) st = bad_index(s, err);
+        for (size_t i = 0; st == WEIR_OK && i < p.n; i++)
+            st = visit(user, (uint64_t)p.bucket << 32 | low_of(&p, i), record_of(&p, i), err);
+    }
+    if (rc && rc != MDB_NOTFOUND) st = weirp_store_fail(err, rc, "can't read its index", s->env->path);
+    mdb_cursor_close(cursor);
+    return st;
+}
+
 uint64_t weirp_index_sum(uint64_t index, uint64_t number) {
     return weirp_mix64(weirp_mix64(index) + number);
 }

@@ -73,6 +73,11 @@ weir_status weirp_snapshot_log(weirp_snapshot *snapshot, uint64_t from, weirp_lo
 #define WEIRP_FIND_MOST 1024
 weir_status weirp_snapshot_find(weirp_snapshot *snapshot, uint64_t index, weirp_log_visit visit, void *user,
                                 weir_error *err);
+/* Every entry of the index whose number has the upper half of `index`, part by part: for whoever wants many of them.
+ * `visit` gets the entry's number and that of its record; a non-OK return stops it. */
+typedef weir_status (*weirp_index_visit)(void *user, uint64_t index, uint64_t number, weir_error *err);
+weir_status weirp_snapshot_bucket(weirp_snapshot *snapshot, uint64_t index, weirp_index_visit visit, void *user,
+                                  weir_error *err);
 /* Every value of the index against its checksum, and its entries in order and within the log. *sum: of weirp_index_sum
  * over all entries, which tells whether the log's records are in the index, and nothing else is. */
 weir_status weirp_index_verify(weirp_snapshot *snapshot, uint64_t *sum, weir_error *err);

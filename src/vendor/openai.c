@@ -25,6 +25,10 @@ static void put_usage(vend_reply *r, weirp_writer *w) {
     vend_put_int(w, r->cached);
     vend_put(w, ",\"audio_tokens\":");
     vend_put_int(w, r->audio_input);
+    if (r->cache_write) { /* a reseller's word (OpenRouter, "Prompt caching"); OpenAI itself doesn't bill writes */
+        vend_put(w, ",\"cache_write_tokens\":");
+        vend_put_int(w, r->cache_write);
+    }
     vend_put(w, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
     vend_put_int(w, r->reasoning_tokens);
     vend_put(w, ",\"audio_tokens\":");

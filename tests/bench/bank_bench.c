@@ -1,5 +1,5 @@
 /* bank_bench.c: reservations and settlements a second on one core while a thread posts, their latency, and how long the
- * audit of a million entries takes. Compile it as the unit tests are: against the static library.
+ * audit of a million entries takes. tests/bench/results reads what it prints.
  *
  *   bank_bench [STORE [CALLS [BUDGETS]]]
  * SPDX-License-Identifier: GPL-3.0-or-later */

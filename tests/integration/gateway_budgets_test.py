@@ -358,6 +358,91 @@ class Budgets(Case):
         self.spent("all", self.books()["nano_usd"])
         self.assertEqual(self.shown("all")["unproven"], 0)
 
+    # ---- the configuration's
+
+    def listed(self):
+        return {b["name"]: b for b in json.loads(weir("budget", "ls", "--json", "--store", self.store)[0])["budgets"]}
+
+    def test_listed_in_the_configuration(self):
+        set_by, gone = "a budget is set by the configuration", "a budget isn't in the configuration any more, and stays in force"
+        first = {"name": "daily", "limit": "1USD", "per": "day", "zone": "Europe/Berlin", "warn": [0.5]}
+        self.serve(budgets=[("own", "5USD")], errors={"reload refused: the old configuration stays in force"}, configured={"list": [
+            first, {"name": "asked", "limit": "2requests", "per": "total", "user": "*", "when_exhausted": "refuse"}]})
+        self.assertEqual([(l["budget"], l["change"]) for l in self.at.logs(set_by)], [("daily", "made"), ("asked", "made")])
+        found = self.listed()
+        self.assertEqual((set(found), found["daily"]["limit"], found["daily"]["zone"], found["daily"]["warn"]),
+                         ({"own", "daily", "asked"}, "1.00", "Europe/Berlin", [0.5]))
+        ann = {"x-weir-user": "ann"}  # they hold from the first request on
+        self.assertEqual([self.at.chat("dear", "size20 weir", ann, max_tokens=30).status for _ in range(3)], [200, 200, 429])
+        self.spent("asked", 2)
+        spent = self.shown("daily")["spent"]
+        self.assertGreater(spent, 0)
+
+        # a reload changes what is new in place; what is the same isn't touched; a wrong one changes nothing
+        config = json.loads(self.at.config_path.read_text())
+        def reload(*budgets):
+            config["budgets"]["list"] = budgets
+            return self.at.reload(config)
+        asked = {**config["budgets"]["list"][1], "limit": "4requests"}
+        self.assertTrue(reload(first, asked))
+        self.assertEqual([(l["budget"], l["change"]) for l in self.at.logs(set_by)][2:], [("asked", "changed")])
+        until(lambda: self.at.chat("dear", "size20 weir", ann, max_tokens=30).status == 200)
+        self.assertEqual(self.shown("daily")["unproven"], 0)
+        self.assertFalse(reload({**first, "limit": "9USD"}, {**asked, "limit": "9 pears"}))
+        self.assertIn("9 pears", self.at.logs("reload refused: the old configuration stays in force")[0]["error"])
+        self.assertEqual(self.listed()["daily"]["limit"], "1.00")
+
+        # another period is another count, and one that vanishes stays
+        self.assertTrue(reload({**first, "per": "week"}))
+        self.assertEqual([(l["budget"], l["change"]) for l in self.at.logs(set_by)][3:], [("daily", "starts afresh")])
+        self.assertEqual([l["budget"] for l in self.at.logs(gone)], ["asked"])
+        found = self.listed()
+        self.assertEqual((set(found), found["asked"]["limit"], found["daily"]["per"]), ({"own", "daily", "asked"}, "4", "week"))
+        self.at.stop()
+        again = self.gateway(config, folder=self.at.folder, name="again")
+        self.assertEqual([l["budget"] for l in again.logs(gone)], ["asked"])
+        self.assertEqual(again.logs(set_by), [])
+        weir("budget", "set", "asked", "--limit", "7requests", "--per", "total", "--user", "*", "--store", self.store)
+        self.assertTrue(again.reload(config))
+        self.assertEqual(len(again.logs(gone)), 1)  # it is somebody's own now
+        weir("budget", "set", "daily", "--limit", "3USD", "--per", "week", "--zone", "Europe/Berlin", "--store", self.store)
+        self.assertTrue(again.reload(config))
+        self.assertEqual((self.listed()["daily"]["limit"], self.listed()["asked"]["limit"]), ("1.00", "7"))
+        weir("budget", "rm", "daily", "--store", self.store)
+        config["budgets"]["list"] = []
+        self.assertTrue(again.reload(config))
+        self.assertEqual((len(again.logs(gone)), set(self.listed())), (1, {"own", "asked"}))
+
+    # ---- metrics
+
+    def test_gauges(self):
+        self.serve(budgets=[("all", "1USD"), ("each", "100requests", "--user", "*"), ("soft", "10tokens", "--soft"),
+                            ("gone", "1USD")])
+        weir("budget", "rm", "gone", "--store", self.store)
+        for user in "ann", "bob", "bob":
+            self.assertEqual(self.at.chat("dear", "size20 weir", headers={"x-weir-user": user}).status, 200)
+        books = self.books()["nano_usd"]
+        self.spent("all", books)
+        usd, each, soft = ({"budget": n, "unit": u} for n, u in (("all", "usd"), ("each", "requests"), ("soft", "tokens")))
+        until(lambda: self.at.metrics()["weir_budget_spent", each] == 3, 5)
+        m = self.at.metrics()
+        self.assertEqual(m["weir_budgets"], 3)
+        self.assertEqual((m["weir_budget_limit", usd], m["weir_budget_spent", usd]), (1, books / 1e9))
+        self.assertEqual(m["weir_budget_unproven", usd], 0)
+        self.assertTrue(0 <= m["weir_budget_leased", usd] < 1)
+        self.assertEqual((m["weir_budget_limit", each], m["weir_budget_accounts", each]), (100, 2))
+        self.assertEqual(m["weir_budget_highest_spent_ratio", each], 0.02)
+        self.assertGreater(m["weir_budget_highest_spent_ratio", soft], 1)
+        self.assertEqual(m["weir_budget_period_end_timestamp_seconds", usd], float("inf"))
+        self.assertFalse([n for n, labels, _ in m.rows if labels.get("budget") == "gone"])
+        self.budget("all", "2USD")
+        until(lambda: self.at.metrics()["weir_budget_limit", usd] == 2, 5)
+        self.budget("hourly", "3USD", per="hour")
+        hourly = {"budget": "hourly", "unit": "usd"}
+        until(lambda: self.at.metrics()["weir_budgets"] == 4, 5)
+        left = self.at.metrics()["weir_budget_period_end_timestamp_seconds", hourly] - time.time()
+        self.assertTrue(-1 < left <= 3600, left)
+
 
 class Keys(Budgets):
     """Budgets' tests aren't run twice: see load_tests."""
@@ -394,6 +479,24 @@ class Keys(Budgets):
         self.assertEqual((a.status, a.error["code"]), (403, "model_not_allowed"))
         self.assertEqual(self.sim.count("dear"), 0)
 
+    def test_a_key_is_changed(self):
+        """A gateway that runs goes by what weir key set says; the text stays good."""
+        self.serve(keys=[("k", "--models", "cheap", "--rpm", "1")])
+        def ask(name):
+            a = self.chat(self.keys["k"], name)
+            return a.status if a.status == 200 else a.error["code"]
+        self.assertEqual([ask("dear"), ask("cheap"), ask("cheap")], ["model_not_allowed", 200, "rate_limit_exceeded"])
+        weir("key", "set", "k", "--models", "dear", "--rpm", "0", "--store", self.store)
+        with self.faster_than(1.5):
+            until(lambda: ask("dear") == 200)
+        self.assertEqual([ask("cheap"), ask("dear"), ask("dear")], ["model_not_allowed", 200, 200])
+        weir("key", "set", "k", "--expires", "now", "--store", self.store)
+        with self.faster_than(1.5):
+            until(lambda: self.chat(self.keys["k"]).status == 401)
+        weir("key", "set", "k", "--expires", "1h", "--store", self.store)
+        with self.faster_than(1.5):
+            until(lambda: self.chat(self.keys["k"]).status == 200)
+
     def test_requests_a_minute(self):
         self.serve(keys=[("two", "--rpm", "2")])
         a, b, c = (self.chat(self.keys["two"]) for _ in range(3))
@@ -408,6 +511,35 @@ class Keys(Budgets):
                          (429, "rate_limit_error", "2"))
         self.assertEqual(d.headers["anthropic-ratelimit-requests-remaining"], "0")
         self.assertRegex(d.headers["anthropic-ratelimit-requests-reset"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+
+    def test_what_budgets_leave(self):
+        """The tightest of a minute's limits and of the budgets' is what headers tell."""
+        self.serve(keys=[("two", "--rpm", "2"), ("many", "--rpm", "100"), ("none",)],
+                   budgets=[("asked", "6requests", "--key", "*"), ("ever", "9requests"), ("soft", "1requests", "--soft"),
+                            ("talked", "100ktokens")])
+        self.budget("hourly", "5requests", "--key", "none", per="hour")
+        def told(a, what="requests"):
+            return tuple(a.headers.get(f"x-ratelimit-{k}-{what}") for k in ("limit", "remaining"))
+        a, b = (self.chat(self.keys["two"]) for _ in range(2))
+        self.assertEqual([told(x) for x in (a, b)], [("2", "1"), ("2", "0")])
+        c = self.chat(self.keys["many"])
+        self.assertEqual((told(c), c.headers.get("x-ratelimit-reset-requests")), (("6", "5"), None))  # of 6 and of 9 less 3
+        self.assertEqual(told(c, "tokens")[0], "100000")
+        used = 3 * (c.json["usage"]["total_tokens"])
+        self.assertTrue(100000 - 3 * used < int(told(c, "tokens")[1]) <= 100000 - used, (told(c, "tokens"), used))
+        d = self.chat(self.keys["none"])
+        self.assertEqual(told(d), ("5", "4"))
+        self.assertRegex(d.headers["x-ratelimit-reset-requests"], r"^(\d+m)?\d+(\.\d+)?m?s$")
+        with self.at.open_stream("dear", "size20", {"authorization": f"Bearer {self.keys['none']}"}, max_tokens=30) as s:
+            s.read()
+            self.assertEqual((s.headers["x-ratelimit-limit-requests"], s.headers["x-ratelimit-remaining-requests"]), ("5", "3"))
+        e = self.at.ask("POST", "/v1/messages", {"model": "dear", **MESSAGE}, {"x-api-key": self.keys["none"]})
+        self.assertEqual([e.headers[f"anthropic-ratelimit-requests-{k}"] for k in ("limit", "remaining")], ["5", "2"])
+        self.assertRegex(e.headers["anthropic-ratelimit-requests-reset"], r"^\d{4}-\d\d-\d\dT\d\d:(59:5|00:0)\d")
+        while (f := self.chat(self.keys["many"])).status == 200:
+            last = f
+        self.assertEqual([told(x) for x in (last, f)], [("9", "0"), ("9", "0")])
+        self.assertEqual((f.status, f.error["code"]), (429, "insufficient_quota"))
 
     def test_tokens_a_minute(self):
         self.serve(keys=[("few", "--tpm", "100")])

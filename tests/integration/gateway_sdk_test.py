@@ -56,6 +56,10 @@ PROMPTS = {
     "[error in the middle]": {"tokens": 40, "error": {"kind": "overloaded", "after_events": 12}},
     "[gzip]": {"text": TEXT, "encoding": "gzip"},
 }
+# Virtual keys of the gateways with budgets, and what `weir key create` makes of them. A month's end within a run is rare.
+KEYS = {"spender": ["--budget", "0.005USD/month"], "streamer": ["--budget", "0.005USD/month"],
+        "retrier": ["--budget", "0.002USD/month"], "lowered": ["--budget", "0.004USD/month"],
+        "mixed": ["--budget", "1USD/month"], "rated": ["--rpm", "7", "--tpm", "50k"], "slow": ["--rpm", "1"]}
 STOPPED = {"id": "msg_01stopped", "type": "message", "role": "assistant", "model": "anthropic-model",
            "content": [{"type": "text", "text": "as far as"}], "stop_reason": "stop_sequence", "stop_sequence": "END",
            "usage": {"input_tokens": 9, "output_tokens": 3}}
@@ -92,6 +96,10 @@ def configuration(vendor, store, models, **more):
             "providers": [{"name": name, "base_url": vendor + path, "key_env": "WEIR_TEST_VENDOR_KEY"}
                           for name, path in PROTOCOLS.items()],
             "models": models, **more}
+
+
+def weir(*args):
+    return subprocess.run([WEIR, *map(str, args)], check=True, timeout=120, capture_output=True, text=True).stdout
 
 
 def train(folder, models):
@@ -192,6 +200,7 @@ class Clients(unittest.TestCase):
         hasty = {"retry": {"max": 1, "base_ms": 1}, "limits": {"request_ms": 3000}}
         cls.serve("ill", folder, store, vendor.address, ill, **hasty)
         cls.serve("limited", folder, store, vendor.address, limited, limits=hasty["limits"])
+        cls.serve_budgets(folder, store)
 
     @classmethod
     def start(cls, name, args, folder):
@@ -208,10 +217,27 @@ class Clients(unittest.TestCase):
         config.write_text(json.dumps(configuration(vendor, own, models, **more)))
         cls.start(name, [WEIR, "serve", "--config", config], folder)
 
+    @classmethod
+    def serve_budgets(cls, folder, store):
+        """Two gateways with keys of weir's own, whose refusals are 429 and 402, before a vendor that keeps books."""
+        models = healthy()
+        prices = [{"model": m["name"], **{k: v for k, v in m.items() if k.endswith("_usd_per_mtok")}} for m in models]
+        (folder / "bank.json").write_text(json.dumps({**scenario(), "prices": prices}, ensure_ascii=False))
+        bank = cls.start("bank", [VENDOR, "--scenario", folder / "bank.json"], folder)
+        cls.keys, cls.stores = {}, {}
+        for name, status in (("budgets", 429), ("payment", 402)):
+            own, cls.stores[name] = folder / f"with-{name}.mdb", folder / f"{name}.mdb"
+            shutil.copy(store, own)
+            cls.keys[name] = {k: weir("key", "create", k, "--store", own, *v).strip() for k, v in KEYS.items()}
+            weir("budget", "set", "all", "--store", own, "--limit", "100USD", "--per", "total", "--soft")
+            cls.serve(name, folder, own, bank.address, models, auth={"virtual_keys": True},
+                      budgets={"refuse_status": status}, traffic={"commit_ms": 5})
+
     def run_file(self, name):
         env = {f"WEIR_SDK_{k.upper()}": server.address for k, server in self.servers.items()}
         env |= {"NODE_PATH": str(CLIENTS / "node_modules"), "WEIR_SDK_KEY": CLIENT_KEY, "WEIR_SDK_TEXT": TEXT,
-                "WEIR_SDK_PRICES": json.dumps(PRICES)}
+                "WEIR_SDK_PRICES": json.dumps(PRICES), "WEIR_SDK_WEIR": str(WEIR),
+                "WEIR_SDK_KEYS": json.dumps(self.keys), "WEIR_SDK_STORES": json.dumps(self.stores, default=str)}
         done = subprocess.run(["node", "--test", "--test-reporter=spec", SDK / name], capture_output=True, text=True,
                               env=dict(os.environ, **env), timeout=300)
         logs = "\n".join(f"-- {s.log.name}\n{s.log.read_text()[-2000:]}" for s in self.servers.values())
@@ -219,8 +245,11 @@ class Clients(unittest.TestCase):
         self.assertRegex(done.stdout, r"pass [1-9]", "no test ran")
 
     def test_z_servers_end_well_and_tell_no_key(self):
-        statuses = {name: self.servers[name].stop() for name in ("gateway", "ill", "limited", "vendor")}
+        gateways = [name for name in self.servers if name not in ("vendor", "bank")]
+        statuses = {name: self.servers[name].stop() for name in (*gateways, "vendor", "bank")}
         self.assertEqual(set(statuses.values()), {0}, statuses)
+        for store in self.stores.values():
+            self.assertIn("every balance is right", weir("budget", "audit", "--store", store))
         for server in self.servers.values():
             self.assertNotRegex(server.log.read_text(), f"{CLIENT_KEY}|{VENDOR_KEY}")
 

@@ -236,8 +236,12 @@ class Ids(Case):
         for name in "first", "fail\\ing":
             gateway.chat(name)
             gateway.stream(name)
+        for b in ("daily", "--limit", "5USD", "--per", "day"), ("each", "--limit", "9requests", "--per", "total", "--model", "*"):
+            weir("budget", "set", *b, "--store", gateway.folder / "weir.mdb")
+        until(lambda: gateway.metrics()["weir_budgets"] == 2, 5)
         metrics = gateway.metrics()
         self.assertEqual(metrics["weir_requests_total", {"endpoint": "chat", "code": "200"}] > 0, True)
+        self.assertEqual(metrics["weir_budget_period_end_timestamp_seconds", {"budget": "each", "unit": "requests"}], float("inf"))
         names = {n for n, _, _ in metrics.rows}
         self.assertFalse([n for n in names if not n.startswith(("weir_", "process_"))])
         if shutil.which("promtool"):

@@ -59,6 +59,35 @@ class Keys(unittest.TestCase):
         for text in (out, rotated):
             self.assertNotIn(text.strip()[8:24].encode(), self.store.read_bytes())
 
+    def test_set(self):
+        """What is given changes; the rest, and the text, stay."""
+        text = self.key("create", "alice", "--team", "search", "--models", "a,b", "--rpm", 60, "--tpm", "200k", "--note", "n")[0]
+        before = self.listed()["alice"]
+        self.assertEqual(self.key("set", "alice", "--rpm", 120), ("", ""))
+        self.assertEqual(self.listed()["alice"], {**before, "requests_per_minute": 120})
+        self.key("set", "alice", "--models", "c", "--rpm", 0, "--concurrent", 3, "--expires", "2100-01-31", "--team", "", "--note", "")
+        now = self.listed()["alice"]
+        self.assertEqual(now, {**before, "requests_per_minute": None, "models": ["c"], "concurrent": 3, "team": None,
+                               "note": None, "expires": "2100-01-31T00:00:00Z"})
+        self.assertEqual(now["key"], "..." + text.strip()[-4:])
+        self.key("set", "alice", "--models", "*", "--expires", "never", "--tpm", "0")
+        self.assertEqual(self.listed()["alice"], {**now, "models": [], "expires": None, "tokens_per_minute": None})
+        # a text in its grace is as it was
+        self.key("rotate", "alice", "--grace", "1h")
+        until = self.listed()["alice"]["previous_until"]
+        self.key("set", "alice", "--expires", "now")
+        self.key("set", "alice", "--expires", "30d")
+        self.assertEqual((self.listed()["alice"]["previous_until"], self.listed()["alice"]["state"]), (until, "valid"))
+        now = self.listed()["alice"]
+        for wrong, why in ((["alice"], "needs what to change"), (["alcie", "--rpm", 1], "did you mean 'alice'"), (["--rpm", 1], "NAME"),
+                           (["alice", "--rpm", 5, "--models", "a,,b"], "empty"), (["alice", "--rpm", 5, "--expires", "soon"], "30d"),
+                           (["alice", "--budget", "1USD/day"], "weir budget set"), (["alice", "--rpm", -1], "--rpm")):
+            self.assertIn(why, self.key("set", *wrong, status=2)[1])
+        self.assertIn("leave out", self.key("create", "bob", "--rpm", 0, status=2)[1])
+        self.assertEqual(self.listed(), {"alice": now})
+        self.key("revoke", "alice")
+        self.assertIn("revoked", self.key("set", "alice", "--rpm", 1, status=2)[1])
+
     def test_many_at_once(self):
         """Every name once, whoever is faster; nobody's change is lost."""
         def one(i):

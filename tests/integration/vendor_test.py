@@ -410,7 +410,7 @@ class Scenarios(unittest.TestCase):
         self.v.scenario("usage")
         usage = self.v.json(CHAT, chat())["usage"]
         self.assertEqual((usage["prompt_tokens"], usage["completion_tokens"]), (1000, 300))
-        self.assertEqual(usage["prompt_tokens_details"], {"cached_tokens": 600, "audio_tokens": 50})
+        self.assertEqual(usage["prompt_tokens_details"], {"cached_tokens": 600, "audio_tokens": 50, "cache_write_tokens": 100})
         self.assertEqual(usage["completion_tokens_details"]["reasoning_tokens"], 120)
         usage = self.v.json(MESSAGES, messages(max_tokens=400), VERSION)["usage"]  # input_tokens are without those of the cache
         self.assertEqual([usage[k] for k in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens",

@@ -12,6 +12,8 @@
 #include <stdatomic.h>
 #include <xxhash.h>
 
+#include "src/budget/bank.h"
+#include "src/budget/ledger.h"
 #include "weir/weir.h"
 
 /* ---- the wrappers ---- */
@@ -393,6 +395,132 @@ static void learning_without_memory(void **state) {
     weir_dataset_free(data);
 }
 
+/* ---- money ---- */
+
+enum { LIMIT = 2000, WORST = 70, COSTS = 60, CALLS = 60 };
+
+static uint64_t spending_ns;
+
+static uint64_t spending_clock(void) {
+    return spending_ns += UINT64_C(1000000);
+}
+
+typedef struct sums {
+    int64_t spent[2], unproven, leased; /* spent: of the budget of all, and of the users' */
+    size_t n_accounts;
+} sums;
+
+static weir_status add_account(void *user, const weirp_account_row *row, weir_error *err) {
+    sums *all = user;
+    (void)err;
+    all->spent[row->limit != LIMIT] += row->spent;
+    all->unproven += row->unproven;
+    all->leased += row->leased;
+    all->n_accounts++;
+    assert_true(row->spent + row->unproven + row->leased <= row->limit);
+    return WEIR_OK;
+}
+
+static void tell_difference(void *user, const char *text) {
+    (void)user;
+    print_error("allocation %zu refused: %s\n", watch.refuse, text);
+}
+
+/* What the ledger has when the process is gone. */
+static sums sums_of(void) {
+    weir_error err = {0};
+    weirp_store *store;
+    weirp_snapshot *snapshot;
+    weirp_audit audit = {0};
+    sums all = {0};
+    size_t n_dead;
+    OK(weirp_store_open(&store, path, WEIRP_STORE_JOIN, &err));
+    OK(weirp_ledger_bury(store, path, &n_dead, &err));
+    OK(weirp_snapshot_begin(&snapshot, store, &err));
+    OK(weirp_ledger_accounts(weirp_snapshot_table(snapshot), add_account, &all, &err));
+    OK(weirp_ledger_audit(weirp_snapshot_table(snapshot), &audit, tell_difference, NULL, &err));
+    assert_int_equal(audit.n_wrong, 0);
+    weirp_snapshot_end(snapshot);
+    weirp_store_close(store);
+    return all;
+}
+
+/* A post that failed is made again, as the gateway does. */
+static void post(weirp_bank *bank) {
+    weir_error err = {0};
+    unsigned wait;
+    weir_status st = JUDGED(weirp_bank_post(bank, &wait, &err));
+    if (st != WEIR_OK) OK(weirp_bank_post(bank, &wait, &err));
+}
+
+/* Spends from a limit until it is gone; gives what was settled. */
+static int64_t spend(weirp_bank *bank) {
+    static const char *const users[] = {"ann", "bob", "eve"};
+    weirp_need need = {.worst = {WORST, 0, 1}, .likely = {COSTS, 0, 1}};
+    int64_t settled = 0;
+    for (int i = 0; i < CALLS; i++) {
+        char id[40];
+        snprintf(id, sizeof id, "weir-%024x", i);
+        weirp_subject subject = {.value = {[WEIRP_DIM_USER] = users[i % 3]}};
+        weirp_claim claim = {0};
+        weirp_shortage why;
+        weirp_claim_result result = weirp_bank_claim(bank, &subject, &need, 1000, &claim, &why);
+        for (int k = 0; k < 4 && result == WEIRP_CLAIM_WAIT; k++) {
+            post(bank);
+            result = weirp_bank_claim(bank, &subject, &need, 1000, &claim, &why);
+        }
+        if (result != WEIRP_CLAIM_GRANTED && result != WEIRP_CLAIM_LOWERED) continue;
+        weirp_settlement s = {.id = id, .at_ms = 1000, .subject = &subject, .amount = {COSTS, 0, 1}};
+        weirp_bank_settle(bank, &claim, &s);
+        settled += COSTS;
+    }
+    return settled;
+}
+
+/* Whatever is refused: all that was settled is in the ledger, and the limit holds. */
+static void spend_once(void *user) {
+    const learning *s = user;
+    weir_error err = {0};
+    weirp_bank *bank = NULL;
+    weirp_bank_options options = {.clock_ns = spending_clock};
+    bool counting = watch.counting;
+    watch.counting = false;
+    spill(path, s->start, s->start_size);
+    watch.counting = counting;
+    weir_status st = JUDGED(weirp_bank_open(&bank, path, &options, &err));
+    if (st != WEIR_OK) OK(weirp_bank_open(&bank, path, &options, &err));
+    int64_t settled = spend(bank);
+    post(bank);
+    (void)JUDGED(weirp_bank_close(bank, &err));
+    watch.counting = false;
+    sums all = sums_of();
+    assert_int_equal(all.spent[0], settled);
+    assert_int_equal(all.spent[1], settled);
+    assert_int_equal(all.unproven + all.leased, 0);
+    assert_int_equal(all.n_accounts, 4);
+    /* a claim may be refused for want of memory; there are enough of them */
+    assert_in_range(settled, LIMIT - WORST, LIMIT);
+}
+
+static void spending_without_memory(void **state) {
+    (void)state;
+    weir_error err = {0};
+    weirp_store *store;
+    learning s = {0};
+    weirp_budget all = {
+        .name = "all", .unit = WEIRP_UNIT_USD, .period = WEIRP_PERIOD_TOTAL, .hard = true, .limit = LIMIT};
+    weirp_budget each = {.name = "each", .period = WEIRP_PERIOD_MONTH, .hard = true, .limit = LIMIT + 1};
+    snprintf(each.match[WEIRP_DIM_USER], sizeof each.match[WEIRP_DIM_USER], "*");
+    OK(weirp_store_open(&store, path, WEIRP_STORE_CREATE, &err));
+    OK(weirp_ledger_set(store, &all, NULL, &err));
+    OK(weirp_ledger_set(store, &each, NULL, &err));
+    weirp_store_close(store);
+    uint8_t *start = slurp(path, &s.start_size);
+    s.start = start;
+    sweep("spend a limit", spend_once, &s, 240);
+    free(start);
+}
+
 /* ---- none at all ---- */
 
 static void deciding_allocates_nothing(void **state) {
@@ -436,8 +564,8 @@ int main(void) {
     void *frame[2];
     backtrace(frame, 2); /* its own first call allocates */
     const struct CMUnitTest tests[] = {
-        TEST(deciding_allocates_nothing), TEST(asking_without_memory),   TEST(looking_without_memory),
-        TEST(training_without_memory),    TEST(learning_without_memory),
+        TEST(spending_without_memory), TEST(deciding_allocates_nothing), TEST(asking_without_memory),
+        TEST(looking_without_memory),  TEST(training_without_memory),    TEST(learning_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -198,7 +198,7 @@ static void test_audit_of_nothing(void **state) {
     (void)state;
     bool sound = false;
     char *text = NULL;
-    OK(weir_budget_audit(path, &sound, &text, &err));
+    OK(weir_budget_audit(path, NULL, &sound, &text, &err));
     assert_true(sound);
     free(text);
 }
@@ -304,7 +304,7 @@ static void test_balances_and_reconciling(void **state) {
 
     bool sound = false;
     char *text = NULL;
-    OK(weir_budget_audit(path, &sound, &text, &err));
+    OK(weir_budget_audit(path, NULL, &sound, &text, &err));
     assert_true(sound);
     json_t *audit = json_loads(text, 0, NULL);
     assert_int_equal(json_integer_value(json_object_get(audit, "n_settled")), 2);
@@ -347,7 +347,7 @@ static void test_audit_finds_what_is_lost(void **state) {
     weirp_store_close(store);
     bool sound = true;
     char *text = NULL;
-    weir_status st = weir_budget_audit(path, &sound, &text, &err);
+    weir_status st = weir_budget_audit(path, NULL, &sound, &text, &err);
     assert_true(st == WEIR_OK || st == WEIR_CORRUPT);
     assert_false(sound);
     free(text);

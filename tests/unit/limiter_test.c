@@ -297,8 +297,9 @@ static void test_times_as_text(void **state) {
     static const struct {
         int64_t ms;
         const char *text;
-    } cases[] = {{0, "0ms"},         {-5, "0ms"},     {12, "12ms"},    {1000, "1s"},    {8640, "8.640s"},
-                 {59999, "59.999s"}, {60000, "1m0s"}, {60001, "1m1s"}, {360000, "6m0s"}};
+    } cases[] = {{0, "0ms"},       {-5, "0ms"},         {12, "12ms"},        {1000, "1s"},
+                 {8640, "8.640s"}, {59999, "59.999s"},  {60000, "1m0s"},     {60001, "1m1s"},
+                 {360000, "6m0s"}, {3599000, "59m59s"}, {3599001, "1h0m0s"}, {86399000, "23h59m59s"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[32];
         weirp_limiter_time_text(text, sizeof text, cases[i].ms);

@@ -212,10 +212,15 @@ static void every_metric_is_documented(void **state) {
     (void)state;
     weirp_metrics *m;
     weirp_pace_facts pace = {.on = true, .forecast_usd = {1, 1.5, 2.25}};
-    weirp_metric_facts facts = {.breaker = (int[3]){0}, .pace = &pace};
+    const weirp_budget_fact budget = {.name = "daily", .unit = "usd", .limit = 0.1, .period_end_s = INFINITY};
+    weirp_metric_facts facts = {
+        .breaker = (int[3]){0}, .pace = &pace, .budget = &budget, .n_budget_facts = 1, .n_budgets = 7};
     assert_int_equal(weirp_metrics_new(&m, &names, NULL), WEIR_OK);
     char *text = scrape(&m, 1, &facts);
     VALUE(text, "weir_pacing_forecast_usd{bound=\"mean\"}", "1.5");
+    VALUE(text, "weir_budgets", "7");
+    VALUE(text, "weir_budget_limit{budget=\"daily\",unit=\"usd\"}", "0.1");
+    VALUE(text, "weir_budget_period_end_timestamp_seconds{budget=\"daily\",unit=\"usd\"}", "+Inf");
     static char chapter[1 << 16];
     FILE *file = fopen(WEIR_SOURCE_DIR "/docs/gateway.md", "rb");
     assert_non_null(file);

@@ -288,6 +288,68 @@ static void without_a_model(void **state) {
     rows_free(&r);
 }
 
+/* Off a real table, which knows how many rows each logging policy made: the numbers of "two logging policies" in
+ * tests/cases/ope-estimates.json. */
+static void off_a_table(void **state) {
+    (void)state;
+    static const struct {
+        size_t chosen;
+        double y, p;
+        const char *logger;
+    } made[] = {{0, 1, 0.8, "a"}, {1, 1, 0.2, "a"}, {0, 0, 0.8, "a"}, {1, 0, 0.6, "b"}};
+    static const double by[2][2] = {{0.8, 0.4}, {0.2, 0.6}};
+    const double pi[] = {0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5}, q[] = {0.2, 0.6, 0.2, 0.6, 0.2, 0.6, 0.2, 0.6};
+    weirp_ope_table *table;
+    weirp_scan *scan;
+    weirp_ope_block block;
+    size_t model[2];
+    assert_int_equal(weirp_ope_table_new(&table, NULL), WEIR_OK);
+    assert_int_equal(weirp_ope_table_model(table, "small", &model[0], NULL), WEIR_OK);
+    assert_int_equal(weirp_ope_table_model(table, "large", &model[1], NULL), WEIR_OK);
+    for (size_t i = 0; i < 4; i++) {
+        weirp_logged_row row = {.file = "log", .line = i + 1, .id = "", .session = "", .segment = ""};
+        row.logger = made[i].logger;
+        row.time_ms = WEIRP_LOGGED_NO_TIME;
+        row.chosen = made[i].chosen;
+        row.p = made[i].p;
+        row.by_logger = by[row.chosen];
+        row.n_loggers = 2;
+        for (size_t m = 0; m < WEIR_N_METRICS; m++) row.metric[m] = NAN;
+        row.metric[WEIR_METRIC_QUALITY] = made[i].y;
+        assert_int_equal(weirp_ope_table_add(table, &row, 2, model, NULL), WEIR_OK);
+    }
+    assert_int_equal(weirp_ope_table_finish(table, 0, NULL), WEIR_OK);
+    judged j;
+    assert_int_equal(weirp_sums_init(&j.sums, weirp_ope_table_n_clusters(table), weirp_cell_n_columns(), NULL),
+                     WEIR_OK);
+    assert_int_equal(weirp_cell_new(&j.cell, table, WEIR_METRIC_QUALITY, 0, false, NULL), WEIR_OK);
+    assert_int_equal(weirp_scan_new(&scan, table, NULL), WEIR_OK);
+    while (weirp_scan_next(scan, &block, NULL) == WEIR_OK)
+        weirp_cell_add(j.cell, &j.sums, &block, &(weirp_cell_input){.pi = pi, .q = q});
+    weirp_sums_finish(&j.sums);
+    assert_int_equal(weirp_cell_finish(j.cell, &j.sums, NULL), WEIR_OK);
+    assert_close("bips", judged_named(&j, "bips"), (5.0 / 7 + 5.0 / 3) / 4, 1e-14);
+    assert_close("bdr", judged_named(&j, "bdr"), 0.4 + (5.0 / 7 * 0.6 - 5.0 / 3 * 0.2) / 4, 1e-14);
+    assert_close("ips", judged_named(&j, "ips"), (5.0 / 8 + 5.0 / 2) / 4, 1e-14);
+    judged_free(&j);
+
+    /* The policies' chances in the other order: no weight can be trusted, and none is given. */
+    assert_int_equal(weirp_sums_init(&j.sums, weirp_ope_table_n_clusters(table), weirp_cell_n_columns(), NULL),
+                     WEIR_OK);
+    assert_int_equal(weirp_cell_new(&j.cell, table, WEIR_METRIC_QUALITY, 0, false, NULL), WEIR_OK);
+    assert_int_equal(weirp_scan_at(scan, 0, &block, NULL), WEIR_OK);
+    const double swapped[] = {0.4, 0.8, 0.6, 0.2, 0.4, 0.8, 0.6, 0.2};
+    block.by_logger = swapped;
+    weirp_cell_add(j.cell, &j.sums, &block, &(weirp_cell_input){.pi = pi, .q = q});
+    weirp_sums_finish(&j.sums);
+    assert_int_equal(weirp_cell_finish(j.cell, &j.sums, NULL), WEIR_OK);
+    assert_true(isnan(judged_named(&j, "bips")) && isnan(judged_named(&j, "bdr")));
+    assert_close("ips", judged_named(&j, "ips"), (5.0 / 8 + 5.0 / 2) / 4, 1e-14);
+    weirp_scan_free(scan);
+    judged_free(&j);
+    weirp_ope_table_free(table);
+}
+
 /* Sessions whose rows repeat each other: widths grow with them, so SLOPE may go further than with rows that stand
  * alone. */
 static void tuning_knows_clusters(void **state) {
@@ -323,6 +385,7 @@ int main(void) {
         cmocka_unit_test(weights_and_outcomes_scale),
         cmocka_unit_test(unbiased_over_all_logs),
         cmocka_unit_test(without_a_model),
+        cmocka_unit_test(off_a_table),
         cmocka_unit_test(tuning_knows_clusters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -166,29 +166,35 @@ static void denominators_are_resampled(void **state) {
     weirp_sums_free(&sums);
 }
 
-/* Two policies that are the same differ by nothing, and that is certain. */
+/* Two policies that are the same differ by nothing, and that is certain: to the last bit, since verdicts ask whether an
+ * interval excludes 0. */
 static void identical_policies_differ_by_nothing(void **state) {
     (void)state;
     enum { N = 100 };
-    weirp_sums sums = sums_of(N, N_COLUMNS);
+    weirp_sums sums = sums_of(N, 1 + 2 * 3);
     for (size_t i = 0; i < N; i++) {
-        const double a = weirp_random_normal(3, 1, i);
-        put(&sums, i, a, 1 + lot(3, 2, i), a);
+        double *x = sums.x + i * 7;
+        x[0] = 1;
+        for (size_t k = 1; k <= 3; k++) x[k] = x[3 + k] = 1 + lot(3, k, i);
     }
     weirp_sums_finish(&sums);
-    weirp_ratio pair[] = {RATIO, {C, B, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, -1}};
-    const weirp_statistic s = {pair, 2};
-    double df;
-    const double value = weirp_statistic_value(&s, sums.total), se = weirp_se(&s, &sums, true, &df);
-    assert_true(value == 0 && se == 0 && df == N - 1);
-    weirp_interval all[4] = {weirp_t_interval(value, se, df, 0.95), weirp_normal_interval(value, se, 0.95)};
-    bootstrap(&s, &sums, 300, 1, 0.95, &all[2], &all[3]);
-    for (size_t i = 0; i < 4; i++) assert_true(all[i].lo == 0 && all[i].hi == 0);
-    weirp_draws draws = draws_of(&sums, 100, 1);
-    double factor;
-    assert_int_equal(weirp_band_factor(&s, 1, &sums, &draws, &se, 0.95, &factor, NULL), WEIR_OK);
-    assert_true(factor == 0);
-    weirp_draws_free(&draws);
+    static const weirp_ratio pairs[][2] = {
+        {{1, 2, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 0}, {4, 5, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, -1}},
+        {{1, 2, 3, 0, 0}, {4, 5, 6, 0, -1}}, /* self-normalised doubly robust */
+    };
+    for (size_t k = 0; k < 2; k++) {
+        const weirp_statistic s = {pairs[k], 2};
+        double df, factor;
+        const double value = weirp_statistic_value(&s, sums.total), se = weirp_se(&s, &sums, true, &df);
+        assert_true(value == 0 && se == 0 && df == N - 1);
+        weirp_interval all[4] = {weirp_t_interval(value, se, df, 0.95), weirp_normal_interval(value, se, 0.95)};
+        bootstrap(&s, &sums, 300, 1, 0.95, &all[2], &all[3]);
+        for (size_t i = 0; i < 4; i++) assert_true(all[i].lo == 0 && all[i].hi == 0);
+        weirp_draws draws = draws_of(&sums, 100, 1);
+        assert_int_equal(weirp_band_factor(&s, 1, &sums, &draws, &se, 0.95, &factor, NULL), WEIR_OK);
+        assert_true(factor == 0);
+        weirp_draws_free(&draws);
+    }
     weirp_sums_free(&sums);
 }
 
@@ -216,6 +222,53 @@ static void draws_are_what_they_should_be(void **state) {
     assert_near(sum / DRAWS, 0, 4 * sqrt(about / DRAWS));
     assert_near(square / DRAWS / about, 1, 4 * sqrt(2.0 / DRAWS));
     weirp_draws_free(&one), weirp_draws_free(&four), weirp_draws_free(&other);
+    weirp_sums_free(&sums);
+}
+
+/* Whatever place a column has among the others: else policies that are the same would differ in draws. */
+static void equal_columns_have_equal_totals(void **state) {
+    (void)state;
+    enum { N = 700, DRAWS = 50 };
+    for (size_t m = 2; m <= 70; m++) {
+        weirp_sums sums = sums_of(N, m);
+        for (size_t i = 0; i < N; i++)
+            for (size_t j = 0; j < m; j++) sums.x[i * m + j] = weirp_random_normal(8, 1, i);
+        weirp_sums_finish(&sums);
+        weirp_draws draws = draws_of(&sums, DRAWS, m);
+        for (size_t d = 0; d < DRAWS; d++) {
+            assert_near(draws.total[d * m], sums.total[0], 6 * sqrt(N));
+            for (size_t j = 1; j < m; j++) assert_true(draws.total[d * m + j] == draws.total[d * m]);
+        }
+        weirp_draws_free(&draws);
+        weirp_sums_free(&sums);
+    }
+}
+
+/* A draw takes whole clusters, a whole number of times each: with one cluster's bit in each column, totals are counts.
+ */
+static void draws_take_whole_clusters(void **state) {
+    (void)state;
+    enum { N = 150, DRAWS = 300 };
+    weirp_sums sums = sums_of(N, N);
+    for (size_t i = 0; i < N; i++) sums.x[i * N + i] = 1;
+    weirp_sums_finish(&sums);
+    weirp_draws draws = draws_of(&sums, DRAWS, 3);
+    size_t none = 0;
+    double most = 0;
+    for (size_t d = 0; d < DRAWS; d++) {
+        double all = 0;
+        for (size_t i = 0; i < N; i++) {
+            const double times = draws.total[d * N + i];
+            assert_true(times >= 0 && times == floor(times));
+            none += times == 0;
+            most = fmax(most, times);
+            all += times;
+        }
+        assert_true(all == N);
+    }
+    assert_near((double)none / (N * DRAWS), pow(1 - 1.0 / N, N), 0.01);
+    assert_true(most >= 5 && most <= 12);
+    weirp_draws_free(&draws);
     weirp_sums_free(&sums);
 }
 
@@ -433,6 +486,8 @@ int main(void) {
         cmocka_unit_test(denominators_are_resampled),
         cmocka_unit_test(identical_policies_differ_by_nothing),
         cmocka_unit_test(draws_are_what_they_should_be),
+        cmocka_unit_test(equal_columns_have_equal_totals),
+        cmocka_unit_test(draws_take_whole_clusters),
         cmocka_unit_test(undefined_draws_widen),
         cmocka_unit_test(widths_fall_like_the_root),
         cmocka_unit_test(bernstein_is_the_theorems),

@@ -428,6 +428,11 @@ static void verdict_asks_for_rows(void **state) {
                    "Not enough evidence that plugin,value=0.02 is better or worse than what ran: quality +0.0020 "
                    "[-0.0070, +0.0110]. About 54,400 rows more would settle the quality, if the difference is what it "
                    "looks like.");
+    m->contrast[0].n_more = 7e7;
+    check_headline(m, WEIRP_OPE_LOGGED, "not enough evidence",
+                   "Not enough evidence that plugin,value=0.02 is better or worse than what ran: quality +0.0020 "
+                   "[-0.0070, +0.0110]. The quality may well be the same: it would take about 70,000,000 rows more to "
+                   "tell.");
     m->contrast[0].n_more = INFINITY;
     check_headline(m, WEIRP_OPE_LOGGED, "not enough evidence",
                    "Not enough evidence that plugin,value=0.02 is better or worse than what ran: quality +0.0020 "
@@ -444,7 +449,7 @@ static void verdict_says_why_it_is_refused(void **state) {
                    "Refused: this log can't judge plugin,value=0.02: the effective sample size is 2.0.");
     m->contrast[1].verdict = WEIRP_VERDICT_BETTER; /* the cost alone can be judged */
     m->ope.n_contrasts = 2;
-    check_headline(m, WEIRP_OPE_LOGGED, "better",
+    check_headline(m, WEIRP_OPE_LOGGED, "not enough evidence",
                    "plugin,value=0.02 is better than what ran in cost: 31 % less cost [27 %, 35 %]. The quality can't "
                    "be judged: the effective sample size is 2.0.");
     free(m);

@@ -147,12 +147,60 @@ static void budgets_that_are_not_there(void **state) {
     assert_int_equal(weirp_bank_close(bank, NULL), WEIR_OK);
 }
 
+static void set_limit(const char *name, const char *team, weirp_unit unit, int64_t limit, bool hard) {
+    weir_error err = {0};
+    weirp_budget b = {.unit = unit, .period = WEIRP_PERIOD_TOTAL, .zone = "UTC", .limit = limit, .hard = hard};
+    snprintf(b.name, sizeof b.name, "%s", name);
+    snprintf(b.match[WEIRP_DIM_TEAM], sizeof b.match[0], "%s", team);
+    assert_int_equal(weirp_ledger_set(store, &b, NULL, &err), WEIR_OK);
+}
+
+static void what_is_left(void **state) {
+    (void)state;
+    weir_error err = {0};
+    set_limit("wide", "", WEIRP_UNIT_USD, 5000, true);
+    set_limit("team", "search", WEIRP_UNIT_USD, 1000, true);
+    set_limit("soft", "", WEIRP_UNIT_USD, 1, false);
+    set_limit("few", "", WEIRP_UNIT_REQUESTS, 3, true);
+    const weirp_subject search = {.value = {[WEIRP_DIM_TEAM] = "search", [WEIRP_DIM_USER] = "ann"}};
+    const weirp_subject other = {.value = {[WEIRP_DIM_TEAM] = "other"}};
+    weirp_bank *bank = open_bank();
+    weirp_room room[WEIRP_N_UNITS];
+    weirp_claim c = {0};
+    weirp_bank_room(bank, &search, NOW_MS, room); /* nobody has looked at them */
+    for (int u = 0; u < WEIRP_N_UNITS; u++) assert_int_equal(room[u].limit, -1);
+    weirp_need need = {.worst = {200, 0, 1}, .likely = {70, 0, 1}};
+    weirp_shortage why;
+    weirp_claim_result result = WEIRP_CLAIM_WAIT;
+    for (int i = 0; i < 5 && result == WEIRP_CLAIM_WAIT; i++) {
+        result = weirp_bank_claim(bank, &search, &need, NOW_MS, &c, &why);
+        if (result == WEIRP_CLAIM_WAIT) post(bank);
+    }
+    assert_int_equal(result, WEIRP_CLAIM_GRANTED);
+    weirp_bank_room(bank, &search, NOW_MS, room);
+    assert_int_equal(room[WEIRP_UNIT_USD].limit, 1000); /* not the soft one's */
+    assert_int_equal(room[WEIRP_UNIT_USD].left, 930);
+    assert_int_equal(room[WEIRP_UNIT_REQUESTS].left, 2);
+    assert_true(room[WEIRP_UNIT_REQUESTS].period_end == INT64_MAX);
+    assert_int_equal(room[WEIRP_UNIT_TOKENS].limit, -1);
+    settle(bank, &c, 50);
+    weirp_bank_room(bank, &search, NOW_MS, room);
+    assert_int_equal(room[WEIRP_UNIT_USD].left, 950);
+    post(bank);
+    weirp_bank_room(bank, &other, NOW_MS, room);
+    assert_int_equal(room[WEIRP_UNIT_USD].limit, 5000);
+    assert_int_equal(room[WEIRP_UNIT_USD].left, 4950);
+    assert_int_equal(room[WEIRP_UNIT_REQUESTS].left, 2);
+    assert_int_equal(weirp_bank_close(bank, &err), WEIR_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(in_flight_then_spent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_others_spend, set_up, tear_down),
         cmocka_unit_test_setup_teardown(periods_and_hours, set_up, tear_down),
         cmocka_unit_test_setup_teardown(budgets_that_are_not_there, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_left, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

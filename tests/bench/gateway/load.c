@@ -1,6 +1,6 @@
 /* load.c: gateway_load, the client of the gateway's benchmarks. Every kind of load prints JSON, a line at a time.
  *
- *   gateway_load latency --to A --direct A --bodies FILE [--pairs N] [--warm N]
+ *   gateway_load latency --to A --direct A --bodies FILE [--pairs N] [--warm N] [--key K] [--direct-key K]
  *   gateway_load flood   --to A --bodies FILE [--connections N] [--requests N]
  *   gateway_load streams --to A --bodies FILE [--streams N] [--per-s X] [--stop-after N] [--rcvbuf BYTES]
  *
@@ -63,19 +63,20 @@ int load_connect(const struct sockaddr_in *to, bool blocking, int rcvbuf) {
     return fd;
 }
 
-static load_request request_of(const char *body, size_t size, const struct sockaddr_in *host) {
-    char head[256];
+static load_request request_of(const char *body, size_t size, const struct sockaddr_in *host, const char *key) {
+    char head[512];
     int n = snprintf(head, sizeof head,
                      "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
-                     "Authorization: Bearer sk-bench\r\nContent-Length: %zu\r\n\r\n",
-                     ntohs(host->sin_port), size);
+                     "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n",
+                     ntohs(host->sin_port), key ? key : "sk-bench", size);
+    if (n < 0 || (size_t)n >= sizeof head) load_die("the key is too long");
     load_request r = {.bytes = load_array((size_t)n + size, 1), .size = (size_t)n + size};
     memcpy(r.bytes, head, (size_t)n);
     memcpy(r.bytes + n, body, size);
     return r;
 }
 
-load_requests load_read_requests(const char *path, const struct sockaddr_in *host) {
+load_requests load_read_requests(const char *path, const struct sockaddr_in *host, const char *key) {
     FILE *f = path ? fopen(path, "r") : NULL;
     if (!f) load_die("--bodies %s: %s", path ? path : "is missing", path ? strerror(errno) : "");
     load_requests all = {0};
@@ -89,7 +90,7 @@ load_requests load_read_requests(const char *path, const struct sockaddr_in *hos
             all.at = realloc(all.at, room * sizeof *all.at);
             if (!all.at) load_die("no memory for %s", path);
         }
-        all.at[all.n++] = request_of(text, (size_t)n, host);
+        all.at[all.n++] = request_of(text, (size_t)n, host, key);
     }
     free(text);
     fclose(f);
@@ -131,6 +132,10 @@ static void read_option(load_options *o, const char *name, const char *value) {
         o->direct = address_of(value);
     else if (!strcmp(name, "--bodies"))
         o->bodies_path = value;
+    else if (!strcmp(name, "--key"))
+        o->key = value;
+    else if (!strcmp(name, "--direct-key"))
+        o->direct_key = value;
     else if (!strcmp(name, "--per-s"))
         o->per_s = number_of(name, value);
     else if (!strcmp(name, "--rcvbuf"))

@@ -11,6 +11,7 @@
 typedef struct load_options {
     struct sockaddr_in to, direct; /* direct: past the gateway */
     const char *bodies_path;       /* a JSON body a line */
+    const char *key, *direct_key;  /* what clients show; NULL: sk-bench */
     size_t pairs, warm;            /* latency */
     size_t connections, requests;  /* flood */
     size_t streams, stop_after;    /* stop_after: a stream isn't read on after so many events; 0: always */
@@ -32,7 +33,7 @@ typedef struct load_requests {
 
 _Noreturn void load_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *load_array(size_t n, size_t size); /* zeroed; ends the program where there's no memory */
-load_requests load_read_requests(const char *path, const struct sockaddr_in *host);
+load_requests load_read_requests(const char *path, const struct sockaddr_in *host, const char *key);
 uint64_t load_now_ns(void);
 double load_unix_ms(void);
 /* A socket without Nagle's delay; blocking: connected, else on its way. Ends the program where there's none. */

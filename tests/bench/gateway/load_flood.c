@@ -77,7 +77,7 @@ static void print_figures(const flood *f) {
 }
 
 int load_flood(const load_options *o) {
-    flood f = {.o = o, .requests = load_read_requests(o->bodies_path, &o->to), .epoll = epoll_create1(0)};
+    flood f = {.o = o, .requests = load_read_requests(o->bodies_path, &o->to, o->key), .epoll = epoll_create1(0)};
     wire *wires = load_array(o->connections, sizeof *wires);
     for (size_t i = 0; i < o->connections; i++) open_wire(&f, &wires[i]);
     f.start_ns = load_now_ns();

@@ -63,11 +63,12 @@ static void print_figures(const char *name, double *us, size_t n) {
 int load_latency(const load_options *o) {
     if (!o->direct.sin_port) load_die("--direct is missing");
     if (!o->pairs) load_die("--pairs is 0");
-    line through = {
-        .fd = load_connect(&o->to, true, 0), .name = "through", .requests = load_read_requests(o->bodies_path, &o->to)};
+    line through = {.fd = load_connect(&o->to, true, 0),
+                    .name = "through",
+                    .requests = load_read_requests(o->bodies_path, &o->to, o->key)};
     line direct = {.fd = load_connect(&o->direct, true, 0),
                    .name = "direct",
-                   .requests = load_read_requests(o->bodies_path, &o->direct)};
+                   .requests = load_read_requests(o->bodies_path, &o->direct, o->direct_key)};
     double *t = load_array(o->pairs, sizeof *t), *d = load_array(o->pairs, sizeof *d),
            *added = load_array(o->pairs, sizeof *added);
     uint64_t chance = 88172645463325252u, size = 0;

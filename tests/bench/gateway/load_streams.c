@@ -211,7 +211,7 @@ static bool obey(crowd *c) {
 }
 
 int load_streams(const load_options *o) {
-    crowd c = {.o = o, .requests = load_read_requests(o->bodies_path, &o->to), .epoll = epoll_create1(0)};
+    crowd c = {.o = o, .requests = load_read_requests(o->bodies_path, &o->to, o->key), .epoll = epoll_create1(0)};
     c.all = load_array(o->streams, sizeof *c.all);
     for (size_t i = 0; i < o->streams; i++) c.all[i].fd = -1;
     struct epoll_event in = {.events = EPOLLIN, .data.ptr = NULL};

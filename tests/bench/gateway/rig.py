@@ -125,9 +125,9 @@ class Rig:
             self.run(self.build / "weir", "simulate", "--prompts", 4000, "--models", 5, "--seed", 1, "--out", made)
         return made, made
 
-    def store(self, fresh=True):
+    def store(self, fresh=True, name="store"):
         """A trained store of this measurement's own: the trained one stays as it is."""
-        trained, copy = self.work / "trained.mdb", self.work / "store.mdb"
+        trained, copy = self.work / "trained.mdb", self.work / f"{name}.mdb"
         if not trained.exists():
             self.run(self.build / "weir", "train", "--store", trained, "--data", self.training()[0])
         if fresh or not copy.exists():
@@ -167,9 +167,9 @@ class Rig:
         self.vendor_process, self.vendor_port = p, int(line.rsplit(":", 1)[1])
         return self.vendor_port
 
-    def configure(self, vendor_port, threads, **more):
+    def configure(self, vendor_port, threads, name="weir", **more):
         config = {
-            "listen": f"127.0.0.1:{free_port()}", "store": str(self.store()), "threads": threads,
+            "listen": f"127.0.0.1:{free_port()}", "store": str(more.pop("store", None) or self.store()), "threads": threads,
             "policy": {"value_usd": .01},
             "providers": [{"name": "vendor", "protocol": "openai", "base_url": f"http://127.0.0.1:{vendor_port}/v1",
                            "key_env": "BENCH_KEY"}],
@@ -177,14 +177,14 @@ class Rig:
                         "output_usd_per_mtok": PRICES.get(m, (1, 4))[1], "deployments": [{"provider": "vendor"}]}
                        for m in self.models()],
             "log": {"format": "json"}, **more}
-        path = self.work / "weir.json"
+        path = self.work / f"{name}.json"
         path.write_text(json.dumps(config, indent=1))
         return path, int(config["listen"].rsplit(":", 1)[1])
 
-    def gateway(self, vendor_port, threads=2, wait=True, **more):
+    def gateway(self, vendor_port, threads=2, wait=True, name="weir", **more):
         """weir serve, log and routing on; the process. Its port is p.port."""
-        path, port = self.configure(vendor_port, threads, **more)
-        p = self.start("weir", self.build / "weir", "serve", "--config", path)
+        path, port = self.configure(vendor_port, threads, name, **more)
+        p = self.start(name, self.build / "weir", "serve", "--config", path)
         p.port = port
         if wait:
             self.await_health(p)
@@ -219,10 +219,10 @@ class Rig:
         time.sleep(1.5)  # longer than traffic.refresh_ms
         return n
 
-    def log_tally(self):
+    def log_tally(self, name="weir"):
         """Lines of weir's log by level, and what went wrong first."""
         tally, wrong = {}, None
-        with open(self.work / "weir.err", errors="replace") as lines:
+        with open(self.work / f"{name}.err", errors="replace") as lines:
             for line in lines:
                 try:
                     entry = json.loads(line)

@@ -216,7 +216,7 @@ for (const protocol of protocols) {
             const { data, response } = await client.messages
                 .create({ model, max_tokens: 1000, messages: question("[cached]") })
                 .withResponse();
-            const written = protocol === "anthropic" ? 10 : 0;
+            const written = protocol === "gemini" ? 0 : 10;
             assert.equal(data.usage.input_tokens, 60 - written);
             assert.equal(data.usage.cache_read_input_tokens, 40);
             assert.equal(data.usage.cache_creation_input_tokens, written);

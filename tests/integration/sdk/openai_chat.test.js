@@ -208,7 +208,7 @@ for (const protocol of protocols) {
             assert.equal(data.usage.completion_tokens, 9);
             assert.equal(data.usage.prompt_tokens_details.cached_tokens, 40);
             const [usdIn, usdOut] = prices[protocol],
-                written = protocol === "anthropic" ? 10 : 0;
+                written = protocol === "gemini" ? 0 : 10;
             near(
                 Number(response.headers.get("x-weir-cost-usd")),
                 ((60 - written) * usdIn + 40 * 1 + written * 3 + 9 * usdOut) * 1e-6,

@@ -154,7 +154,7 @@ for (const protocol of protocols) {
                 );
             assert.ok(note, raw.slice(-300));
             const [usdIn, usdOut] = prices[protocol],
-                written = protocol === "anthropic" ? 10 : 0;
+                written = protocol === "gemini" ? 0 : 10;
             near(Number(note[3]), ((60 - written) * usdIn + 40 * 1 + written * 3 + 9 * usdOut) * 1e-6);
         });
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 "use strict";
 const assert = require("node:assert/strict");
+const { execFileSync } = require("node:child_process");
 const OpenAI = require("openai").OpenAI;
 const Anthropic = require("@anthropic-ai/sdk").Anthropic;
 
@@ -10,6 +11,12 @@ const gateway = env.WEIR_SDK_GATEWAY,
     ill = env.WEIR_SDK_ILL,
     limited = env.WEIR_SDK_LIMITED,
     vendor = env.WEIR_SDK_VENDOR;
+// With keys of weir's own and budgets: `budgets` refuses with 429, `payment` with 402; `bank` is their vendor.
+const budgets = { base: env.WEIR_SDK_BUDGETS, keys: JSON.parse(env.WEIR_SDK_KEYS).budgets },
+    payment = { base: env.WEIR_SDK_PAYMENT, keys: JSON.parse(env.WEIR_SDK_KEYS).payment },
+    bank = env.WEIR_SDK_BANK;
+budgets.store = JSON.parse(env.WEIR_SDK_STORES).budgets;
+payment.store = JSON.parse(env.WEIR_SDK_STORES).payment;
 const key = env.WEIR_SDK_KEY;
 const fixedText = env.WEIR_SDK_TEXT; // what prompts with "[text]" are answered with
 const prices = JSON.parse(env.WEIR_SDK_PRICES);
@@ -24,8 +31,8 @@ const openai = (base = gateway, options = {}) =>
 const anthropic = (base = gateway, options = {}) =>
     new Anthropic({ baseURL: base, apiKey: key, authToken: null, maxRetries: 0, ...options });
 
-async function ask(path) {
-    const answer = await fetch(vendor + path);
+async function ask(path, base = vendor) {
+    const answer = await fetch(base + path);
     assert.equal(answer.status, 200, `${path}: ${answer.status}`);
     return answer.json();
 }
@@ -61,6 +68,31 @@ async function expectVendorLeft(model, leave) {
     assert.equal((await counts(model)).running, before.running);
 }
 
+// Whole nano-USD of an amount such as "0.25".
+function nano(amount) {
+    const [whole, rest = ""] = amount.split(".");
+    return Number(whole) * 1e9 + Number(rest.padEnd(9, "0"));
+}
+
+// A budget as `weir budget show` has it, all its accounts together, in nano-USD.
+function ledger(where, name) {
+    const shown = JSON.parse(
+        execFileSync(env.WEIR_SDK_WEIR, ["budget", "show", name, "--json", "--store", where.store], { timeout: 60000 }),
+    );
+    const sum = (key) => shown.accounts.reduce((all, account) => all + nano(account[key]), 0);
+    return { limit: nano(shown.limit), spent: sum("spent"), leased: sum("leased"), unproven: sum("unproven") };
+}
+
+// What the vendor's books say was billed for these requests, in nano-USD.
+async function booked(ids) {
+    let all = 0;
+    for (const id of ids) {
+        const { last } = await ask("/books?request_id=" + encodeURIComponent(id), bank);
+        for (const call of last) all += call.nano_usd;
+    }
+    return all;
+}
+
 // The error that a promise is rejected with.
 async function errorOf(promise) {
     let value;
@@ -92,6 +124,9 @@ module.exports = {
     OpenAI,
     anthropic,
     ask,
+    bank,
+    booked,
+    budgets,
     collect,
     counts,
     errorOf,
@@ -101,9 +136,11 @@ module.exports = {
     ill,
     key,
     lastAsked,
+    ledger,
     limited,
     near,
     openai,
+    payment,
     pixel,
     prices,
     protocols,
