@@ -14,7 +14,7 @@
 #include "src/base/base.h"
 #include "src/ope/judge.h"
 
-enum { LEAST_ESS = 50, LEAST_KNOWN = 50, MINUTE_MS = 60000 };
+enum { LEAST_ESS = 100, LEAST_KNOWN = 50, MINUTE_MS = 60000 };
 static const double MOST_WEIGHT_SHARE = 0.2, MOST_UNDECIDED = 0.1, SURE = 1 - 1e-12, NO_MASS = 1e-9;
 /* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
 static const double MOST_Z = 5, MOST_OFF = 0.02;

@@ -15,7 +15,7 @@ typedef struct weirp_reward_options {
     weir_metric metric;
     size_t n_folds; /* 0: 5; 1: every row is seen */
     /* More robust doubly robust (Farajtabar, Chow, Ghavamzadeh, ICML 2018, arXiv 1802.03493): rows are weighted by
-     * pi/p^2 (1 - p) ... of this target, so that the doubly robust estimate's variance is what is made small. NULL: all
+     * pi^2 (1 - p) / p^2 of this target, so that the doubly robust estimate's variance is what is made small. NULL: all
      * rows weigh 1. */
     weirp_ope_target *robust_for;
     double prior; /* table: rows' worth of the overall mean; 0: 10 */
