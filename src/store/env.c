@@ -154,6 +154,16 @@ done:
     return st;
 }
 
+/* Not on the lock file: LMDB's own locks there would go when this descriptor is closed. */
+static weir_status open_turns(weirp_env *env, weir_error *err) {
+    struct stat file;
+    env->turn_fd = open(env->path, O_RDWR | O_CLOEXEC);
+    if (env->turn_fd < 0 || fstat(env->turn_fd, &file) != 0)
+        return weirp_fail_errno(err, errno, "can't open", env->path);
+    if (same_file(&file, &env->data_id)) return WEIR_OK;
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: was replaced while it was being opened", env->path);
+}
+
 /* With the gate held: the data file doesn't change under its name meanwhile. */
 static weir_status open_gated(weirp_env *env, int fd, weir_error *err) {
     size_t page_size;
@@ -176,6 +186,7 @@ static weir_status open_gated(weirp_env *env, int fd, weir_error *err) {
     env->has_lock_id = !env->no_lock && stat(lock, &env->lock_id) == 0;
     free(lock);
     if (env->no_lock) env->shared_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (!env->read_only) WEIRP_TRY(open_turns(env, err));
     st = check_env(env, err);
 done:
     return st;
@@ -185,6 +196,7 @@ static void free_env(weirp_env *env) {
     if (!env) return;
     if (env->mdb) mdb_env_close(env->mdb);
     if (env->shared_fd >= 0) close(env->shared_fd);
+    if (env->turn_fd >= 0) close(env->turn_fd);
     pthread_mutex_destroy(&env->mutex);
     pthread_mutex_destroy(&env->writing);
     pthread_mutex_destroy(&env->opening);
@@ -203,7 +215,7 @@ static weir_status new_env(weirp_env **out, const char *path, int fd, weir_error
     pthread_mutex_init(&env->mutex, NULL);
     pthread_mutex_init(&env->opening, NULL);
     env->pid = getpid();
-    env->shared_fd = -1;
+    env->shared_fd = env->turn_fd = -1;
     env->refs = 1;
     env->path = weirp_strndup(path, strlen(path));
     weir_status st = env->path ? open_gated(env, fd, err) : weirp_nomem(err);
@@ -363,12 +375,15 @@ static weir_status begin_locked(weirp_env *env, MDB_txn **txn, weir_error *err) 
     WEIRP_TRY(keep_writers_out(env, err));
     int rc = 0;
     for (int i = 0; i < 4; i++) {
-        rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, txn);
         int dead;
-        if (rc == MDB_MAP_RESIZED) {
+        weirp_lock_turn(env->turn_fd, WEIRP_TURN_READER);
+        rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, txn);
+        if (rc == MDB_READERS_FULL) mdb_reader_check(env->mdb, &dead);
+        weirp_unlock_turn(env->turn_fd, WEIRP_TURN_READER);
+        if (rc == MDB_READERS_FULL) {
+            continue;
+        } else if (rc == MDB_MAP_RESIZED) {
             WEIRP_TRY(move_map(env, 0, WEIR_BUSY, err)); /* 0: as large as the writer's */
-        } else if (rc == MDB_READERS_FULL) {
-            mdb_reader_check(env->mdb, &dead);
         } else if (rc == MDB_PANIC) {
             WEIRP_TRY(reopen_locked(env, err));
         } else {
@@ -423,11 +438,14 @@ weir_status weirp_env_begin(weirp_env *env, bool write, MDB_txn **txn, weir_erro
 weir_status weirp_env_lock_writing(weirp_env *env, weir_error *err) {
     if (env->pid != getpid())
         return weirp_fail(err, WEIR_INVALID, 0, "%s: was opened before a fork; open it again", env->path);
-    if (pthread_mutex_lock(&env->writing) == 0) return WEIR_OK;
-    return weirp_fail(err, WEIR_INVALID, 0, "%s: a transaction of this thread is under way", env->path);
+    if (pthread_mutex_lock(&env->writing) != 0)
+        return weirp_fail(err, WEIR_INVALID, 0, "%s: a transaction of this thread is under way", env->path);
+    weirp_lock_turn(env->turn_fd, WEIRP_TURN_WRITE);
+    return WEIR_OK;
 }
 
 void weirp_env_unlock_writing(weirp_env *env) {
+    weirp_unlock_turn(env->turn_fd, WEIRP_TURN_WRITE);
     pthread_mutex_unlock(&env->writing);
 }
 
@@ -532,7 +550,9 @@ int weirp_env_end(weirp_env *env, MDB_txn *txn, bool commit) {
 void weirp_env_sweep(weirp_env *env) {
     int dead;
     pthread_mutex_lock(&env->mutex);
+    weirp_lock_turn(env->turn_fd, WEIRP_TURN_READER);
     if (env->mdb) mdb_reader_check(env->mdb, &dead);
+    weirp_unlock_turn(env->turn_fd, WEIRP_TURN_READER);
     pthread_mutex_unlock(&env->mutex);
 }
 

@@ -113,6 +113,12 @@ pid_t weirp_lock_holder(const struct stat *st);
  * it. */
 weir_status weirp_lock_join(int *fd, struct stat *st, const char *path, weir_error *err);
 /* Keeps writers and those who join out, for readers that they can't see; false: there is one. Ended by the other. */
+/* Waits until no other process has this turn, which LMDB's mutex of the same purpose would otherwise be waited for. -1
+ * is fine, and waits for nobody. Threads that share `fd` don't keep each other out. A fork's child that outlives its
+ * killed parent keeps what that had. */
+typedef enum weirp_turn { WEIRP_TURN_WRITE, WEIRP_TURN_READER } weirp_turn;
+void weirp_lock_turn(int fd, weirp_turn turn);
+void weirp_unlock_turn(int fd, weirp_turn turn);
 bool weirp_lock_stranger(int fd);
 void weirp_unlock_stranger(int fd);
 /* Keeps those who join out, on the writer's descriptor and until it is closed. WEIR_BUSY while there are any. */
@@ -145,6 +151,7 @@ typedef struct weirp_env {
     size_t n_active; /* transactions: while there are any, the map may not move */
     bool read_only, no_lock;
     bool broken;   /* LMDB refuses to write until the environment is opened again */
+    int turn_fd;   /* for weirp_lock_turn: WRITE with `writing` held, READER with `mutex`; -1: read-only */
     int shared_fd; /* no_lock: descriptor whose shared flock keeps writers out while n_active; else -1 */
 } weirp_env;
 

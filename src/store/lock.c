@@ -7,8 +7,15 @@
  *
  * Those who have joined share a lock of the other kind on the data file, an open file description lock (fcntl(2)),
  * which Linux keeps apart from flock(). Compaction in place takes it for itself alone. Readers that can't be seen in
- * the lock file (strangers) share a second one, as long as nobody has joined. SPDX-License-Identifier: GPL-3.0-or-later
- */
+ * the lock file (strangers) share a second one, as long as nobody has joined.
+ *
+ * Two more are taken before each of LMDB's two mutexes, so that no process ever sleeps on those. They are robust ones
+ * in shared memory, and such a mutex loses those who wait when one of them is killed: an unlock wakes one sleeper alone
+ * and takes the mark off that others sleep; if that one dies before it has run, and a third has the mutex by then,
+ * without the mark, the kernel's clean-up of the dead leaves it as it is (handle_futex_death() in kernel/futex/core.c
+ * wakes others only where the mutex is free, or the dead's own), and whoever still sleeps does so until two others
+ * happen to meet there again. File locks are the kernel's own, waiters and all. SPDX-License-Identifier:
+ * GPL-3.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +28,7 @@
 
 #include "src/store/internal.h"
 
-enum { BYTE_JOINED, BYTE_STRANGERS };               /* of the data file; what is locked, not what is there */
+enum { BYTE_JOINED, BYTE_STRANGERS, BYTE_TURN };    /* of the data file; what is locked, not what is there */
 enum { GATE_TRIES = 2000, GATE_WAIT_NS = 5000000 }; /* 10 s: a swap takes two renames and an fsync */
 
 pid_t weirp_lock_holder(const struct stat *st) {
@@ -91,6 +98,21 @@ bool weirp_lock_stranger(int fd) {
 void weirp_unlock_stranger(int fd) {
     range_lock(fd, F_UNLCK, 0, 0);
     flock(fd, LOCK_UN);
+}
+
+/* Where the file system has no such locks, LMDB's have to do. */
+static void turn_lock(int fd, short kind, weirp_turn turn) {
+    struct flock range = {.l_type = kind, .l_whence = SEEK_SET, .l_start = BYTE_TURN + (off_t)turn, .l_len = 1};
+    while (fd >= 0 && fcntl(fd, F_OFD_SETLKW, &range) != 0 && errno == EINTR) {
+    }
+}
+
+void weirp_lock_turn(int fd, weirp_turn turn) {
+    turn_lock(fd, F_WRLCK, turn);
+}
+
+void weirp_unlock_turn(int fd, weirp_turn turn) {
+    turn_lock(fd, F_UNLCK, turn);
 }
 
 weir_status weirp_lock_join(int *out, struct stat *held, const char *path, weir_error *err) {

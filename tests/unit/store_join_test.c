@@ -3,6 +3,8 @@
 #include "tests/unit/store_versions.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 
 /* ---- a counter that must come out exact ---- */
 
@@ -247,6 +249,69 @@ static void killed_again_and_again(void **state) {
     OK(weirp_store_verify(path, NULL, NULL, &err));
 }
 
+/* ---- those who wait while another who waits is killed ---- */
+
+static _Atomic uint64_t *progress; /* (2,), shared with the children */
+
+static weir_status touch(void *user, weirp_txn *txn, weir_error *err) {
+    return weirp_txn_put(txn, "touched", 7, user, 8, err);
+}
+
+/* Both kinds of waiting: to write, and to be entered among the readers. */
+static int touch_for_ever(int to, uint64_t seed) {
+    weirp_store *store;
+    weirp_snapshot *s;
+    CHECK(weirp_store_open(&store, path, WEIRP_STORE_JOIN, NULL) == WEIR_OK);
+    tell(to, 1);
+    for (uint64_t n = 0;; n++) {
+        CHECK(weirp_store_transact(store, NULL, 0, touch, &n, NULL) == WEIR_OK);
+        CHECK(weirp_snapshot_begin(&s, store, NULL) == WEIR_OK);
+        weirp_snapshot_end(s);
+        if (seed < 2) progress[seed]++;
+    }
+}
+
+/* Of three who write, one is killed again and again: neither of the others may be forgotten, as they were by LMDB's
+ * mutexes alone. */
+static void survivors_go_on(void **state) {
+    (void)state;
+    enum { ROUNDS = 200, PATIENCE_MS = 10000 };
+    uint64_t one, before[2];
+    int from[3], status;
+    pid_t pids[3];
+    progress = mmap(NULL, 2 * sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(progress != MAP_FAILED);
+    weirp_store_close(open_store(path, WEIRP_STORE_CREATE));
+    for (uint64_t i = 0; i < 2; i++) pids[i] = start(touch_for_ever, i, &from[i]);
+    for (int i = 0; i < 2; i++) assert_true(hear(from[i], &one));
+    bool alive = true;
+    for (uint64_t round = 0; alive && round < ROUNDS; round++) {
+        pids[2] = start(touch_for_ever, 2, &from[2]);
+        assert_true(hear(from[2], &one));
+        sleep_us(1000 + (unsigned)(weirp_random_u64(6, 1, round) % 3000));
+        kill(pids[2], SIGKILL);
+        assert_int_equal(waitpid(pids[2], &status, 0), pids[2]);
+        close(from[2]);
+        for (int i = 0; i < 2; i++) before[i] = progress[i];
+        for (int i = 0, waited = 0; i < 2 && alive; waited++) {
+            if (progress[i] != before[i])
+                i++;
+            else if (waited < PATIENCE_MS)
+                sleep_us(1000);
+            else
+                alive = false;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        kill(pids[i], SIGKILL);
+        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+        assert_true(WIFSIGNALED(status)); /* it didn't end by itself */
+        close(from[i]);
+    }
+    munmap((void *)(uintptr_t)progress, 2 * sizeof *progress);
+    assert_true(alive);
+}
+
 /* ---- compaction ---- */
 
 static int stay_joined(int to, uint64_t seed) {
@@ -416,6 +481,7 @@ int main(void) {
         TEST(threads_grow_the_map),
         TEST(processes_count),
         TEST(killed_again_and_again),
+        TEST(survivors_go_on),
         TEST(compaction_needs_the_file_to_itself),
         TEST(compaction_between_joins),
         TEST(rights),
