@@ -133,6 +133,7 @@ static bool take(weirp_bank *bank, weirp_claim *claim, const weirp_need *need, c
         weirp_account *a = found->accounts[i];
         int64_t worst = claim->of[i].worst, likely = claim->of[i].likely;
         a->n_claims++;
+        claim->hard |= a->budget->budget.hard;
         a->worst += worst;
         a->likely += likely;
         a->claimed_ns = now_ns;
@@ -203,7 +204,7 @@ static weirp_claim_result claim_all(weirp_bank *bank, const weirp_till_subject *
 weirp_claim_result weirp_bank_claim(weirp_bank *bank, const weirp_subject *subject, const weirp_need *need,
                                     int64_t now_ms, weirp_claim *claim, weirp_shortage *why) {
     claim->n = 0;
-    claim->lowered = false;
+    claim->lowered = claim->hard = false;
     claim->slot = 0;
     for (int u = 0; u < WEIRP_N_UNITS; u++) claim->most[u] = INT64_MAX;
     if (!weirp_bank_n_budgets(bank)) return WEIRP_CLAIM_GRANTED;

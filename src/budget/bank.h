@@ -35,6 +35,7 @@ typedef struct weirp_claim {
     } of[WEIRP_MAX_CLAIMED];
     int64_t most[WEIRP_N_UNITS]; /* what the call may come to; INT64_MAX: no hard budget says */
     bool lowered;                /* `most` is below the need's worst case: max_tokens must be lowered to it */
+    bool hard;                   /* granted: one of the budgets is */
     uint32_t slot;               /* of the process's spool; 0: none */
     uint64_t call;               /* names it there */
     /* Whoever was told to wait: its place in the queue, which the next try with the same claim keeps. The bank's. */

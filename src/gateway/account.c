@@ -27,7 +27,8 @@ static bool is_billed(weirp_result r, const weirp_try *t) {
     case WEIRP_RESULT_TOO_LARGE:
     case WEIRP_RESULT_HEDGED:
     case WEIRP_RESULT_GONE:
-    case WEIRP_RESULT_SHUTDOWN: return true;
+    case WEIRP_RESULT_SHUTDOWN:
+    case WEIRP_RESULT_OTHER: return true;                          /* memory is out: the answer may have been there */
     default: return weirp_answer_facts_of(t->answer)->has_content; /* an error in the middle of a stream */
     }
 }

@@ -196,15 +196,36 @@ void weirp_spend_return(weirp_exchange *x) {
     settle(x, &x->spend.offer, &nothing);
 }
 
-/* Where the vendor hasn't said what it bills, the client and the log are told what is likeliest, and budgets what is on
- * the safe side of it, so that a hard limit holds against the vendor's bill as well. Tokens that nobody has seen (of an
- * answer that was to come in one piece, or that can't be read) may be as many as were asked for; of a stream that ended
- * early some may have been made that haven't come; and where short texts are counted here, vendors may count more. */
+/* Whether what has come is all that was made. Of what a stream's vendor has put out some may be on its way, or stay
+ * unread behind a client that doesn't read, when the connection ends; only the answer's end, or an error that comes in
+ * its place, tells that nothing does. */
+static bool came_whole(const weirp_try *t, weirp_result result) {
+    const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
+    switch (result) {
+    case WEIRP_RESULT_OK: return true;
+    case WEIRP_RESULT_MALFORMED:
+    case WEIRP_RESULT_TOO_LARGE:
+    case WEIRP_RESULT_CUT:
+    case WEIRP_RESULT_FIRST_TIMEOUT:
+    case WEIRP_RESULT_IDLE_TIMEOUT:
+    case WEIRP_RESULT_TOTAL_TIMEOUT:
+    case WEIRP_RESULT_HEDGED:
+    case WEIRP_RESULT_GONE:
+    case WEIRP_RESULT_SHUTDOWN:
+    case WEIRP_RESULT_OTHER: return f->done;
+    default: return f->done || (t->streaming && f->has_content);
+    }
+}
+
+/* Where the vendor hasn't said what it bills, the client and the log are told what is likeliest, and hard budgets what
+ * is on the safe side of it, so that they hold against the vendor's bill as well. What nobody has seen may be as much
+ * as was asked for; and where short texts are counted here, vendors may count more. Soft budgets alone, whose calls
+ * nothing may bound, are told what has come of a stream, and a little more. */
 static void keep_safe(const weirp_exchange *x, const weirp_try *t, weirp_result result, weirp_settlement *s) {
     enum { UNSEEN_TOKENS = 16 };
     const weirp_answer_facts *f = weirp_answer_facts_of(t->answer);
-    const bool seen =
-        result == WEIRP_RESULT_OK || f->done || (t->streaming && f->has_content && result != WEIRP_RESULT_MALFORMED);
+    const bool some = t->streaming && f->has_content && result != WEIRP_RESULT_MALFORMED;
+    const bool seen = came_whole(t, result) || (some && !t->claim.hard);
     for (int u = 0; u < WEIRP_N_UNITS && !seen; u++) /* what nothing bounds, no hard limit has let go */
         if (t->worst[u] < BEYOND && s->amount[u] < t->worst[u]) s->amount[u] = t->worst[u];
     if (!seen) return;
