@@ -2,7 +2,7 @@
 """Budgets and virtual keys through the gateway, against the vendor's own books.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import concurrent.futures, http.server, json, random, shutil, socket, tempfile, threading, time, pathlib
+import concurrent.futures, http.server, json, random, shutil, signal, socket, tempfile, threading, time, pathlib
 
 import gatewaylib
 from gatewaylib import Case, ask, chat_body, model, until, weir
@@ -278,6 +278,42 @@ class Budgets(Case):
         found = self.shown("all")
         self.assertEqual((found["leased"], found["unproven"]), (0, 0))
         self.assertGreaterEqual(found["spent"], self.books()["nano_usd"])
+
+    def test_who_waits_for_money_is_not_hedged(self):
+        """Its first try has failed, and the money for the next comes in the same turn of the loop as the hedge would: the
+        gateway is stopped meanwhile, and finds both. Seldom in the wrong order, so more than once."""
+        rules = [{"match": {"model": "dear"}, "latency_ms": 20, "error": {"kind": "context_length"}},
+                 {"match": {"prompt": "holds"}, "tokens": 20, "latency_ms": 500}]
+        self.serve(rules, [("cheap", "0.001045USD", "--model", "cheap")], traffic={"on": False}, retry={"max": 2},
+                   busy_poll_us=10000, hedge={"on": True, "least_ms": 250, "max_share": 1})
+        over = threading.Event()
+        self.addCleanup(over.set)
+
+        def keep_awake():  # a stop ends a sleep, and the next turn has timers alone
+            connection = gatewaylib.http.client.HTTPConnection(self.at.host, self.at.port, timeout=30)
+            while not over.wait(0.001):
+                gatewaylib.ask_over(connection, "GET", "/v1/models")
+            connection.close()
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            awake = pool.submit(keep_awake)
+            try:
+                for n in range(0, 16, 2):
+                    spent = self.books()["nano_usd"] // 1000  # in cheap's output tokens
+                    holds = pool.submit(self.at.chat, "cheap", "size20 holds", max_tokens=1000 - spent)
+                    self.assertTrue(until(lambda: self.sim.count("cheap") == n + 1))
+                    waits = pool.submit(self.at.chat, "weir", "size20 weir", max_tokens=50)
+                    self.assertTrue(until(lambda: self.sim.count("dear") == n // 2 + 1))
+                    time.sleep(0.1)  # its first try has failed
+                    self.at.signal(signal.SIGSTOP)
+                    time.sleep(0.6)
+                    self.at.signal(signal.SIGCONT)
+                    self.assertEqual((holds.result().status, waits.result().status), (200, 200))
+                    self.assertEqual(waits.result().headers["x-weir-model"], "cheap")
+                    self.assertEqual(self.sim.count("cheap"), n + 2)  # and no third
+            finally:
+                over.set()
+            awake.result()
+        self.assertEqual(self.at.metrics()["weir_hedges_total"], 0)
 
     # ---- what isn't told
 
