@@ -12,11 +12,11 @@ struct weirp_rollout {
     _Atomic uint64_t word; /* digest, and in its lowest byte the step; 0: nothing is under way */
     weirp_log *log;
     /* The journal's thread's own */
-    weirp_gate gate; /* digest 0: none */
-    bool told_blind;
-    pthread_mutex_t mutex;  /* of what follows */
-    bool changed;           /* `wanted` is new */
-    weirp_gate_plan wanted; /* digest 0: no rollout is configured */
+    weirp_gate gate;          /* digest 0: none */
+    bool told_blind, counted; /* counted: `fact` is behind */
+    pthread_mutex_t mutex;    /* of what follows */
+    bool changed;             /* `wanted` is new */
+    weirp_gate_plan wanted;   /* digest 0: no rollout is configured */
     weirp_rollout_fact fact;
 };
 
@@ -65,7 +65,6 @@ static void show(weirp_rollout *r) {
     atomic_store_explicit(&r->word, g->plan.digest ? g->plan.digest | step : 0, memory_order_relaxed);
     weirp_rollout_fact fact = {.on = g->plan.digest != 0};
     if (fact.on) {
-        const weirp_interval quality = weirp_sequence_now(&g->quality), error = weirp_sequence_now(&g->error);
         memcpy(fact.name, g->plan.name, sizeof fact.name);
         fact.share = step == WEIRP_GATE_OFF ? 0 : g->plan.step[step];
         fact.step = (double)g->step + 1;
@@ -74,9 +73,10 @@ static void show(weirp_rollout *r) {
         fact.passed = g->status == WEIRP_GATE_PASSED;
         fact.feedback = (double)g->n_feedback;
         fact.decisions = (double)g->n_decisions;
-        fact.quality[0] = quality.lo, fact.quality[1] = quality.hi;
-        fact.error[0] = error.lo, fact.error[1] = error.hi;
+        fact.quality[0] = g->quality_now.lo, fact.quality[1] = g->quality_now.hi;
+        fact.error[0] = g->error_now.lo, fact.error[1] = g->error_now.hi;
     }
+    r->counted = false;
     pthread_mutex_lock(&r->mutex);
     r->fact = fact;
     pthread_mutex_unlock(&r->mutex);
@@ -112,8 +112,10 @@ static void watch(void *user, const weirp_watched *seen) {
     const bool moved = isnan(seen->label)
                            ? weirp_gate_decision(g, t->step, seen->p, seen->p_candidate, seen->failed, now)
                            : weirp_gate_feedback(g, t->step, seen->p, seen->p_candidate, seen->label, now);
-    show(r);
-    if (moved) tell(r);
+    r->counted = true;
+    if (!moved) return;
+    show(r); /* at once: who has stopped decides nothing more */
+    tell(r);
 }
 
 static weir_status save(void *user, weirp_txn *txn, weir_error *err) {
@@ -197,6 +199,7 @@ bool weirp_rollout_look(weirp_rollout *r, weir_learner *learner) {
         tell(r);
         due = true;
     }
+    if (r->counted) show(r);
     if (due) weirp_learner_save_due(learner);
     return due;
 }

@@ -66,6 +66,7 @@ static void begin_sequences(weirp_gate *g) {
     weights(g, &lo, &hi);
     const double level = 1 - (1 - g->plan.level) / (2 * (double)g->plan.n_steps);
     g->quality = g->error = weirp_sequence_start_weighted(0, 1, lo, hi, 0, level);
+    g->quality_now = g->error_now = weirp_sequence_now(&g->quality);
 }
 
 static void begin_step(weirp_gate *g, size_t step, int64_t now_ms) {
@@ -75,21 +76,20 @@ static void begin_step(weirp_gate *g, size_t step, int64_t now_ms) {
     begin_sequences(g);
 }
 
-static void note(weirp_gate *g, weirp_gate_change change, weirp_interval quality, weirp_interval error,
-                 int64_t now_ms) {
+static void note(weirp_gate *g, weirp_gate_change change, int64_t now_ms) {
     if (g->n_events == WEIRP_GATE_EVENTS) {
         memmove(g->event, g->event + 1, (WEIRP_GATE_EVENTS - 1) * sizeof *g->event);
         g->n_events--;
     }
     g->event[g->n_events++] =
-        (weirp_gate_event){now_ms, change, g->step, g->n_decisions, g->n_feedback, quality, error};
+        (weirp_gate_event){now_ms, change, g->step, g->n_decisions, g->n_feedback, g->quality_now, g->error_now};
 }
 
 void weirp_gate_start(weirp_gate *g, const weirp_gate_plan *plan, int64_t now_ms) {
     memset(g, 0, sizeof *g);
     g->plan = *plan;
     begin_step(g, 0, now_ms);
-    note(g, WEIRP_GATE_STARTED, weirp_sequence_now(&g->quality), weirp_sequence_now(&g->error), now_ms);
+    note(g, WEIRP_GATE_STARTED, now_ms);
 }
 
 void weirp_gate_retune(weirp_gate *g, const weirp_gate_plan *plan) {
@@ -103,9 +103,9 @@ void weirp_gate_retune(weirp_gate *g, const weirp_gate_plan *plan) {
 static bool look(weirp_gate *g, int64_t now_ms) {
     if (g->status == WEIRP_GATE_STOPPED) return false;
     const weirp_gate_plan *p = &g->plan;
-    const weirp_interval quality = weirp_sequence_now(&g->quality), error = weirp_sequence_now(&g->error);
+    const weirp_interval quality = g->quality_now, error = g->error_now;
     if (quality.hi < -p->margin || error.lo > p->margin_error) {
-        note(g, quality.hi < -p->margin ? WEIRP_GATE_HARM_QUALITY : WEIRP_GATE_HARM_ERRORS, quality, error, now_ms);
+        note(g, quality.hi < -p->margin ? WEIRP_GATE_HARM_QUALITY : WEIRP_GATE_HARM_ERRORS, now_ms);
         g->status = WEIRP_GATE_STOPPED;
         return true;
     }
@@ -113,7 +113,7 @@ static bool look(weirp_gate *g, int64_t now_ms) {
     if (g->status != WEIRP_GATE_RUNNING || !harmless || g->n_feedback < p->min_feedback || !g->n_feedback) return false;
     if ((double)(now_ms - g->since_ms) < p->hold_ms) return false;
     const bool last = g->step + 1 == p->n_steps;
-    note(g, last ? WEIRP_GATE_FINISHED : WEIRP_GATE_ADVANCED, quality, error, now_ms);
+    note(g, last ? WEIRP_GATE_FINISHED : WEIRP_GATE_ADVANCED, now_ms);
     if (last)
         g->status = WEIRP_GATE_PASSED;
     else
@@ -141,6 +141,7 @@ bool weirp_gate_decision(weirp_gate *g, size_t step, double p, double candidate,
     if (!counts(g, step, p, candidate)) return false;
     g->n_decisions++;
     weirp_sequence_add_weighted(&g->error, weight(g, p, candidate), failed);
+    g->error_now = weirp_sequence_now(&g->error);
     return look(g, now_ms);
 }
 
@@ -149,6 +150,7 @@ bool weirp_gate_feedback(weirp_gate *g, size_t step, double p, double candidate,
     if (!counts(g, step, p, candidate)) return false;
     g->n_feedback++;
     weirp_sequence_add_weighted(&g->quality, weight(g, p, candidate), quality);
+    g->quality_now = weirp_sequence_now(&g->quality);
     return look(g, now_ms);
 }
 
@@ -161,7 +163,7 @@ double weirp_gate_needs(const weirp_gate *g) {
     if (weirp_gate_is_blind(g)) return INFINITY;
     if (g->status != WEIRP_GATE_RUNNING) return 0;
     const double n = (double)g->n_feedback, least = fmax((double)g->plan.min_feedback - n, 0);
-    const weirp_interval now = weirp_sequence_now(&g->quality);
+    const weirp_interval now = g->quality_now;
     if (now.lo > -g->plan.margin) return least;
     if (n < FORECAST_LEAST) return NAN;
     const double half = (now.hi - now.lo) / 2, away = fabs((now.lo + now.hi) / 2 + g->plan.margin);
@@ -302,6 +304,7 @@ static void get_state(weirp_bytes *r, weirp_gate *g) {
     g->n_late = weirp_get_u64(r);
     get_sequence(r, &g->quality);
     get_sequence(r, &g->error);
+    if (!r->failed) g->quality_now = weirp_sequence_now(&g->quality), g->error_now = weirp_sequence_now(&g->error);
     g->n_events = weirp_get_u32(r);
     if (g->n_events > WEIRP_GATE_EVENTS) r->failed = true;
     for (size_t i = 0; !r->failed && i < g->n_events; i++) get_event(r, &g->plan, &g->event[i]);

@@ -77,6 +77,7 @@ typedef struct weirp_gate {
     uint64_t n_decisions, n_feedback; /* counted in the step */
     uint64_t n_late;                  /* labels on decisions of earlier steps, which nobody counts */
     weirp_sequence quality, error;
+    weirp_interval quality_now, error_now; /* of the sequences, which take their time to tell */
     size_t n_events;
     weirp_gate_event event[WEIRP_GATE_EVENTS]; /* oldest first */
 } weirp_gate;

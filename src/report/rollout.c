@@ -125,7 +125,7 @@ static json_t *history_json(const weirp_gate *g) {
 
 static json_t *gate_json(const weirp_gate *g) {
     const weirp_gate_plan *p = &g->plan;
-    const weirp_interval quality = weirp_sequence_now(&g->quality), error = weirp_sequence_now(&g->error);
+    const weirp_interval quality = g->quality_now, error = g->error_now;
     char text[WHY];
     why(g, quality, error, text);
     json_t *steps = json_array();
@@ -213,7 +213,7 @@ weir_status weir_ope_rollout_print(const char *store, FILE *out, int width, weir
     char text[WHY];
     weir_status st = read_gate(store, &gate, err);
     if (st != WEIR_OK) return st;
-    const weirp_interval quality = weirp_sequence_now(&gate.quality), error = weirp_sequence_now(&gate.error);
+    const weirp_interval quality = gate.quality_now, error = gate.error_now;
     why(&gate, quality, error, text);
     put_head(&gate, out);
     fprintf(out, "%s\n\n", text);
