@@ -61,12 +61,18 @@ static void weights(const weirp_gate *g, double *lo, double *hi) {
 }
 
 /* Two sequences a step: by the union bound all intervals of the whole rollout are right at once with the level. */
+/* What is known of a difference of two means in [0,1]. */
+static weirp_interval difference(const weirp_sequence *q) {
+    const weirp_interval now = weirp_sequence_now(q);
+    return (weirp_interval){fmin(fmax(now.lo, -1), 1), fmax(fmin(now.hi, 1), -1)};
+}
+
 static void begin_sequences(weirp_gate *g) {
     double lo, hi;
     weights(g, &lo, &hi);
     const double level = 1 - (1 - g->plan.level) / (2 * (double)g->plan.n_steps);
     g->quality = g->error = weirp_sequence_start_weighted(0, 1, lo, hi, 0, level);
-    g->quality_now = g->error_now = weirp_sequence_now(&g->quality);
+    g->quality_now = g->error_now = difference(&g->quality);
 }
 
 static void begin_step(weirp_gate *g, size_t step, int64_t now_ms) {
@@ -109,7 +115,7 @@ static bool look(weirp_gate *g, int64_t now_ms) {
         g->status = WEIRP_GATE_STOPPED;
         return true;
     }
-    const bool harmless = quality.lo > -p->margin && error.hi < p->margin_error;
+    const bool harmless = quality.lo >= -p->margin && error.hi <= p->margin_error;
     if (g->status != WEIRP_GATE_RUNNING || !harmless || g->n_feedback < p->min_feedback || !g->n_feedback) return false;
     if ((double)(now_ms - g->since_ms) < p->hold_ms) return false;
     const bool last = g->step + 1 == p->n_steps;
@@ -141,7 +147,7 @@ bool weirp_gate_decision(weirp_gate *g, size_t step, double p, double candidate,
     if (!counts(g, step, p, candidate)) return false;
     g->n_decisions++;
     weirp_sequence_add_weighted(&g->error, weight(g, p, candidate), failed);
-    g->error_now = weirp_sequence_now(&g->error);
+    g->error_now = difference(&g->error);
     return look(g, now_ms);
 }
 
@@ -150,7 +156,7 @@ bool weirp_gate_feedback(weirp_gate *g, size_t step, double p, double candidate,
     if (!counts(g, step, p, candidate)) return false;
     g->n_feedback++;
     weirp_sequence_add_weighted(&g->quality, weight(g, p, candidate), quality);
-    g->quality_now = weirp_sequence_now(&g->quality);
+    g->quality_now = difference(&g->quality);
     return look(g, now_ms);
 }
 
@@ -164,7 +170,7 @@ double weirp_gate_needs(const weirp_gate *g) {
     if (g->status != WEIRP_GATE_RUNNING) return 0;
     const double n = (double)g->n_feedback, least = fmax((double)g->plan.min_feedback - n, 0);
     const weirp_interval now = g->quality_now;
-    if (now.lo > -g->plan.margin) return least;
+    if (now.lo >= -g->plan.margin) return least;
     if (n < FORECAST_LEAST) return NAN;
     const double half = (now.hi - now.lo) / 2, away = fabs((now.lo + now.hi) / 2 + g->plan.margin);
     return away > 0 ? fmax(least, n * (half * half / (away * away) - 1)) : INFINITY;
@@ -304,7 +310,7 @@ static void get_state(weirp_bytes *r, weirp_gate *g) {
     g->n_late = weirp_get_u64(r);
     get_sequence(r, &g->quality);
     get_sequence(r, &g->error);
-    if (!r->failed) g->quality_now = weirp_sequence_now(&g->quality), g->error_now = weirp_sequence_now(&g->error);
+    if (!r->failed) g->quality_now = difference(&g->quality), g->error_now = difference(&g->error);
     g->n_events = weirp_get_u32(r);
     if (g->n_events > WEIRP_GATE_EVENTS) r->failed = true;
     for (size_t i = 0; !r->failed && i < g->n_events; i++) get_event(r, &g->plan, &g->event[i]);

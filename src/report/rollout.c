@@ -45,12 +45,12 @@ static void why_waiting(const weirp_gate *g, weirp_interval quality, weirp_inter
         snprintf(out, WHY,
                  "learns nothing: in shadow, evidence on quality needs a policy in force with an explore_floor, since "
                  "nothing is known of models that it never chooses");
-    } else if (quality.lo <= -p->margin && isnan(needs)) {
+    } else if (quality.lo < -p->margin && isnan(needs)) {
         snprintf(out, WHY, "waits: too few feedbacks to tell how many more are needed");
-    } else if (quality.lo <= -p->margin && isinf(needs)) {
+    } else if (quality.lo < -p->margin && isinf(needs)) {
         snprintf(out, WHY, "waits: the difference is near the margin of %g itself, which no number of feedbacks tells",
                  p->margin);
-    } else if (quality.lo <= -p->margin) {
+    } else if (quality.lo < -p->margin) {
         weirp_ope_rows(rows, sizeof rows, needs);
         snprintf(out, WHY,
                  "waits: quality may still be lower by %.3g, which is more than the margin of %g; about %s feedbacks "
@@ -59,7 +59,7 @@ static void why_waiting(const weirp_gate *g, weirp_interval quality, weirp_inter
     } else if (g->n_feedback < p->min_feedback) {
         snprintf(out, WHY, "waits: %llu feedbacks more are needed, as configured (min_feedback %llu)",
                  (unsigned long long)(p->min_feedback - g->n_feedback), (unsigned long long)p->min_feedback);
-    } else if (error.hi >= p->margin_error) {
+    } else if (error.hi > p->margin_error) {
         snprintf(out, WHY, "waits: errors may still be more frequent by %.3g, which is more than the margin of %g",
                  error.hi, p->margin_error);
     } else {
@@ -183,8 +183,11 @@ static bool put_steps(weirp_grid *grid, const weirp_gate *g, weirp_interval qual
         const weirp_gate_event *e = &g->event[i];
         char until[WEIRP_WHEN_TEXT];
         weirp_when_text(until, e->time_ms);
-        if (e->change != WEIRP_GATE_STARTED)
-            whole = put_row(grid, g, e, until, weirp_gate_change_text(e->change), false);
+        if (e->change == WEIRP_GATE_STARTED) continue;
+        char word[WEIRP_CELL]; /* without its reason, which stands above */
+        const char *text = weirp_gate_change_text(e->change);
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(text, ":"), text);
+        whole = put_row(grid, g, e, until, word, false);
     }
     if (g->status == WEIRP_GATE_STOPPED) return whole;
     const weirp_gate_event now = {0, WEIRP_GATE_STARTED, g->step, g->n_decisions, g->n_feedback, quality, error};
