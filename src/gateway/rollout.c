@@ -17,7 +17,8 @@ struct weirp_rollout {
     pthread_mutex_t mutex;    /* of what follows */
     bool changed;             /* `wanted` is new */
     weirp_gate_plan wanted;   /* digest 0: no rollout is configured */
-    weirp_rollout_fact fact;
+    weirp_rollout_fact fact; /* of the gate, */
+    uint64_t fact_digest;    /* which may be of another rollout than is configured */
 };
 
 /* ---- any thread ---- */
@@ -53,6 +54,7 @@ unsigned weirp_rollout_step(const weirp_rollout *r, uint64_t digest) {
 void weirp_rollout_facts(weirp_rollout *r, weirp_rollout_fact *out) {
     pthread_mutex_lock(&r->mutex);
     *out = r->fact;
+    out->on = r->wanted.digest && r->wanted.digest == r->fact_digest;
     pthread_mutex_unlock(&r->mutex);
 }
 
@@ -63,8 +65,8 @@ static void show(weirp_rollout *r) {
     const weirp_gate *g = &r->gate;
     const unsigned step = g->plan.digest ? weirp_gate_now(g) : WEIRP_GATE_OFF;
     atomic_store_explicit(&r->word, g->plan.digest ? g->plan.digest | step : 0, memory_order_relaxed);
-    weirp_rollout_fact fact = {.on = g->plan.digest != 0};
-    if (fact.on) {
+    weirp_rollout_fact fact = {.on = false};
+    if (g->plan.digest) {
         memcpy(fact.name, g->plan.name, sizeof fact.name);
         fact.share = step == WEIRP_GATE_OFF ? 0 : g->plan.step[step];
         fact.step = (double)g->step + 1;
@@ -79,6 +81,7 @@ static void show(weirp_rollout *r) {
     r->counted = false;
     pthread_mutex_lock(&r->mutex);
     r->fact = fact;
+    r->fact_digest = g->plan.digest;
     pthread_mutex_unlock(&r->mutex);
 }
 

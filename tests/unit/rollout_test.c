@@ -229,7 +229,9 @@ static void harm_stops_and_stays_stopped(void **state) {
     start(&g, 0x100);
     assert_int_equal(weirp_rollout_step(g.rollout, 0x100), WEIRP_GATE_OFF);
     stop(&g);
-    start(&g, 0); /* a configuration without a rollout leaves it alone */
+    start(&g, 0); /* a configuration without a rollout leaves it alone, and tells nothing of it */
+    weirp_rollout_facts(g.rollout, &fact);
+    assert_false(fact.on);
     stop(&g);
     assert_int_equal(stored().status, WEIRP_GATE_STOPPED);
     start(&g, 0x200); /* another one begins anew */
