@@ -38,6 +38,17 @@ static void keep(weirp_csv *csv, int c) {
     weirp_put(&csv->text, &byte, 1);
 }
 
+/* What follows in the chunk and is nothing but text, at once. */
+static void keep_run(weirp_csv *csv, bool quoted) {
+    char *s = csv->chunk;
+    if (quoted)
+        while (s < csv->end && *s != '"' && *s != '\n') s++;
+    else
+        while (s < csv->end && *s != ',' && *s != '\n' && *s != '\r') s++;
+    if (s > csv->chunk) weirp_put(&csv->text, csv->chunk, (size_t)(s - csv->chunk));
+    csv->chunk = s;
+}
+
 enum { PLAIN_START, PLAIN, QUOTED, QUOTE_IN_QUOTED };
 
 weir_status weirp_csv_next(weirp_csv *csv, weir_error *err) {
@@ -57,7 +68,7 @@ weir_status weirp_csv_next(weirp_csv *csv, weir_error *err) {
             if (c == '"')
                 state = QUOTE_IN_QUOTED;
             else
-                keep(csv, c);
+                keep(csv, c), keep_run(csv, true);
         } else if (c == '"' && state != PLAIN) {
             if (state == QUOTE_IN_QUOTED) keep(csv, c);
             state = QUOTED;
@@ -77,6 +88,7 @@ weir_status weirp_csv_next(weirp_csv *csv, weir_error *err) {
             if (state == QUOTE_IN_QUOTED) wrong = "text follows a closing quote: quotes inside are written twice";
             state = PLAIN;
             keep(csv, c);
+            keep_run(csv, false);
         }
         if (csv->text.size > WEIRP_CSV_MAX_RECORD_BYTES) {
             wrong = "a record is longer than 64 MiB";

@@ -2,8 +2,10 @@
  * GPL-3.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -28,6 +30,7 @@ struct weirp_input {
     char *long_line; /* a line that spans chunks */
     size_t long_capacity;
     size_t line;
+    double n_read, n_all; /* bytes; n_all 0: not known */
 };
 
 weir_status weirp_input_open(weirp_input **out, const char *path, weir_error *err) {
@@ -48,8 +51,15 @@ weir_status weirp_input_open(weirp_input **out, const char *path, weir_error *er
         weirp_input_close(in);
         return st;
     }
+    struct stat file;
+    if (fstat(in->fd, &file) == 0 && S_ISREG(file.st_mode)) in->n_all = (double)file.st_size;
     *out = in;
     return WEIR_OK;
+}
+
+double weirp_input_share(const weirp_input *in) {
+    if (!(in->n_all > 0)) return NAN;
+    return in->n_read < in->n_all ? in->n_read / in->n_all : 1;
 }
 
 void weirp_input_close(weirp_input *in) {
@@ -72,6 +82,7 @@ static weir_status read_raw(weirp_input *in, weir_error *err) {
     if (n < 0) return weirp_fail_errno(err, errno, "can't read", in->path);
     if (!n) in->eof = true;
     in->raw_end += (size_t)n;
+    in->n_read += (double)n;
     return WEIR_OK;
 }
 

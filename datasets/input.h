@@ -26,6 +26,8 @@ weir_status weirp_input_line(weirp_input *in, size_t max_bytes, weirp_line *line
 weir_status weirp_input_chunk(weirp_input *in, char **chunk, size_t *len, weir_error *err);
 /* The file's start without consuming it; *len is less than `want` only where the file is that short. want <= 64 KiB. */
 weir_status weirp_input_peek(weirp_input *in, size_t want, const char **start, size_t *len, weir_error *err);
+/* How much of the file has been read, [0,1]; NAN for what has no size, such as a pipe. */
+double weirp_input_share(const weirp_input *in);
 void weirp_input_close(weirp_input *in); /* NULL is fine */
 
 #endif

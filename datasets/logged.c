@@ -210,6 +210,7 @@ size_t weirp_logged_n_other(const weirp_logged *l) {
 }
 
 double weirp_logged_share(const weirp_logged *l) {
+    if (l->input) return weirp_input_share(l->input);
     if (!(l->done_all > 0)) return NAN;
     return l->done_n < l->done_all ? l->done_n / l->done_all : 1;
 }

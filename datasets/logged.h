@@ -1,5 +1,10 @@
-/* logged.h: logged logged, row by row, whoever logged it: a store's log, weir's exported lines, others' JSON lines
+/* logged.h: logs of decisions, row by row, whoever wrote them: a store's log, weir's exported lines, others' JSON lines
  * and CSV through a mapping. A row is a decision, with the chances it was made by and what came of it.
+ *
+ * What came of a choice is what its client got, a fallback's answer too: so a row's quality is the mean of the labels
+ * on the model that answered (labels on others are left aside), its cost that of all tries. In weir's own logs a
+ * session is the request's `user`: what one user asks isn't independent; where there is none, each row stands alone.
+ * Keys and teams aren't sessions: one of them may be all of the traffic. docs/formats.md, "Logs for an evaluation".
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_LOGGED_H
 #define WEIRP_LOGGED_H
@@ -20,17 +25,18 @@ enum {
 /* All pointers are borrowed from the reader until its next call. Texts are never NULL: "" where not known. Arrays of
  * models are as long as weirp_logged_n_models says after the call; what is not known is NAN, or the array NULL. */
 typedef struct weirp_logged_row {
-    const char *file;         /* where it comes from */
-    size_t line;              /* line number from 1; of a store: record number */
-    const char *id;           /* of the decision */
-    const char *session;      /* rows of one session aren't independent of each other */
-    const char *segment;      /* a known part of the context, such as a position or a language */
-    const char *logger;       /* which logging policy made the decision, where there were several */
-    int64_t time_ms;          /* since 1970; WEIRP_LOGGED_NO_TIME */
-    size_t chosen;            /* index of the model */
-    double p;                 /* chance with which it was chosen, (0,1] */
-    const double *propensity; /* (n_models) summing to 1, 0 for what couldn't be chosen; NULL: only p was logged */
-    const double *by_logger;  /* (n_loggers) chance of `chosen` under each logging policy; NULL: not logged */
+    const char *file;           /* where it comes from */
+    size_t line;                /* line number from 1; of a store: record number */
+    const char *id;             /* of the decision */
+    const char *session;        /* rows of one session aren't independent of each other */
+    const char *segment;        /* a known part of the context, such as a position or a language */
+    const char *logger;         /* which logging policy made the decision, where there were several */
+    int64_t time_ms;            /* since 1970; WEIRP_LOGGED_NO_TIME */
+    size_t chosen;              /* index of the model */
+    double p;                   /* chance with which it was chosen, (0,1] */
+    const double *propensity;   /* (n_models) summing to 1, 0 for what couldn't be chosen; NULL: only p was logged */
+    const double *by_logger;    /* (n_loggers) chance of `chosen` under each logging policy; NULL: not logged */
+    const char *const *loggers; /* (n_loggers) whose chances these are; NULL: numbered as the table numbers them */
     size_t n_loggers;
     const double *target;      /* (n_models) the candidate's chances, if they were logged; NULL */
     const double *quality_hat; /* (n_models) estimates that the decision was made with; NULL */
@@ -59,7 +65,7 @@ weir_status weirp_logged_open(weirp_logged **out, const char *path, const weirp_
  * 0 for what was chosen, negative, above 1 or not a number, when a row's propensities don't sum to 1 (to 1e-6), when a
  * model or a metric is missing or out of range. */
 weir_status weirp_logged_next(weirp_logged *logged, weirp_logged_row *row, weir_error *err);
-size_t weirp_logged_n_models(const weirp_logged *logged); /* names seen so far: grows */
+size_t weirp_logged_n_models(const weirp_logged *logged); /* names seen so far, also in malformed rows: grows */
 const char *weirp_logged_model(const weirp_logged *logged, size_t index);
 size_t weirp_logged_n_malformed(const weirp_logged *logged);
 size_t weirp_logged_n_other(const weirp_logged *logged); /* rows that hold no decision, such as feedback's own lines */

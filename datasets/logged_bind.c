@@ -56,6 +56,7 @@ typedef struct bound {
     weirp_log_map map;
     path field[N_FIELDS], logger[MAX_LOGGERS];
     size_t column[N_FIELDS], logger_column[MAX_LOGGERS]; /* CSV; WEIRP_JNONE: not mapped */
+    const char *logger_name[MAX_LOGGERS];                /* borrowed from the map */
     size_t n_loggers, n_columns;
     family family[N_FAMILIES];
     weirp_csv csv;
@@ -301,6 +302,7 @@ static weir_status get_loggers(weirp_logged *l, weir_error *err) {
     bool any = false;
     if (!b->n_loggers) return WEIR_OK;
     weir_status st = weirp_logged_loggers(l, b->n_loggers, err);
+    l->row.loggers = b->logger_name;
     for (size_t i = 0; st == WEIR_OK && i < b->n_loggers; i++) {
         cell c;
         st = b->map.format == WEIRP_MAP_CSV
@@ -509,6 +511,7 @@ static weir_status split_all(weirp_logged *l, weir_error *err) {
     if (st == WEIR_OK && b->map.by_logger.n > MAX_LOGGERS)
         return weirp_fail(err, WEIR_PARSE, 0, "%s: key \"by_logger\" has more than %d logging policies", l->options.map,
                           MAX_LOGGERS);
+    for (size_t i = 0; i < b->map.by_logger.n; i++) b->logger_name[i] = pair[i].key;
     for (; st == WEIR_OK && b->n_loggers < b->map.by_logger.n; b->n_loggers++)
         st = split(&b->logger[b->n_loggers], pair[b->n_loggers].value, "by_logger", l, err);
     return st;

@@ -1,4 +1,4 @@
-/* logged_weir.c: what `weir store export --log` writes (docs/formats.md, "Log lines"). SPDX-License-Identifier:
+/* logged_weir.c: what `weir store export --log` writes (docs/formats.md, "Log record"). SPDX-License-Identifier:
  * GPL-3.0-or-later */
 #include <math.h>
 #include <stdlib.h>

@@ -46,7 +46,7 @@ typedef struct weir_ope_options {
     const char *reward_model;    /* "auto", "logged", "table", "ridge", "logistic", or an estimator's; NULL: "auto" */
     size_t n_folds;              /* of cross-fitting; 0: 5; 1: none */
     const char *estimator;       /* that verdicts go by; NULL: the recommended one */
-    const char *interval;        /* that verdicts go by: "t", "normal", "percentile", "bca", "bernstein"; NULL: "t" */
+    const char *interval;        /* that verdicts go by: "t", "normal", "percentile", "bca"; NULL: "t" */
     double level;                /* of two-sided intervals; 0: 0.95 */
     size_t n_bootstrap;          /* 0: 1000 */
     double margin_quality;       /* a loss of quality that doesn't matter, for "cheaper at no more than that" */

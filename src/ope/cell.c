@@ -10,7 +10,7 @@
 #include "src/ope/tune.h"
 
 const double weirp_cell_lambdas[N_LAMBDAS] = {1000, 100, 10, 5, 1};
-const double weirp_cell_subgauss[N_SUBGAUSS] = {0.001, 0.01, 0.05};
+const double weirp_cell_subgauss[N_SUBGAUSS] = {0.001, 0.002, 0.005, 0.01, 0.02, 0.05};
 
 size_t weirp_cell_n_columns(void) {
     return N_COLUMNS;
@@ -150,6 +150,8 @@ static size_t choose(const weirp_cell *cell, const weirp_ope_estimator *e, const
         const double mean_w2 = weirp_exact_get(&cell->sum_wk2) / rows;
         return weirp_tune_mse(choice, n + 1, weirp_tune_slack(mean_w2, cell->max_wk, rows, scale_of(cell)));
     }
+    if (e->tuning == WEIRP_TUNED_BOUND)
+        return weirp_tune_bound(choice, n + 1, weirp_exact_get(&cell->sum_wk2) / rows, rows);
     if (n_clusters < 2) return 0;
     const double g = (double)n_clusters, t = gsl_cdf_tdist_Pinv(1 - WEIRP_TUNE_DELTA, g - 1);
     return weirp_tune_slope(choice, n + 1, t * sqrt(g / (g - 1)));

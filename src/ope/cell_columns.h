@@ -4,7 +4,7 @@
 
 #include "src/ope/cell.h"
 
-enum { N_LAMBDAS = 5, N_SUBGAUSS = 3, SOME_ROWS = 64, MAX_ESTIMATORS = 64 };
+enum { N_LAMBDAS = 5, N_SUBGAUSS = 6, SOME_ROWS = 64, MAX_ESTIMATORS = 64 };
 
 /* Sums over rows, where k is 1/e if the metric is known and 0 if it isn't. Only what some estimator reads: a bootstrap
  * goes over all columns of all clusters a thousand times. */

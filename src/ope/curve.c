@@ -258,6 +258,7 @@ static weir_status tell_points(const curving *c, weirp_log_curve *out, weir_erro
     for (size_t k = 0; k < c->n_points; k++) {
         weirp_curve_point *p = k < c->n_knobs ? &out->point[k] : &out->single[k - c->n_knobs];
         const double quality = value_of(c->sums.total, k, false), cost = value_of(c->sums.total, k, true);
+        const double lo = cost - factor * se[2 * k + 1];
         *p = (weirp_curve_point){.knob = k < c->n_knobs ? c->knob[k] : NAN,
                                  .cost = cost,
                                  .cost_se = se[2 * k + 1],
@@ -265,7 +266,7 @@ static weir_status tell_points(const curving *c, weirp_log_curve *out, weir_erro
                                  .quality_se = se[2 * k],
                                  .quality_lo = quality - factor * se[2 * k],
                                  .quality_hi = quality + factor * se[2 * k],
-                                 .cost_lo = cost - factor * se[2 * k + 1],
+                                 .cost_lo = cost < 0 ? lo : fmax(0, lo), /* costs are never below 0 */
                                  .cost_hi = cost + factor * se[2 * k + 1],
                                  .true_cost = NAN,
                                  .true_quality = NAN};

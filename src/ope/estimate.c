@@ -19,7 +19,8 @@
     SPARE(text, base_, which, 1), SPARE(text, base_, which, 5), SPARE(text, base_, which, 10),                         \
         SPARE(text, base_, which, 100), SPARE(text, base_, which, 1000)
 #define SPARE_SUBGAUSS(text, base_)                                                                                    \
-    SPARE(text, base_, SUBGAUSS, 0.001), SPARE(text, base_, SUBGAUSS, 0.01), SPARE(text, base_, SUBGAUSS, 0.05)
+    SPARE(text, base_, SUBGAUSS, 0.001), SPARE(text, base_, SUBGAUSS, 0.002), SPARE(text, base_, SUBGAUSS, 0.005),     \
+        SPARE(text, base_, SUBGAUSS, 0.01), SPARE(text, base_, SUBGAUSS, 0.02), SPARE(text, base_, SUBGAUSS, 0.05)
 
 const weirp_ope_estimator weirp_ope_estimators[] = {
     {.name = "replay", BASE_IPS, OF(MATCH), .normalised = true},
@@ -28,7 +29,7 @@ const weirp_ope_estimator weirp_ope_estimators[] = {
     {.name = "clipped-ips", BASE_IPS, OF(CLIP), .tuning = WEIRP_TUNED_SLOPE},
     {.name = "clipped-ips-mse", BASE_IPS, OF(CLIP), .tuning = WEIRP_TUNED_MSE},
     {.name = "snips", BASE_IPS, .normalised = true},
-    {.name = "sgips", BASE_IPS, OF(SUBGAUSS), .tuning = WEIRP_TUNED_SLOPE},
+    {.name = "sgips", BASE_IPS, OF(SUBGAUSS), .tuning = WEIRP_TUNED_BOUND},
     {.name = "bips", BASE_IPS, OF(BALANCED)},
     {.name = "dr", BASE_DR},
     {.name = "clipped-dr", BASE_DR, OF(CLIP), .tuning = WEIRP_TUNED_SLOPE},
@@ -38,7 +39,7 @@ const weirp_ope_estimator weirp_ope_estimators[] = {
     {.name = "switch-dr-mse", BASE_DR, OF(SWITCH), .tuning = WEIRP_TUNED_MSE},
     {.name = "dr-os", BASE_DR, OF(SHRINK), .tuning = WEIRP_TUNED_SLOPE},
     {.name = "dr-os-mse", BASE_DR, OF(SHRINK), .tuning = WEIRP_TUNED_MSE},
-    {.name = "sgdr", BASE_DR, OF(SUBGAUSS), .tuning = WEIRP_TUNED_SLOPE},
+    {.name = "sgdr", BASE_DR, OF(SUBGAUSS), .tuning = WEIRP_TUNED_BOUND},
     {.name = "bdr", BASE_DR, OF(BALANCED)},
     {.name = "mrdr", BASE_DR, .robust = true},
     SPARES("clipped-ips", IPS, CLIP),

@@ -31,9 +31,11 @@ typedef enum weirp_ope_change {
 } weirp_ope_change;
 
 typedef enum weirp_base { WEIRP_BASE_IPS, WEIRP_BASE_DR, WEIRP_BASE_DM } weirp_base;
-/* How lambda is found: given, or chosen from a grid by SLOPE (Su, Srinath, Krishnamurthy, ICML 2020, arXiv 2002.07729)
- * or by the least bound on the squared error (Su et al., arXiv 1907.09623, section 5). */
-typedef enum weirp_tuning { WEIRP_TUNED_NOT, WEIRP_TUNED_SLOPE, WEIRP_TUNED_MSE } weirp_tuning;
+/* How lambda is found: given, or chosen from a grid by SLOPE (Su, Srinath, Krishnamurthy, ICML 2020, arXiv 2002.07729),
+ * by the least bound on the squared error (Su et al., arXiv 1907.09623, section 5), or for the sub-Gaussian change as
+ * the value that makes its concentration bound least: sqrt(2 log(1/delta) / (3 n E w^2)) (Metelli et al., theorem 5.1).
+ */
+typedef enum weirp_tuning { WEIRP_TUNED_NOT, WEIRP_TUNED_SLOPE, WEIRP_TUNED_MSE, WEIRP_TUNED_BOUND } weirp_tuning;
 
 typedef struct weirp_ope_estimator {
     const char *name; /* "ips", "clipped-ips", "snips", "dr", "sndr", "switch-dr", ... */

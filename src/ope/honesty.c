@@ -14,7 +14,7 @@
 #include "src/base/base.h"
 #include "src/ope/judge.h"
 
-enum { LEAST_ESS = 50, LEAST_KNOWN = 50, MINUTE_MS = 60000 };
+enum { LEAST_ESS = 100, LEAST_KNOWN = 50, MINUTE_MS = 60000 };
 static const double MOST_WEIGHT_SHARE = 0.2, MOST_UNDECIDED = 0.1, SURE = 1 - 1e-12, NO_MASS = 1e-9;
 /* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
 static const double MOST_Z = 5, MOST_OFF = 0.02;
@@ -116,11 +116,11 @@ static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size
     else if (s->unsupported > NO_MASS && r->deterministic)
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, so what other models would have "
-                 "done was never seen and weighting is impossible; log with exploration (policy.explore)");
+                 "done was never seen and weighting is impossible; log with exploration (policy.explore_floor)");
     else if (r->deterministic && s->max_weight > 0 && s->mean_weight < 1 - NO_MASS)
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, and the candidate agrees with "
-                 "only %.0f %% of them; log with exploration (policy.explore)",
+                 "only %.0f %% of them; log with exploration (policy.explore_floor)",
                  100 * s->mean_weight);
     else if (s->n_known < LEAST_KNOWN)
         snprintf(out, size, "%zu rows know the %s: at least %d are needed", s->n_known, weir_metric_name(m),
@@ -148,9 +148,10 @@ static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size
                  s->mean_weight, fabs(s->mean_weight_z));
     else if (fabs(r->propensity_z) > MOST_Z && fabs(r->propensity_off) > MOST_OFF)
         snprintf(out, size,
-                 "\"%s\" was chosen %+.0f %% as often as its logged chances say, by %.1f standard errors: they "
+                 "\"%s\" was chosen %.0f %% %s often than its logged chances say, by %.1f standard errors: they "
                  "aren't those that the choices were made with",
-                 r->model[r->propensity_worst], 100 * r->propensity_off, fabs(r->propensity_z));
+                 r->model[r->propensity_worst], 100 * fabs(r->propensity_off), r->propensity_off > 0 ? "more" : "less",
+                 fabs(r->propensity_z));
 }
 
 /* The recommended estimator by halves of the log. A half's variance is about twice the whole's. */

@@ -27,26 +27,45 @@ static bool progress(const weirp_judging *j, const char *stage, size_t done, siz
 
 /* ---- before the rows ---- */
 
+/* What is known of a loss is known of the quality and the cost: where that is all of the quality, their labels are the
+ * same. */
+static weir_status fit_labels(weirp_judging *j, weir_metric m, weir_error *err) {
+    const weir_metric q = WEIR_METRIC_QUALITY;
+    if (m == WEIR_METRIC_LOSS && j->labels[q] &&
+        weirp_ope_table_known(j->table, m) == weirp_ope_table_known(j->table, q)) {
+        j->labels[m] = j->labels[q];
+        return WEIR_OK;
+    }
+    return weirp_ope_labels_fit(&j->labels[m], j->table, m, j->s->o.n_folds, j->s->o.n_threads, err);
+}
+
 static weir_status fit(weirp_judging *j, weir_error *err) {
-    weir_status st = WEIR_OK;
-    size_t done = 0;
-    for (weir_metric m = 0; m < WEIR_N_METRICS && st == WEIR_OK; m++) {
+    enum { MOST = WEIR_N_METRICS * (1 + WEIRP_OPE_MAX_POLICIES) };
+    weirp_reward_options options[MOST];
+    weirp_reward **to[MOST], *fitted[MOST];
+    size_t n = 0;
+    for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
         if (!wanted(j, m)) continue;
-        if (!progress(j, "reward models", done++, WEIR_N_METRICS)) return weirp_fail(err, WEIR_CANCELED, 0, "canceled");
         weirp_reward_options r = {.name = j->s->o.reward_model,
                                   .metric = m,
                                   .n_folds = j->s->o.n_folds,
                                   .seed = j->s->o.seed,
                                   .n_threads = j->s->o.n_threads};
-        WEIRP_TRY(weirp_reward_fit(&j->reward[m], j->table, &r, err));
-        WEIRP_TRY(weirp_ope_labels_fit(&j->labels[m], j->table, m, j->s->o.n_folds, err));
+        to[n] = &j->reward[m];
+        options[n++] = r;
         for (size_t p = 0; p < j->n_targets; p++) {
+            if (weirp_ope_target_is_logged(j->target[p])) continue;
             r.robust_for = j->target[p];
-            if (!weirp_ope_target_is_logged(j->target[p]))
-                WEIRP_TRY(weirp_reward_fit(&j->judged[p][m].robust, j->table, &r, err));
+            to[n] = &j->judged[p][m].robust;
+            options[n++] = r;
         }
     }
-done:
+    if (!progress(j, "reward models", 0, 2)) return weirp_fail(err, WEIR_CANCELED, 0, "canceled");
+    weir_status st = weirp_reward_fit_all(fitted, j->table, options, n, err);
+    for (size_t k = 0; k < n && st == WEIR_OK; k++) *to[k] = fitted[k];
+    if (st == WEIR_OK && !progress(j, "reward models", 1, 2)) st = weirp_fail(err, WEIR_CANCELED, 0, "canceled");
+    for (weir_metric m = 0; m < WEIR_N_METRICS && st == WEIR_OK; m++)
+        if (wanted(j, m)) st = fit_labels(j, m, err);
     return st;
 }
 
@@ -294,6 +313,7 @@ static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
 }
 
 static void release(weirp_judging *j) {
+    if (j->labels[WEIR_METRIC_LOSS] == j->labels[WEIR_METRIC_QUALITY]) j->labels[WEIR_METRIC_LOSS] = NULL;
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
         weirp_reward_free(j->reward[m]);
         weirp_ope_labels_free(j->labels[m]);

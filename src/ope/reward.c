@@ -74,35 +74,89 @@ static double robust_weight(const weirp_ope_block *b, size_t i, const double *pi
     return share * share * (1 - b->p[i]);
 }
 
-weir_status weirp_reward_each(const weirp_reward_frame *frame, weirp_ope_target *robust_for, weirp_reward_rows_fn fn,
-                              void *context, weir_error *err) {
+/* One block for all passes. */
+typedef struct going {
+    const weirp_reward_pass *pass;
+    size_t n;
+    const weirp_ope_block *block;
+    weirp_reward_rows *rows; /* (n_threads) */
+    double **pi;             /* (n) chances of the pass's target; shared where it is the same one */
+} going;
+
+static void gather(const weirp_reward_pass *pass, const weirp_ope_block *b, const double *pi, weirp_reward_rows *rows) {
+    rows->block = b;
+    rows->n = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        double w = pi ? robust_weight(b, i, pi) * pass->frame->norm : 1;
+        if (!usable(b, i, pass->frame->metric) || !(w > 0) || !isfinite(w)) continue;
+        rows->row[rows->n] = (uint16_t)i;
+        rows->part[rows->n] = (uint8_t)(b->cluster[i] % pass->frame->folds.n_parts);
+        rows->w[rows->n] = w;
+        rows->y[rows->n++] = b->metric[i * WEIR_N_METRICS + pass->frame->metric];
+    }
+}
+
+static void go(void *context, unsigned worker, size_t begin, size_t end) {
+    const going *g = context;
+    for (size_t k = begin; k < end; k++) {
+        gather(&g->pass[k], g->block, g->pi[k], &g->rows[worker]);
+        g->pass[k].fn(g->pass[k].context, &g->rows[worker]);
+    }
+}
+
+/* The first pass with this one's target: whose chances it shares. */
+static size_t first_like(const going *g, size_t k) {
+    size_t first = 0;
+    while (g->pass[first].robust_for != g->pass[k].robust_for) first++;
+    return first;
+}
+
+static weir_status make_going(going *g, unsigned n_threads, weir_error *err) {
+    g->rows = weirp_array(n_threads, sizeof *g->rows);
+    g->pi = weirp_array(g->n, sizeof *g->pi);
+    if (!g->rows || !g->pi) return weirp_nomem(err);
+    for (size_t k = 0; k < g->n; k++) {
+        const size_t first = first_like(g, k);
+        if (!g->pass[k].robust_for) continue;
+        g->pi[k] =
+            first < k ? g->pi[first] : weirp_array(WEIRP_BLOCK_ROWS * g->pass[k].frame->n_models, sizeof(double));
+        if (!g->pi[k]) return weirp_nomem(err);
+    }
+    return WEIR_OK;
+}
+
+weir_status weirp_reward_each_of(const weirp_reward_pass *passes, size_t n, unsigned n_threads, weir_error *err) {
+    going g = {.pass = passes, .n = n};
     weirp_scan *scan = NULL;
     weirp_ope_block b;
     size_t n_undecided = 0;
-    weirp_reward_rows *rows = weirp_array(1, sizeof *rows);
-    double *pi = weirp_array(robust_for ? WEIRP_BLOCK_ROWS * frame->n_models : 1, sizeof *pi);
-    weir_status st = rows && pi ? weirp_scan_new(&scan, frame->table, err) : weirp_nomem(err);
-    if (st != WEIR_OK) goto done;
+    weir_status st;
+    if (n_threads < 1) n_threads = 1;
+    if (n_threads > WEIRP_MAX_THREADS) n_threads = WEIRP_MAX_THREADS;
+    if (!n) return WEIR_OK;
+    WEIRP_TRY(make_going(&g, n_threads, err));
+    WEIRP_TRY(weirp_scan_new(&scan, passes->frame->table, err));
     while ((st = weirp_scan_next(scan, &b, err)) == WEIR_OK) {
-        if (robust_for) WEIRP_TRY(weirp_ope_target_fill(robust_for, &b, pi, &n_undecided, err));
-        rows->block = &b;
-        rows->n = 0;
-        for (size_t i = 0; i < b.n; i++) {
-            double w = robust_for ? robust_weight(&b, i, pi) * frame->norm : 1;
-            if (!usable(&b, i, frame->metric) || !(w > 0) || !isfinite(w)) continue;
-            rows->row[rows->n] = (uint16_t)i;
-            rows->part[rows->n] = (uint8_t)(b.cluster[i] % frame->folds.n_parts);
-            rows->w[rows->n] = w;
-            rows->y[rows->n++] = b.metric[i * WEIR_N_METRICS + frame->metric];
-        }
-        fn(context, rows);
+        for (size_t k = 0; k < n; k++)
+            if (passes[k].robust_for && first_like(&g, k) == k)
+                WEIRP_TRY(weirp_ope_target_fill(passes[k].robust_for, &b, g.pi[k], &n_undecided, err));
+        g.block = &b;
+        weirp_parallel(n, 1, n_threads, go, &g);
     }
     if (st == WEIR_END) st = WEIR_OK;
 done:
     weirp_scan_free(scan);
-    free(rows);
-    free(pi);
+    for (size_t k = 0; g.pi && k < n; k++)
+        if (first_like(&g, k) == k) free(g.pi[k]);
+    free(g.pi);
+    free(g.rows);
     return st;
+}
+
+weir_status weirp_reward_each(const weirp_reward_frame *frame, weirp_ope_target *robust_for, weirp_reward_rows_fn fn,
+                              void *context, weir_error *err) {
+    const weirp_reward_pass pass = {frame, robust_for, fn, context};
+    return weirp_reward_each_of(&pass, 1, 1, err);
 }
 
 /* ---- the frame ---- */
@@ -169,43 +223,25 @@ static weir_status settle_frame(weirp_reward_frame *o, looking *l, size_t dim, w
     return WEIR_OK;
 }
 
-/* Fills the frame; *robust_for becomes NULL where its weights are all 0. */
-static weir_status make_frame(weirp_reward_frame *o, const weirp_ope_table *table, const weirp_reward_options *options,
-                              weirp_ope_target **robust_for, weir_error *err) {
-    size_t dim = weirp_ope_table_dim(table);
+static weir_status begin_frame(weirp_reward_frame *o, const weirp_ope_table *table, const weirp_reward_options *options,
+                               weir_error *err) {
     o->table = table;
     o->metric = options->metric;
     o->n_models = weirp_ope_table_n_models(table);
     o->n_segments = weirp_ope_table_n_segments(table);
     o->prior = options->prior > 0 ? options->prior : 10;
     o->seed = options->seed;
-    o->n_threads = options->n_threads ? options->n_threads : 1;
+    o->n_threads = o->pass_threads = options->n_threads ? options->n_threads : 1;
     o->log_shift = o->metric == WEIR_METRIC_LATENCY ? 1 : WEIRP_COST_SHIFT;
-    weir_status st = weirp_reward_folds_make(&o->folds, options->n_folds ? options->n_folds : 5, err);
-    if (st != WEIR_OK) return st;
-    looking *l = weirp_array(1, sizeof *l);
-    if (!l) return weirp_nomem(err);
-    for (;;) {
-        free(l->dense);
-        free(l->dense2);
-        *l = (looking){
-            .frame = o, .dense = weirp_array(dim, sizeof(double)), .dense2 = weirp_array(dim, sizeof(double))};
-        for (size_t p = 0; p < WEIRP_REWARD_MAX_PARTS; p++) l->lo[p] = INFINITY, l->hi[p] = -INFINITY;
-        if (!l->dense || !l->dense2) WEIRP_TRY(weirp_nomem(err));
-        o->norm = 1;
-        WEIRP_TRY(weirp_reward_each(o, *robust_for, look, l, err));
-        if (l->n > 0 || !*robust_for) break;
-        *robust_for = NULL;
-    }
-    if (!(l->n > 0))
-        WEIRP_TRY(weirp_fail(err, WEIR_NODATA, 0, "no row that somebody decided on knows the %s",
-                             weir_metric_name(o->metric)));
-    WEIRP_TRY(settle_frame(o, l, dim, err));
-done:
-    free(l->dense);
-    free(l->dense2);
-    free(l);
-    return st;
+    o->norm = 1;
+    return weirp_reward_folds_make(&o->folds, options->n_folds ? options->n_folds : 5, err);
+}
+
+static weir_status begin_looking(looking *l, weirp_reward_frame *o, weir_error *err) {
+    const size_t dim = weirp_ope_table_dim(o->table);
+    *l = (looking){.frame = o, .dense = weirp_array(dim, sizeof(double)), .dense2 = weirp_array(dim, sizeof(double))};
+    for (size_t p = 0; p < WEIRP_REWARD_MAX_PARTS; p++) l->lo[p] = INFINITY, l->hi[p] = -INFINITY;
+    return l->dense && l->dense2 ? WEIR_OK : weirp_nomem(err);
 }
 
 /* ---- choosing among members ---- */
@@ -328,25 +364,27 @@ static void choose(weirp_reward *r, const judging *j, size_t f) {
     least_combination(residual, n, r->weight[f]);
 }
 
-static weir_status choose_members(weirp_reward *r, weirp_ope_target *robust_for, weir_error *err) {
+static bool needs_choice(const weirp_reward *r) {
+    return r->n_members > 1 || (r->n_members && r->kind[0] == LOG_RIDGE);
+}
+
+static weir_status begin_judging(judging *j, weirp_reward *r, weir_error *err) {
     const weirp_reward_frame *o = &r->frame;
-    size_t folds = o->folds.n_folds, d = weirp_reward_d(o);
-    for (size_t f = 0; f < folds; f++) r->weight[f][0] = 1;
-    if (r->n_members == 1 && r->kind[0] != LOG_RIDGE) return WEIR_OK;
-    judging j = {.r = r, .d = (d + 7) / 8 * 8};
-    j.n_threads = folds < o->n_threads ? (unsigned)folds : o->n_threads;
-    if (j.n_threads > WEIRP_MAX_THREADS) j.n_threads = WEIRP_MAX_THREADS;
-    if (d <= 16) j.n_threads = 1; /* small rows aren't worth a thread */
-    j.moments = weirp_array(folds * o->n_models * MOMENTS, sizeof *j.moments);
-    j.sums = weirp_array(folds * o->n_models * (K + 1), sizeof *j.sums);
-    j.z = weirp_array(j.n_threads * j.d, sizeof *j.z);
-    weir_status st = j.moments && j.sums && j.z ? WEIR_OK : weirp_nomem(err);
-    if (st == WEIR_OK) st = weirp_reward_each(o, robust_for, judge, &j, err);
-    for (size_t f = 0; st == WEIR_OK && f < folds; f++) choose(r, &j, f);
-    free(j.moments);
-    free(j.sums);
-    free(j.z);
-    return st;
+    const size_t folds = o->folds.n_folds, d = weirp_reward_d(o);
+    *j = (judging){.r = r, .d = (d + 7) / 8 * 8};
+    j->n_threads = folds < o->pass_threads ? (unsigned)folds : o->pass_threads;
+    if (j->n_threads > WEIRP_MAX_THREADS) j->n_threads = WEIRP_MAX_THREADS;
+    if (d <= 16) j->n_threads = 1; /* small rows aren't worth a thread */
+    j->moments = weirp_array(folds * o->n_models * MOMENTS, sizeof *j->moments);
+    j->sums = weirp_array(folds * o->n_models * (K + 1), sizeof *j->sums);
+    j->z = weirp_array(j->n_threads * j->d, sizeof *j->z);
+    return j->moments && j->sums && j->z ? WEIR_OK : weirp_nomem(err);
+}
+
+static void end_judging(judging *j) {
+    free(j->moments);
+    free(j->sums);
+    free(j->z);
 }
 
 /* ---- fitting ---- */
@@ -380,27 +418,6 @@ static void add_member(weirp_reward *r, member_kind kind) {
     if (kind != TABLE && !own_hats(o, kind) && (kind == LOGGED || !o->dim)) return;
     if (kind == LOG_RIDGE && !positive(o->metric)) return;
     r->kind[r->n_members++] = kind;
-}
-
-static weir_status fit_members(weirp_reward *r, weirp_ope_target *robust_for, bool deep, weir_error *err) {
-    weir_status st = WEIR_OK;
-    weirp_reward_gram gram = {0};
-    bool linear = r->n_members > 1 || (r->n_members && r->kind[0] != TABLE);
-    WEIRP_TRY(weirp_reward_table_new(&r->table, &r->frame, deep, err));
-    if (linear) WEIRP_TRY(weirp_reward_gram_init(&gram, &r->frame, err));
-    counting c = {r->table, linear ? &gram : NULL};
-    WEIRP_TRY(weirp_reward_each(&r->frame, robust_for, count, &c, err));
-    WEIRP_TRY(weirp_reward_table_solve(r->table, err));
-    if (linear) weirp_reward_gram_settle(&gram);
-    for (size_t k = 0; k < r->n_members; k++)
-        if (r->kind[k] != TABLE)
-            WEIRP_TRY(weirp_reward_linear_fit(&r->linear[k], &gram,
-                                              r->kind[k] == LOG_RIDGE ? WEIRP_SCALE_LOG : WEIRP_SCALE_RAW,
-                                              own_hats(&r->frame, r->kind[k]), r->kind[k] != LOGGED, err));
-    if (r->n_members) WEIRP_TRY(choose_members(r, robust_for, err));
-done:
-    weirp_reward_gram_free(&gram);
-    return st;
 }
 
 static void describe(weirp_reward *r) {
@@ -455,32 +472,182 @@ static bool known_name(const char *name) {
     return weirp_estimator_class_find(name) != NULL;
 }
 
+/* What the fits of one call share while they go over the table together. */
+typedef struct fitting {
+    const weirp_reward_options *options; /* (n) */
+    size_t n;
+    unsigned n_threads;
+    weirp_reward **r;              /* (n) */
+    weirp_ope_target **robust_for; /* (n) NULL where weights are all 0 */
+    looking *look;                 /* (n) */
+    weirp_reward_gram *gram;       /* (n) */
+    counting *count;               /* (n) */
+    judging *judge;                /* (n) */
+    weirp_reward_pass *pass;       /* (n) those of a pass */
+} fitting;
+
+static const char *name_of(const fitting *v, size_t k) {
+    return v->options[k].name ? v->options[k].name : "auto";
+}
+
+static weir_status look_all(fitting *v, const weirp_ope_table *table, weir_error *err) {
+    weir_status st = WEIR_OK;
+    size_t n = 0;
+    for (size_t k = 0; k < v->n; k++) {
+        v->robust_for[k] = v->options[k].robust_for;
+        WEIRP_TRY(begin_frame(&v->r[k]->frame, table, &v->options[k], err));
+        if (v->n > 1) v->r[k]->frame.pass_threads = 1;
+        WEIRP_TRY(begin_looking(&v->look[k], &v->r[k]->frame, err));
+        v->pass[k] = (weirp_reward_pass){&v->r[k]->frame, v->robust_for[k], look, &v->look[k]};
+    }
+    WEIRP_TRY(weirp_reward_each_of(v->pass, v->n, v->n_threads, err));
+    for (size_t k = 0; k < v->n; k++) {
+        if (v->look[k].n > 0 || !v->robust_for[k]) continue;
+        v->robust_for[k] = NULL;
+        v->pass[n++] = (weirp_reward_pass){&v->r[k]->frame, NULL, look, &v->look[k]};
+    }
+    WEIRP_TRY(weirp_reward_each_of(v->pass, n, v->n_threads, err));
+    for (size_t k = 0; k < v->n; k++) {
+        if (!(v->look[k].n > 0))
+            WEIRP_TRY(weirp_fail(err, WEIR_NODATA, 0, "no row that somebody decided on knows the %s",
+                                 weir_metric_name(v->r[k]->frame.metric)));
+        WEIRP_TRY(settle_frame(&v->r[k]->frame, &v->look[k], weirp_ope_table_dim(table), err));
+    }
+done:
+    return st;
+}
+
+static bool is_linear(const weirp_reward *r) {
+    return r->n_members > 1 || (r->n_members && r->kind[0] != TABLE);
+}
+
+static weir_status solve_members(weirp_reward *r, const weirp_reward_gram *gram, weir_error *err) {
+    weir_status st;
+    WEIRP_TRY(weirp_reward_table_solve(r->table, err));
+    for (size_t k = 0; k < r->n_members; k++)
+        if (r->kind[k] != TABLE)
+            WEIRP_TRY(weirp_reward_linear_fit(&r->linear[k], gram,
+                                              r->kind[k] == LOG_RIDGE ? WEIRP_SCALE_LOG : WEIRP_SCALE_RAW,
+                                              own_hats(&r->frame, r->kind[k]), r->kind[k] != LOGGED, err));
+done:
+    return st;
+}
+
+/* Those from `first` on whose normal equations fit into memory together: *end is behind the last. */
+static weir_status count_some(fitting *v, size_t first, size_t *end, weir_error *err) {
+    weir_status st = WEIR_OK;
+    size_t k = first, room = WEIRP_REWARD_GRAM_BYTES;
+    for (; k < v->n; k++) {
+        weirp_reward *r = v->r[k];
+        const size_t bytes = is_linear(r) ? weirp_reward_gram_bytes(&r->frame) : 0;
+        if (k > first && bytes > room) break;
+        room -= bytes < room ? bytes : room;
+        WEIRP_TRY(weirp_reward_table_new(&r->table, &r->frame, strcmp(name_of(v, k), "table") != 0, err));
+        if (is_linear(r)) WEIRP_TRY(weirp_reward_gram_init(&v->gram[k], &r->frame, err));
+        v->count[k] = (counting){r->table, is_linear(r) ? &v->gram[k] : NULL};
+        v->pass[k] = (weirp_reward_pass){&r->frame, v->robust_for[k], count, &v->count[k]};
+    }
+    *end = k;
+    WEIRP_TRY(weirp_reward_each_of(v->pass + first, *end - first, v->n_threads, err));
+    for (k = first; k < *end; k++) {
+        if (is_linear(v->r[k])) weirp_reward_gram_settle(&v->gram[k]);
+        WEIRP_TRY(solve_members(v->r[k], &v->gram[k], err));
+        weirp_reward_gram_free(&v->gram[k]);
+    }
+done:
+    return st;
+}
+
+static weir_status choose_all(fitting *v, weir_error *err) {
+    weir_status st = WEIR_OK;
+    size_t n = 0;
+    for (size_t k = 0; k < v->n; k++) {
+        weirp_reward *r = v->r[k];
+        for (size_t f = 0; f < r->frame.folds.n_folds; f++) r->weight[f][0] = 1;
+        if (!needs_choice(r)) continue;
+        WEIRP_TRY(begin_judging(&v->judge[k], r, err));
+        v->pass[n++] = (weirp_reward_pass){&r->frame, v->robust_for[k], judge, &v->judge[k]};
+    }
+    WEIRP_TRY(weirp_reward_each_of(v->pass, n, v->n_threads, err));
+    for (size_t k = 0; k < v->n; k++)
+        for (size_t f = 0; v->judge[k].r && f < v->r[k]->frame.folds.n_folds; f++) choose(v->r[k], &v->judge[k], f);
+done:
+    return st;
+}
+
+static weir_status fit_other(weirp_reward *r, weirp_ope_target *robust_for, const char *name, weir_error *err) {
+    if (!r->other_class) return WEIR_OK;
+    weir_status st = r->other_class->fit(&r->other, &r->frame, robust_for, name, err);
+    if (st != WEIR_OK) return st;
+    if (!r->other) r->other_class = NULL, r->n_members = 1, r->kind[0] = TABLE;
+    weirp_copy_text(r->name, sizeof r->name, r->other ? name : member_names[TABLE]);
+    return WEIR_OK;
+}
+
+static weir_status fit_all(fitting *v, const weirp_ope_table *table, weir_error *err) {
+    weir_status st = WEIR_OK;
+    for (size_t k = 0; k < v->n; k++)
+        if (!known_name(name_of(v, k))) return no_such_model(name_of(v, k), err);
+    for (size_t k = 0; k < v->n; k++)
+        if (!(v->r[k] = weirp_array(1, sizeof **v->r))) return weirp_nomem(err);
+    WEIRP_TRY(look_all(v, table, err));
+    for (size_t k = 0; k < v->n; k++) {
+        weirp_reward *r = v->r[k];
+        r->smear = weirp_array(r->frame.folds.n_folds * r->frame.n_models, sizeof *r->smear);
+        if (!r->smear) WEIRP_TRY(weirp_nomem(err));
+        WEIRP_TRY(pick(r, name_of(v, k), err));
+        if (!r->n_members && !r->other_class) r->kind[r->n_members++] = TABLE; /* the log lacks what it would go by */
+    }
+    for (size_t k = 0; k < v->n;) WEIRP_TRY(count_some(v, k, &k, err));
+    WEIRP_TRY(choose_all(v, err));
+    for (size_t k = 0; k < v->n; k++) {
+        v->r[k]->frame.pass_threads = v->r[k]->frame.n_threads;
+        describe(v->r[k]);
+        WEIRP_TRY(fit_other(v->r[k], v->robust_for[k], name_of(v, k), err));
+    }
+done:
+    return st;
+}
+
+static void end_fitting(fitting *v) {
+    for (size_t k = 0; k < v->n; k++) {
+        if (v->r) weirp_reward_free(v->r[k]);
+        if (v->look) free(v->look[k].dense), free(v->look[k].dense2);
+        if (v->gram) weirp_reward_gram_free(&v->gram[k]);
+        if (v->judge) end_judging(&v->judge[k]);
+    }
+    free(v->r);
+    free(v->robust_for);
+    free(v->look);
+    free(v->gram);
+    free(v->count);
+    free(v->judge);
+    free(v->pass);
+}
+
+weir_status weirp_reward_fit_all(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
+                                 size_t n, weir_error *err) {
+    if (!n) return WEIR_OK;
+    fitting v = {.options = options,
+                 .n = n,
+                 .n_threads = options->n_threads,
+                 .r = weirp_array(n, sizeof *v.r),
+                 .robust_for = weirp_array(n, sizeof *v.robust_for),
+                 .look = weirp_array(n, sizeof *v.look),
+                 .gram = weirp_array(n, sizeof *v.gram),
+                 .count = weirp_array(n, sizeof *v.count),
+                 .judge = weirp_array(n, sizeof *v.judge),
+                 .pass = weirp_array(n, sizeof *v.pass)};
+    weir_status st = v.r && v.robust_for && v.look && v.gram && v.count && v.judge && v.pass ? fit_all(&v, table, err)
+                                                                                             : weirp_nomem(err);
+    for (size_t k = 0; k < n && st == WEIR_OK; k++) out[k] = v.r[k], v.r[k] = NULL;
+    end_fitting(&v);
+    return st;
+}
+
 weir_status weirp_reward_fit(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
                              weir_error *err) {
-    const char *name = options->name ? options->name : "auto";
-    weirp_ope_target *robust_for = options->robust_for;
-    if (!known_name(name)) return no_such_model(name, err);
-    weirp_reward *r = weirp_array(1, sizeof *r);
-    if (!r) return weirp_nomem(err);
-    weir_status st = WEIR_OK;
-    WEIRP_TRY(make_frame(&r->frame, table, options, &robust_for, err));
-    r->smear = weirp_array(r->frame.folds.n_folds * r->frame.n_models, sizeof *r->smear);
-    if (!r->smear) WEIRP_TRY(weirp_nomem(err));
-    WEIRP_TRY(pick(r, name, err));
-    bool deep = strcmp(name, "table") != 0;
-    if (!r->n_members && !r->other_class) r->kind[r->n_members++] = TABLE; /* the log lacks what it would go by */
-    WEIRP_TRY(fit_members(r, robust_for, deep, err));
-    describe(r);
-    if (r->other_class) {
-        WEIRP_TRY(r->other_class->fit(&r->other, &r->frame, robust_for, name, err));
-        if (!r->other) r->other_class = NULL, r->n_members = 1, r->kind[0] = TABLE;
-        for (size_t f = 0; !r->other && f < r->frame.folds.n_folds; f++) r->weight[f][0] = 1;
-        weirp_copy_text(r->name, sizeof r->name, r->other ? name : member_names[TABLE]);
-    }
-    *out = r;
-done:
-    if (st != WEIR_OK) weirp_reward_free(r);
-    return st;
+    return weirp_reward_fit_all(out, table, options, 1, err);
 }
 
 const char *weirp_reward_name(const weirp_reward *reward) {

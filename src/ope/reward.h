@@ -15,7 +15,7 @@ typedef struct weirp_reward_options {
     weir_metric metric;
     size_t n_folds; /* 0: 5; 1: every row is seen */
     /* More robust doubly robust (Farajtabar, Chow, Ghavamzadeh, ICML 2018, arXiv 1802.03493): rows are weighted by
-     * pi/p^2 (1 - p) ... of this target, so that the doubly robust estimate's variance is what is made small. NULL: all
+     * pi^2 (1 - p) / p^2 of this target, so that the doubly robust estimate's variance is what is made small. NULL: all
      * rows weigh 1. */
     weirp_ope_target *robust_for;
     double prior; /* table: rows' worth of the overall mean; 0: 10 */
@@ -27,6 +27,10 @@ typedef struct weirp_reward_options {
  * *out is new. */
 weir_status weirp_reward_fit(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
                              weir_error *err);
+/* Several at once, which then go over the table together: out (n) is new where it succeeds, untouched where it fails.
+ * The number of threads is the first one's. */
+weir_status weirp_reward_fit_all(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
+                                 size_t n, weir_error *err);
 /* q (n, n_models): predictions, finite always. Threads may share a fitted model. */
 void weirp_reward_predict(const weirp_reward *reward, const weirp_ope_block *block, double *q);
 const char *weirp_reward_name(const weirp_reward *reward); /* what "auto" came to; borrowed */
@@ -36,9 +40,8 @@ void weirp_reward_free(weirp_reward *reward);              /* NULL is fine */
  * (n), in (0,1], cross-fitted likewise. All rows known: all 1, and nothing is fitted. */
 typedef struct weirp_ope_labels weirp_ope_labels;
 weir_status weirp_ope_labels_fit(weirp_ope_labels **out, const weirp_ope_table *table, weir_metric metric,
-                                 size_t n_folds, weir_error *err);
+                                 size_t n_folds, unsigned n_threads, weir_error *err);
 void weirp_ope_labels_predict(const weirp_ope_labels *labels, const weirp_ope_block *block, double *e);
-double weirp_ope_labels_least(const weirp_ope_labels *labels); /* the least chance on the log */
 void weirp_ope_labels_free(weirp_ope_labels *labels);
 
 #endif

@@ -11,11 +11,18 @@
 #include "src/ope/reward_parts.h"
 
 enum { BUFFER = 64 };
-#define MOST_BYTES ((size_t)192 << 20)
+
+static size_t bytes(const weirp_reward_folds *folds, size_t n_models, size_t d) {
+    return folds->n_parts * n_models * (d * d + d * (BUFFER + 2)) * sizeof(double);
+}
+
+size_t weirp_reward_gram_bytes(const weirp_reward_frame *frame) {
+    return bytes(&frame->folds, frame->n_models, weirp_reward_d(frame));
+}
 
 size_t weirp_reward_gram_most_dense(const weirp_reward_folds *folds, size_t n_models) {
-    size_t groups = folds->n_parts * n_models, d = WEIRP_Z_DENSE;
-    while (d < 16384 && groups * ((d + 1) * (d + 1) + (d + 1) * (BUFFER + 2)) * sizeof(double) <= MOST_BYTES) d++;
+    size_t d = WEIRP_Z_DENSE;
+    while (d < 16384 && bytes(folds, n_models, d + 1) <= WEIRP_REWARD_GRAM_BYTES) d++;
     return d - WEIRP_Z_DENSE;
 }
 
@@ -103,7 +110,7 @@ static void add_share(void *context, unsigned worker, size_t begin, size_t end) 
 }
 
 void weirp_reward_gram_add(weirp_reward_gram *g, const weirp_reward_rows *rows) {
-    unsigned n = g->d > 16 ? g->frame->n_threads : 1; /* small rows aren't worth a thread */
+    unsigned n = g->d > 16 ? g->frame->pass_threads : 1; /* small rows aren't worth a thread */
     adding a = {g, rows, n};
     weirp_parallel(n, 1, n, add_share, &a);
 }

@@ -45,6 +45,7 @@ typedef struct weirp_reward_frame {
     double log_shift;                                              /* the log scale is log(y + shift) */
     uint64_t seed;
     unsigned n_threads;
+    unsigned pass_threads; /* while going over the rows: 1 where several fits share the cores */
 } weirp_reward_frame;
 
 /* Rows of a block that a fit may use. */
@@ -60,6 +61,14 @@ typedef struct weirp_reward_rows {
 typedef void (*weirp_reward_rows_fn)(void *context, const weirp_reward_rows *rows);
 weir_status weirp_reward_each(const weirp_reward_frame *frame, weirp_ope_target *robust_for, weirp_reward_rows_fn fn,
                               void *context, weir_error *err);
+/* The same for several at once: they see each block in parallel, and a target is asked about it once. */
+typedef struct weirp_reward_pass {
+    const weirp_reward_frame *frame; /* all of one table */
+    weirp_ope_target *robust_for;    /* NULL */
+    weirp_reward_rows_fn fn;
+    void *context;
+} weirp_reward_pass;
+weir_status weirp_reward_each_of(const weirp_reward_pass *passes, size_t n, unsigned n_threads, weir_error *err);
 
 /* ---- table ---- */
 
@@ -92,6 +101,8 @@ typedef struct weirp_reward_gram {
     size_t *n;  /* (n_parts, n_models) rows that wait */
 } weirp_reward_gram;
 
+size_t weirp_reward_gram_bytes(const weirp_reward_frame *frame);
+enum { WEIRP_REWARD_GRAM_BYTES = 192 << 20 }; /* of all that are there at once */
 size_t weirp_reward_gram_most_dense(const weirp_reward_folds *folds, size_t n_models); /* columns that memory allows */
 weir_status weirp_reward_gram_init(weirp_reward_gram *g, const weirp_reward_frame *frame, weir_error *err);
 void weirp_reward_gram_free(weirp_reward_gram *g);

@@ -112,6 +112,7 @@ static void count(weirp_trial *t, const weirp_ope_estimate *e, double truth) {
         if (isnan(interval[k].lo)) continue;
         t->n_interval[k]++;
         t->covered[k] += interval[k].lo <= truth && truth <= interval[k].hi;
+        t->below[k] += truth < interval[k].lo;
         t->width[k] += interval[k].hi - interval[k].lo;
     }
 }

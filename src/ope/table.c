@@ -15,6 +15,7 @@ weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err) {
     weirp_ope_table *t = calloc(1, sizeof *t);
     *out = NULL;
     if (!t) return weirp_nomem(err);
+    t->last_ms = WEIRP_LOGGED_NO_TIME;
     weirp_blocks_init(&t->blocks);
     t->slot = calloc(N_SLOTS, sizeof *t->slot);
     if (!t->slot) {
@@ -31,6 +32,7 @@ void weirp_ope_table_free(weirp_ope_table *t) {
     weirp_names_free(&t->segments);
     weirp_names_free(&t->loggers);
     free(t->logger_rows);
+    free(t->by_logger);
     free(t->slot);
     weirp_writer_free(&t->block);
     weirp_blocks_free(&t->blocks);
@@ -119,6 +121,22 @@ static weir_status flush(weirp_ope_table *t, weir_error *err) {
     return st;
 }
 
+/* Chances under each policy, in the table's order of policies: the log has its own. NAN: not told. */
+static weir_status sort_by_logger(weirp_ope_table *t, const weirp_logged_row *row, uint16_t *n, weir_error *err) {
+    uint32_t at;
+    for (size_t l = 0; row->loggers && l < row->n_loggers; l++) {
+        weir_status st = intern(&t->loggers, "logger", row, row->loggers[l], &at, err);
+        if (st != WEIR_OK) return st;
+    }
+    *n = (uint16_t)(row->loggers ? t->loggers.n : row->n_loggers);
+    if (!weirp_reserve((void **)&t->by_logger, &t->by_logger_capacity, *n, sizeof *t->by_logger))
+        return weirp_nomem(err);
+    for (size_t l = 0; l < *n; l++) t->by_logger[l] = row->loggers ? NAN : row->by_logger[l];
+    for (size_t l = 0; row->loggers && l < row->n_loggers; l++)
+        t->by_logger[weirp_names_find(&t->loggers, row->loggers[l], strlen(row->loggers[l]))] = row->by_logger[l];
+    return WEIR_OK;
+}
+
 static weir_status pack(weirp_ope_table *t, const weirp_packed *head, const weirp_logged_row *row, size_t n_models,
                         const size_t *model, weir_error *err) {
     size_t size = sizeof *head, floats = (head->dim + 1) / 2 * 8, one = head->n_models * sizeof(double);
@@ -135,7 +153,7 @@ static weir_status pack(weirp_ope_table *t, const weirp_packed *head, const weir
         put_array(at, i, model_array(row, i), n_models, model, head->n_models);
         at += one;
     }
-    if (head->n_loggers) memcpy(at, row->by_logger, head->n_loggers * sizeof(double));
+    if (head->n_loggers) memcpy(at, t->by_logger, head->n_loggers * sizeof(double));
     at += head->n_loggers * sizeof(double);
     if (head->dim) {
         memset(at, 0, floats);
@@ -169,16 +187,16 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     weir_status st;
     WEIRP_TRY(intern(&t->segments, "segment", row, row->segment, &head.segment, err));
     WEIRP_TRY(intern(&t->loggers, "logger", row, row->logger, &head.logger, err));
-    WEIRP_TRY(note_logger(t, head.logger, err));
     for (size_t i = 0; i < WEIRP_PACKED_MODELS; i++)
         if (model_array(row, i)) head.has |= 1u << i;
     for (size_t m = 0; head.has && m < n_models; m++)
         if (model[m] + 1 > last) last = model[m] + 1;
     head.n_models = (uint16_t)last;
     if (row->by_logger) {
-        head.n_loggers = (uint16_t)row->n_loggers;
+        WEIRP_TRY(sort_by_logger(t, row, &head.n_loggers, err));
         head.has |= WEIRP_PACKED_BY_LOGGER;
     }
+    WEIRP_TRY(note_logger(t, head.logger, err));
     if (row->dense && !t->dim_known) {
         t->dim = row->dim;
         t->dim_known = true;
@@ -191,6 +209,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     head.cluster = cluster_of(t, row->session);
     WEIRP_TRY(pack(t, &head, row, n_models, model, err));
     note_metrics(t, row->metric);
+    if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
     if (head.n_loggers > t->n_loggers) t->n_loggers = head.n_loggers;
     t->has |= head.has;
     t->n++;
@@ -252,6 +271,10 @@ bool weirp_ope_table_has_sessions(const weirp_ope_table *t) {
 
 size_t weirp_ope_table_dim(const weirp_ope_table *t) {
     return t->dim;
+}
+
+int64_t weirp_ope_table_last_ms(const weirp_ope_table *t) {
+    return t->last_ms;
 }
 
 size_t weirp_ope_table_known(const weirp_ope_table *t, weir_metric metric) {

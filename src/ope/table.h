@@ -60,6 +60,7 @@ size_t weirp_ope_table_logger_rows(const weirp_ope_table *table, size_t index); 
 size_t weirp_ope_table_n_clusters(const weirp_ope_table *table);                /* at most 65,536 */
 bool weirp_ope_table_has_sessions(const weirp_ope_table *table); /* some cluster holds rows for that reason */
 size_t weirp_ope_table_dim(const weirp_ope_table *table);
+int64_t weirp_ope_table_last_ms(const weirp_ope_table *table); /* latest time; WEIRP_LOGGED_NO_TIME: no row has one */
 size_t weirp_ope_table_known(const weirp_ope_table *table, weir_metric metric); /* rows that know it */
 
 /* One way through the rows. Blocks are borrowed until the scan's next call; several scans of one finished table may run

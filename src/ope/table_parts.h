@@ -58,11 +58,14 @@ struct weirp_ope_table {
     weirp_names models, segments, loggers;
     size_t *logger_rows; /* (loggers.n) */
     size_t logger_rows_capacity;
+    double *by_logger; /* a row's, in the order of `loggers` */
+    size_t by_logger_capacity;
     size_t n_loggers; /* of by_logger, the most of any row */
     size_t dim;
     bool dim_known, has_sessions, finished;
     unsigned has; /* of any row */
     size_t known[WEIR_N_METRICS];
+    int64_t last_ms;
     double value_usd;
     /* sessions that have a cluster of their own: an open table by hash */
     struct {

@@ -25,6 +25,7 @@ typedef struct weirp_trial {
     size_t n;                              /* logs on which it was to be had */
     double sum_error, sum_squares, sum_se; /* error: estimate - truth */
     size_t n_interval[WEIRP_N_INTERVALS], covered[WEIRP_N_INTERVALS];
+    size_t below[WEIRP_N_INTERVALS]; /* logs whose interval lies above the truth */
     double width[WEIRP_N_INTERVALS]; /* sum */
 } weirp_trial;
 

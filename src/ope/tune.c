@@ -46,3 +46,15 @@ double weirp_tune_slack(double mean_w2, double max_w, double n, double scale) {
     const double l = log(2 / WEIRP_TUNE_DELTA);
     return scale * (sqrt(2 * mean_w2 * l / n) + 2 * max_w * l / (3 * n));
 }
+
+size_t weirp_tune_bound(const weirp_choice *choices, size_t n, double mean_w2, double n_terms) {
+    static const double DELTA = 0.05;
+    const double best = sqrt(2 * log(1 / DELTA) / (3 * n_terms * mean_w2));
+    double least = INFINITY;
+    size_t at = 0;
+    for (size_t i = 1; i < n; i++) least = fmin(least, choices[i].lambda);
+    if (!(best >= least / 2)) return 0;
+    for (size_t i = 1; i < n; i++)
+        if (!at || fabs(log(choices[i].lambda / best)) < fabs(log(choices[at].lambda / best))) at = i;
+    return at;
+}

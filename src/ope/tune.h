@@ -23,6 +23,11 @@ size_t weirp_tune_slope(const weirp_choice *choices, size_t n, double t);
  * the one that changes the least. */
 size_t weirp_tune_mse(const weirp_choice *choices, size_t n, double slack);
 
+/* The index of the lambda nearest, on a log scale, to the one that makes the sub-Gaussian bound least for n terms whose
+ * weights have this mean square; 0, no change, where that is below half the least of the grid. choices[0] is no change.
+ */
+size_t weirp_tune_bound(const weirp_choice *choices, size_t n, double mean_w2, double n_terms);
+
 /* With which chance the estimated bias may be off by more than the slack, and an interval's one side be wrong. */
 #define WEIRP_TUNE_DELTA 0.1
 /* Bernstein's slack of a mean of n terms w (r - q): w's mean square and greatest; |r - q| is of this scale. */

@@ -335,9 +335,13 @@ static weir_status put_metric(const printing *p, weir_metric m, weir_error *err)
     for (size_t k = 0; k < ope->n_policies && !any; k++)
         if (weirp_ope_cell(ope, k, m)->asked) any = weirp_ope_cell(ope, k, m);
     char title[128];
-    snprintf(title, sizeof title, "%s%s%s (%s is better; reward model: %s)", weirp_ope_metric_name(m),
-             *scale.unit ? ", " : "", scale.unit, weirp_ope_less_is_better(m) ? "less" : "more",
-             any->reward_model[0] ? any->reward_model : "none");
+    for (int wide = 0; wide < 2; wide++) { /* on two lines where one is too short */
+        const int n =
+            snprintf(title, sizeof title, "%s%s%s (%s is better;%sreward model: %s)", weirp_ope_metric_name(m),
+                     *scale.unit ? ", " : "", scale.unit, weirp_ope_less_is_better(m) ? "less" : "more",
+                     wide ? "\n  " : " ", any->reward_model[0] ? any->reward_model : "none");
+        if ((size_t)n <= p->width) break;
+    }
     put_title(p, title);
     char(*logged)[WEIRP_CELL] = weirp_grid_row(&g, false);
     if (!logged) WEIRP_TRY(weirp_nomem(err));

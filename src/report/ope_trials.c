@@ -21,14 +21,15 @@ static double bias(const weirp_trial *t) {
     return t->n ? t->sum_error / (double)t->n : NAN;
 }
 
-/* The least error among estimators that were to be had on every log. */
+/* The least error among main estimators that were to be had on every log. */
 static double best_rmse(const weirp_trial_cell *c, size_t n_estimators) {
     double best = INFINITY;
     size_t most = 0;
     for (size_t e = 0; e < n_estimators; e++)
         if (c->estimator[e].n > most) most = c->estimator[e].n;
     for (size_t e = 0; e < n_estimators; e++)
-        if (most && c->estimator[e].n == most) best = fmin(best, rmse(&c->estimator[e]));
+        if (most && c->estimator[e].n == most && !weirp_ope_estimators[e].spare)
+            best = fmin(best, rmse(&c->estimator[e]));
     return best;
 }
 
@@ -39,15 +40,16 @@ static json_t *number(double x) {
 }
 
 static json_t *trial_json(const weirp_trial *t) {
-    json_t *coverage = json_object(), *width = json_object();
+    json_t *coverage = json_object(), *width = json_object(), *below = json_object();
     for (size_t k = 0; k < WEIRP_N_INTERVALS; k++) {
         json_object_set_new(coverage, weirp_interval_names[k], number(share(t->covered[k], t->n_interval[k])));
+        json_object_set_new(below, weirp_interval_names[k], number(share(t->below[k], t->n_interval[k])));
         json_object_set_new(width, weirp_interval_names[k],
                             number(t->n_interval[k] ? t->width[k] / (double)t->n_interval[k] : NAN));
     }
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o}", "logs", (json_int_t)t->n, "bias", number(bias(t)), "rmse",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "logs", (json_int_t)t->n, "bias", number(bias(t)), "rmse",
                      number(rmse(t)), "mean_se", number(t->n ? t->sum_se / (double)t->n : NAN), "coverage", coverage,
-                     "mean_width", width);
+                     "truth_below", below, "mean_width", width);
 }
 
 static json_t *cell_json(const weirp_trial_cell *c, size_t n_estimators) {

@@ -143,9 +143,13 @@ static void read_log(const char *path, const char *map) {
     weirp_logged_close(l);
     wall = weirp_monotonic_ns(), used = weirp_cpu_ns();
     must(weirp_scan_new(&scan, table, &err));
-    while ((st = weirp_scan_next(scan, &block, &err)) == WEIR_OK) continue;
+    size_t again = 0;
+    double chances = 0;
+    while ((st = weirp_scan_next(scan, &block, &err)) == WEIR_OK)
+        for (size_t i = 0; i < block.n; i++, again++) chances += block.p[i];
     if (st != WEIR_END) must(st);
-    printf("again: %.2f s, %.2f s of CPU\n", seconds(wall), cpu(used));
+    printf("again: %.2f s, %.2f s of CPU; %zu rows, mean chance %g\n", seconds(wall), cpu(used), again,
+           chances / (double)again);
     weirp_scan_free(scan);
     weirp_ope_table_free(table);
     struct rusage usage;

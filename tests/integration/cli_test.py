@@ -6,7 +6,7 @@ import json, os, pathlib, random, signal, subprocess, tempfile, unittest
 import skipping
 
 WEIR = os.environ.get("WEIR", "build/weir")
-COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "budget", "bench", "completion"]
+COMMANDS = ["train", "eval", "route", "learn", "calibrate", "simulate", "convert", "store", "key", "budget", "ope", "bench", "completion"]
 MODELS = {"large": (0.9, 0.8, 0.02), "medium": (0.9, 0.5, 0.004), "small": (0.7, 0.2, 0.0005)}  # easy, hard, USD
 ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1", COLUMNS="80")
 

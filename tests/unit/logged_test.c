@@ -299,7 +299,7 @@ static void store_and_export(void **state) {
     assert_int_equal(weirp_logged_n_other(a), weirp_logged_n_other(b));
     assert_true(weirp_logged_n_other(a) > 36);
     assert_int_equal(weirp_logged_n_malformed(a) + weirp_logged_n_malformed(b), 0);
-    assert_true(weirp_logged_share(a) == 1);
+    assert_true(weirp_logged_share(a) == 1 && weirp_logged_share(b) == 1);
     weirp_logged_close(a);
     weirp_logged_close(b);
 }

@@ -51,7 +51,7 @@ static weirp_ope_table *make(const made *l, double *y) {
 static weirp_ope_labels *fit(const weirp_ope_table *table, size_t n_folds) {
     weirp_ope_labels *labels = NULL;
     weir_error err = {0};
-    must(weirp_ope_labels_fit(&labels, table, WEIR_METRIC_QUALITY, n_folds, &err), &err);
+    must(weirp_ope_labels_fit(&labels, table, WEIR_METRIC_QUALITY, n_folds, 2, &err), &err);
     return labels;
 }
 
@@ -82,7 +82,6 @@ static void bias(bool late, double *naive, double *weighted, double *se) {
         sum[0] += plain / plain_n - truth / n;
         sum[1] += ips / n - truth / n;
         square += (ips - truth) * (ips - truth) / (n * n);
-        assert_true(weirp_ope_labels_least(labels) > 0 && weirp_ope_labels_least(labels) < 1);
         free(e);
         weirp_ope_labels_free(labels);
         weirp_ope_table_free(table);
@@ -168,7 +167,6 @@ static void all_known_is_one(void **state) {
     weirp_ope_labels *labels = fit(table, 5);
     double *e = predict(table, labels);
     for (size_t i = 0; i < 10; i++) assert_true(e[i] == 1);
-    assert_true(weirp_ope_labels_least(labels) == 1);
     free(e);
     weirp_ope_labels_free(labels);
     weirp_ope_table_free(table);
@@ -187,10 +185,9 @@ static void never_labelled_is_bounded(void **state) {
     weirp_ope_labels *labels = fit(table, 5);
     double *e = predict(table, labels);
     for (size_t i = 0; i < 30000; i++) assert_true(i % M == 2 ? e[i] == 0.01 : e[i] > 0.99);
-    assert_true(weirp_ope_labels_least(labels) == 0.01);
     weir_error err = {0};
     weirp_ope_labels *none = NULL;
-    assert_int_equal(weirp_ope_labels_fit(&none, table, WEIR_METRIC_QUALITY, 21, &err), WEIR_INVALID);
+    assert_int_equal(weirp_ope_labels_fit(&none, table, WEIR_METRIC_QUALITY, 21, 1, &err), WEIR_INVALID);
     free(e);
     weirp_ope_labels_free(labels);
     weirp_ope_table_free(table);

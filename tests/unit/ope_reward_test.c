@@ -31,7 +31,7 @@ static void features(const world *w, size_t i, float *x) {
 }
 
 static weirp_ope_table *make(const world *w) {
-    char names[16][8], session[24];
+    char names[16][24], session[24];
     const char *model[16];
     float x[64];
     double q[16], c[16];

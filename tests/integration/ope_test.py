@@ -1,0 +1,368 @@
+#!/usr/bin/env python3
+"""weir ope on the wire of the shell: reference values of other programs on the Open Bandit Dataset, logs of weir's own in every
+form, logs that are broken, memory. WEIR is the binary's path; the reference values need WEIR_DATA, or ../shared/data beside the
+tree (with ../shared/reference). SPDX-License-Identifier: GPL-3.0-or-later"""
+import json, math, os, pathlib, random, resource, shutil, subprocess, tempfile, unittest
+import xml.etree.ElementTree
+
+import skipping
+
+HERE = pathlib.Path(__file__).resolve()
+ROOT = HERE.parents[2]
+WEIR = str(pathlib.Path(os.environ.get("WEIR", ROOT / "build/weir")).resolve())
+PLACES = [os.environ["WEIR_DATA"]] if "WEIR_DATA" in os.environ else [p / "shared/data" for p in HERE.parents]
+DATA = next((pathlib.Path(p) for p in PLACES if (pathlib.Path(p) / "obd").is_dir()), None)
+MAP = ROOT / "docs/examples/open-bandit.yaml"
+ENV = dict(os.environ, OPENBLAS_NUM_THREADS="1", COLUMNS="80")
+GRADED = "format: jsonl\nchosen: model\npropensities: p\nmetrics: {quality: quality, cost: cost, latency_ms: ms}\n"
+
+
+def run(*args, status=0, stdin=None, env=None):
+    done = subprocess.run([WEIR, *map(str, args)], capture_output=True, text=True, env=env or ENV, timeout=300, input=stdin)
+    assert done.returncode == status, f"{args}: status {done.returncode}, not {status}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done
+
+
+def report(*args, status=0, stdin=None):
+    done = run("ope", *args, "--json", "-", status=status, stdin=stdin)
+    return json.loads(done.stdout), done.stderr
+
+
+def metric(r, name="quality", policy=0):
+    return r["policies"][policy]["metrics"][name]
+
+
+def estimates(r, name="quality"):
+    return {k: v["value"] for k, v in metric(r, name)["estimates"].items()}
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.dir = pathlib.Path(temporary.name)
+
+    def write(self, name, text):
+        (self.dir / name).write_text(text)
+        return self.dir / name
+
+
+# ---- reference values ----
+
+NAMES = {"ipw": "ips", "snipw": "snips", "ipw_slope": "clipped-ips", "ipw_mse": "clipped-ips-mse", "dr_slope": "clipped-dr",
+         "dr_mse": "clipped-dr-mse"}
+PREFIXES = {"cipw(": "clipped-ips(", "dr_clip(": "clipped-dr(", "dr-ps(": "clipped-dr(", "sg_ipw(": "sgips(", "sg_dr(": "sgdr("}
+
+
+def counterpart(name):
+    """Of a value's name in the reference files: the estimator's."""
+    name = name.replace("(lambda=", "(")
+    for theirs, ours in PREFIXES.items():
+        if name.startswith(theirs) or name.startswith(theirs.replace("_", "-")):
+            name = ours + name[len(theirs):]
+    name = NAMES.get(name.replace("-slope", "_slope").replace("-mse", "_mse"), name)
+    if name.endswith(("_slope", "-slope")):
+        name = name[:-6]
+    return name.replace("_", "-")
+
+
+@unittest.skipIf(DATA is None, "no real data: set WEIR_DATA or put it into ../shared/data")
+class Reference(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.values = DATA.parent / "reference"
+        cls.tabular = json.loads((cls.values / "obd-tabular.json").read_text())
+        cls.logistic = json.loads((cls.values / "obd-logistic.json").read_text())
+
+    def policy(self, to, who):
+        return f"table,file={self.values / f'obd-bts-{who}.csv'}" if to == "bts" else "random"
+
+    def asked(self, logged, to, who, *more, status=0):
+        return report("--log", DATA / f"obd/{logged}-{who}.csv", "--map", MAP, "--policy", self.policy(to, who), "--metric",
+                      "quality", *more, status=status)
+
+    def test_tabular(self):
+        worst, n = 0, 0
+        for who in "men", "women":
+            for logged, to in ("random", "bts"), ("bts", "random"):
+                key, x = f"{who}:{logged}->{to}", self.tabular[f"{who}:{logged}->{to}"]
+                r, _ = self.asked(logged, to, who, "--reward-model", "table", "--folds", "1", status=key == "women:bts->random")
+                found = metric(r)["estimates"]
+                standing = metric(r)["standing"]
+                self.assertEqual([r["log"]["rows"], len(r["log"]["models"])], [x["n"], x["A"]])
+                self.assertAlmostEqual(metric(r)["logged"]["mean"], x["mean"], delta=1e-12)
+                pairs = [(standing["mean_weight"], x["iw_mean"]), (standing["max_weight"], x["iw_max"]),
+                         (found["dr"]["value"], x["dr_check"])]
+                for name, value in x["est"].items():
+                    if name.endswith("_lambda"):
+                        ours = found[counterpart(name[:-7])]["lambda"]
+                        self.assertEqual(math.inf if ours is None else ours, float(value), f"{key} {name}")
+                    else:
+                        pairs.append((found[counterpart(name)]["value"], value))
+                for k, (ours, theirs) in enumerate(pairs):
+                    # a weight of 21,739 has no digits beyond 1e-12 of itself
+                    self.assertLessEqual(abs(ours - theirs), 1e-12 * max(1, abs(theirs)), f"{key}: pair {k}: {ours}, not {theirs}")
+                    worst, n = max(worst, abs(ours - theirs) / max(1, abs(theirs))), n + 1
+                self.assertAlmostEqual(standing["ess"] / x["ess"], 1, delta=1e-12)
+                for name, se in ("ips", "ipw_se"), ("dr", "dr_se"):
+                    self.assertAlmostEqual(found[name]["se"] / x[se], 1, delta=1e-9)
+        print(f"{n} reference values: {worst:.1e} off at most")
+
+    def test_logistic(self):
+        """Their reward model sees features of the users that the data here lacks: what leans on it can't agree. What must: all
+        that goes without it, what only takes its noise off, and those intervals."""
+        free = ("ipw", "snipw", "cipw(", "sg-ipw(", "ipw-")
+        near = ("dr", "sndr", "dr-mse", "switch-dr-mse", "dr-os-mse", "dr-ps(lambda=10)", "dr-os(lambda=1000)",
+                "sg-dr(lambda=0.001)", "sg-dr(lambda=0.01)", "sg-dr(lambda=0.05)")
+        for who in "men", "women":
+            r, _ = self.asked("random", "bts", who, "--reward-model", "logistic", "--bootstrap", 2000)
+            found, n = metric(r)["estimates"], 0
+            for name, value in self.logistic[who]["est"].items():
+                if name.endswith("-lambda"):
+                    continue
+                off = abs(found[counterpart(name)]["value"] / value - 1)
+                if name.startswith(free):
+                    self.assertLess(off, 1e-9, f"{who} {name}")
+                    n += 1
+                elif name in near:
+                    self.assertLess(off, 0.05, f"{who} {name}")
+                    n += 1
+            self.assertEqual(n, 20)
+            for name in "ipw", "snipw", "dr":
+                theirs = self.logistic[who]["bootstrap_ci_2000"][name]
+                for ours, end in zip(found[counterpart(name)]["percentile"], ("lower", "upper")):
+                    self.assertLess(abs(ours / theirs[f"95.0% CI ({end})"] - 1), 0.05, f"{who} {name} {end}")
+            back, x = self.asked("bts", "random", who, status=who == "women")[0], self.logistic[who]["reverse_bts_to_uniform"]
+            for theirs, ours in ("ipw", "ips"), ("snipw", "snips"), ("cipw10", "clipped-ips(10)"), ("cipw100", "clipped-ips(100)"):
+                self.assertAlmostEqual(estimates(back)[ours] / x[theirs], 1, delta=1e-9)
+
+    def test_degenerate_is_refused(self):
+        with tempfile.TemporaryDirectory() as folder:
+            out = pathlib.Path(folder) / "report.json"
+            done = run("ope", "--log", DATA / "obd/bts-women.csv", "--map", MAP, "--policy", "random", "--json", out, status=1)
+            r = json.loads(out.read_text())
+        self.assertIn("effective sample size is 2.1 of 10000 rows", done.stderr)
+        self.assertTrue(done.stdout.startswith("Refused: "), done.stdout[:200])
+        self.assertEqual(r["verdicts"][0]["verdict"], "refused")
+        self.assertIn("effective sample size", metric(r)["standing"]["refusal"])
+
+
+# ---- weir's own logs ----
+
+class Own(Scratch):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        d = cls.at = pathlib.Path(cls.folder.name)
+        run("simulate", "--prompts", 600, "--models", 4, "--out", d / "train.jsonl")
+        run("simulate", "--prompts", 1500, "--models", 4, "--seed", 5, "--out", d / "stream.jsonl")
+        run("train", "--data", d / "train.jsonl", "--store", d / "live.mdb", "--estimator", "ridge")
+        run("learn", "--store", d / "live.mdb", "--data", d / "stream.jsonl", "--value", 0.01, "--feedback", "bandit", "--policy",
+            "plugin", "--explore", 0.05)
+        run("store", "export", "--log", "--store", d / "live.mdb", "--output", d / "live.jsonl")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def asked(self, *more, log=None, policy="plugin,value=0.02", **rest):
+        return report("--log", log or self.at / "live.mdb", "--policy", policy, *more, **rest)
+
+    def test_store_and_export_agree(self):
+        """Exported lines have no features: reward models that need none are the same to the bit."""
+        both = []
+        for log in "live.mdb", "live.jsonl":
+            r, said = self.asked("--reward-model", "logged", "--value", 0.01, "--curve", "plugin,value=?", log=self.at / log)
+            self.assertEqual([said, r["log"]["rows"], r["log"]["malformed"]], ["", 1500, 0])
+            r.pop("seconds")
+            r["log"].pop("files")
+            both.append(r)
+        self.assertEqual(*both)
+        self.assertEqual(sorted(both[0]["policies"][0]["metrics"]), ["cost", "latency", "loss", "quality"])
+        self.assertTrue(both[0]["log"]["propensities_known"])
+        self.assertGreater(len(both[0]["curve"]["points"]), 10)
+
+    def test_the_estimate_is_near_the_truth(self):
+        """What the candidate would have got is known of made-up outcomes: the store that decided then is gone, but a fixed
+        model's mean needs no store."""
+        lines = [json.loads(line) for line in (self.at / "stream.jsonl").read_text().splitlines()]
+        for model in "gpt-4o-mini", "llama-3.1-8b":
+            truth = sum(line["outcomes"][model]["quality"] for line in lines) / len(lines)
+            c = metric(self.asked(policy=f"fixed,model={model}")[0])["estimates"]["sndr"]
+            self.assertLess(abs(c["value"] - truth), 4 * c["se"], f"{model}: {c['value']}, in truth {truth}")
+
+    def test_every_source(self):
+        plain = (self.at / "live.jsonl").read_text()
+        whole, _ = self.asked(policy="random", log=self.at / "live.jsonl")
+        piped, _ = self.asked(policy="random", log="-", stdin=plain)
+        self.assertEqual(metric(piped), metric(whole))
+        half = plain.splitlines(keepends=True)
+        a, b = self.write("a.jsonl", "".join(half[:700])), self.write("b.jsonl", "".join(half[700:]))
+        two, _ = report("--log", a, b, "--policy", "random")
+        self.assertEqual(metric(two), metric(whole))
+        if shutil.which("zstd"):
+            subprocess.run(["zstd", "-q", a, "-o", f"{a}.zst"], check=True)
+            packed, _ = report("--log", f"{a}.zst", b, "--policy", "random")
+            self.assertEqual(metric(packed), metric(whole))
+
+    def test_reports(self):
+        svg, out = self.dir / "o.svg", self.dir / "o.json"
+        done = run("ope", "--log", self.at / "live.mdb", "--policy", "plugin,value=0.02", "--policy", "random", "--curve",
+                   "plugin,value=?", "--json", out, "--svg", svg)
+        self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
+        self.assertEqual(len(json.loads(out.read_text())["verdicts"]), 2)
+        tree = xml.etree.ElementTree.fromstring(svg.read_text())
+        self.assertTrue(tree.tag.endswith("svg"))
+        self.assertIn("plugin,value=0.02", "".join(tree.itertext()))
+        again, _ = self.asked("--seed", 1)
+        self.assertEqual(metric(again), metric(self.asked("--seed", 1)[0]))
+        self.assertNotEqual(metric(again), metric(self.asked("--seed", 2)[0]))
+
+    def test_mistakes(self):
+        for args, text in [(["--policy", "plugni"], 'no policy is named "plugni": did you mean plugin?'),
+                           (["--policy", "plugin,valeu=1"], 'policy plugin has no key "valeu": did you mean value?'),
+                           (["--policy", "fixed,model=gpt-4p"], 'the log knows no model "gpt-4p": did you mean gpt-4o?'),
+                           (["--policy", "plugin", "--metric", "qualty"], "no metric 'qualty'; did you mean 'quality'?"),
+                           (["--policy", "plugin", "--estimator", "sn"], 'no estimator "sn"'),
+                           (["--policy", "plugin", "--reward-model", "tabel"], 'named "tabel": did you mean table?'),
+                           (["--policy", "plugin", "--interval", "tt"], "--interval"),
+                           (["--policy", "oracle"], "needs the truth, which a log doesn't hold"),
+                           ([], "--policy POLICY is missing")]:
+            done = run("ope", "--log", self.at / "live.mdb", *args, status=2)
+            self.assertIn(text, done.stderr)
+            self.assertEqual(done.stdout, "")
+        self.assertIn("--log FILE... is missing", run("ope", "--policy", "random", status=2).stderr)
+        self.assertIn("No such file", run("ope", "--log", self.dir / "none", "--policy", "random", status=1).stderr)
+        done = run("ope", "--log", self.at / "live.mdb", "--policy", "column", status=1)
+        self.assertIn("can't be asked about 1500 of 1500 rows", done.stderr)
+
+    def test_listed(self):
+        self.assertIn("ope", run("--help").stdout)
+        self.assertIn("reward-model", run("completion", "bash").stdout)
+
+
+# ---- made-up logs ----
+
+def row(i, p, model="a", quality=1, **more):
+    return dict({"id": i, "model": model, "p": p, "quality": quality, "cost": 0.001, "ms": 100}, **more)
+
+
+def lines(rows):
+    return "".join(r if isinstance(r, str) else json.dumps(r) + "\n" for r in rows)
+
+
+class Made(Scratch):
+    def setUp(self):
+        super().setUp()
+        self.map = self.write("map.yaml", GRADED)
+
+    def asked(self, rows, *more, policy="random", **rest):
+        log = rows if isinstance(rows, pathlib.Path) else self.write("log.jsonl", lines(rows))
+        return report("--log", log, "--map", self.map, "--policy", policy, *more, **rest)
+
+    def uniform(self, n, seed=1):
+        draw, third = random.Random(seed), {m: 1 / 3 for m in "abc"}
+        return [row(i, third, m := draw.choice("abc"), int(draw.random() < {"a": .2, "b": .5, "c": .8}[m]),
+                    cost=draw.random() * 0.01, ms=draw.randrange(50, 5000)) for i in range(n)]
+
+    def test_uniform_on_uniform_is_the_mean(self):
+        """Weights are 1, whatever is done to them; a reward model cancels but for what folds leave of it."""
+        rows = self.uniform(600)
+        r, _ = self.asked(rows)
+        for name, key in ("quality", "quality"), ("cost", "cost"), ("latency", "ms"):
+            mean = sum(x[key] for x in rows) / len(rows)
+            found = estimates(r, name)
+            for k in "ips", "snips", "clipped-ips", "clipped-ips(1)", "sgips":
+                self.assertAlmostEqual(found[k] / mean, 1, delta=1e-12, msg=f"{name} {k}")
+            for k in "dm", "dr", "sndr", "switch-dr", "dr-os", "mrdr":
+                self.assertAlmostEqual(found[k] / mean, 1, delta=0.1, msg=f"{name} {k}")
+            self.assertAlmostEqual(found["dr"], found["sndr"], delta=1e-12 * mean)
+        d = next(c for c in r["contrasts"] if c["metric"] == "quality")
+        self.assertLess(abs(d["difference"]), 4 * d["se"] + 1e-12)
+
+    def test_order_changes_nothing(self):
+        """Rows weigh alike, so that what needs no folds is the same to rounding; folds go by the order."""
+        rows = self.uniform(500, 2)
+        policy = "fixed,model=b"
+        whole, turned = (self.asked(x, "--folds", "1", "--bootstrap", "200", policy=policy)[0]
+                         for x in (rows, random.Random(3).sample(rows, len(rows))))
+        for name in "quality", "cost", "latency":
+            a, b = estimates(whole, name), estimates(turned, name)
+            for k in a:
+                if a[k] is not None:
+                    self.assertAlmostEqual(a[k], b[k], delta=1e-9 * abs(a[k]), msg=f"{name} {k}")
+
+    def test_malformed_rows_are_named(self):
+        good, p = self.uniform(120), {"a": 0.5, "b": 0.5}
+        bad = [(row(0, {"a": 0, "b": 1}), "p"), (row(0, {"a": 1.5, "b": -0.5}), "p"), (row(0, {"a": 0.5, "b": 0.4}), "p"),
+               (row(0, {"b": 1}), "p"), ({"id": 1, "p": p, "quality": 1}, "model"), (row(0, p, quality=1.5), "quality"),
+               (row(0, p, cost=-1), "cost"), (row(0, {"a": "x", "b": 0.5}), "p"), ({"id": 1, "model": "a", "quality": 1}, "p"),
+               ('{"model": "a", "p": {"a": NaN, "b": 0.5}}\n', "column"), ("not JSON\n", "column"), ("[1, 2]\n", "object")]
+        for entry, word in bad:
+            log = self.write("log.jsonl", lines(good[:60] + [entry] + good[60:]))
+            r, said = self.asked(log)
+            self.assertEqual([r["log"]["rows"], r["log"]["malformed"]], [120, 1], f"{entry}: {said}")
+            self.assertIn("log.jsonl:61:", said)
+            self.assertIn(word, said.split("log.jsonl:61:")[1])
+            done = run("ope", "--log", log, "--map", self.map, "--policy", "random", "--strict", "--json", "-", status=1)
+            self.assertIn("log.jsonl:61:", done.stderr)
+            self.assertEqual(done.stdout, "")
+        self.assertIn("no usable row", run("ope", "--log", self.write("e.jsonl", "{}\n"), "--map", self.map, "--policy", "random",
+                                           status=1).stderr)
+
+    def test_deterministic_log(self):
+        rows = [row(i, {"a": 1, "b": 0}, quality=i % 2) for i in range(200)]
+        r, said = self.asked(rows, policy="fixed,model=b", status=1)
+        self.assertTrue(r["log"]["deterministic"])
+        self.assertIn("deterministic", said)
+        self.assertEqual(r["verdicts"][0]["verdict"], "refused")
+        self.assertTrue(all(v["ips"] is None or v["ips"] == 0 for v in [estimates(r)]))
+
+    def test_two_loggers_in_the_map_order(self):
+        """The mapping names policies in another order than the log shows them first."""
+        self.map.write_text("format: csv\nchosen: m\npropensity: p\nlogger: who\nby_logger: {new: p_new, old: p_old}\n"
+                            "metrics: {quality: y}\n")
+        draw, text, n, total = random.Random(4), ["who,m,p,p_old,p_new,y"], 400, 0
+        for i in range(n):
+            who, chances = ("old", {"a": .8, "b": .2}) if i < 300 else ("new", {"a": .3, "b": .7})
+            m = "a" if draw.random() < chances["a"] else "b"
+            y = int(draw.random() < {"a": .4, "b": .7}[m])
+            old, new = {"a": (.8, .3), "b": (.2, .7)}[m]
+            text.append(f"{who},{m},{chances[m]},{old},{new},{y}")
+            total += 0.5 / (0.75 * old + 0.25 * new) * y
+        r, _ = self.asked(self.write("two.csv", "\n".join(text) + "\n"))
+        self.assertIsNone(metric(r)["estimates"]["bips"]["why_not"])
+        self.assertAlmostEqual(estimates(r)["bips"], total / n, delta=1e-12)
+
+    def test_memory_stays(self):
+        """Of 20,000 and of 100,000 rows: the longer log's may not cost more than what is kept of clusters and the first 64 MiB
+        of rows."""
+        def peak(n):
+            log = self.dir / f"{n}.csv"
+            self.map.write_text("format: csv\nchosen: m\npropensities: p_*\nsession: s\nmetrics: {quality: y, cost: c}\n"
+                                "features: x_*\n")
+            draw = random.Random(n)
+            with log.open("w") as f:
+                f.write("m,s,y,c," + ",".join(f"p_m{k}" for k in range(11)) + "," + ",".join(f"x_{k}" for k in range(40)) + "\n")
+                tail = "," + ",".join(["0.25"] + ["0.075"] * 10) + ","
+                for i in range(n):
+                    k = draw.choices(range(11), [0.25] + [0.075] * 10)[0]
+                    f.write(f"m{k},s{i % 5000},{int(draw.random() < 0.5)},{draw.random():.5f}{tail}"
+                            + ",".join(f"{draw.random():.3f}" for _ in range(40)) + "\n")
+            # a process of its own, so that the children's greatest is this one's
+            code = ("import resource, subprocess, sys; r = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode; "
+                    "print(r, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+            done = subprocess.run(["python3", "-c", code, WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random",
+                                   "--bootstrap", "100", "--reward-model", "ridge"], capture_output=True, text=True, env=ENV)
+            status, kib = map(int, done.stdout.split())
+            self.assertEqual(status, 0, done.stderr)
+            log.unlink()
+            return kib / 1024
+        small, large = peak(20000), peak(100000)
+        print(f"20,000 rows: {small:.0f} MiB, 100,000 rows: {large:.0f} MiB")
+        self.assertLess(large, 512)
+        self.assertLess(large - small, 64)
+
+
+if __name__ == "__main__":
+    skipping.main()
