@@ -163,7 +163,7 @@ class Own(Scratch):
         cls.folder = tempfile.TemporaryDirectory()
         d = cls.at = pathlib.Path(cls.folder.name)
         run("simulate", "--prompts", 600, "--models", 4, "--out", d / "train.jsonl")
-        run("simulate", "--prompts", 1500, "--models", 4, "--seed", 5, "--out", d / "stream.jsonl")
+        run("simulate", "--prompts", 2500, "--models", 4, "--seed", 5, "--out", d / "stream.jsonl")
         run("train", "--data", d / "train.jsonl", "--store", d / "live.mdb", "--estimator", "ridge")
         run("learn", "--store", d / "live.mdb", "--data", d / "stream.jsonl", "--value", 0.01, "--feedback", "bandit", "--policy",
             "plugin", "--explore", 0.05)
@@ -181,7 +181,7 @@ class Own(Scratch):
         both = []
         for log in "live.mdb", "live.jsonl":
             r, said = self.asked("--reward-model", "logged", "--value", 0.01, "--curve", "plugin,value=?", log=self.at / log)
-            self.assertEqual([said, r["log"]["rows"], r["log"]["malformed"]], ["", 1500, 0])
+            self.assertEqual([said, r["log"]["rows"], r["log"]["malformed"]], ["", 2500, 0])
             r.pop("seconds")
             r["log"].pop("files")
             both.append(r)
@@ -242,7 +242,7 @@ class Own(Scratch):
         self.assertIn("--log FILE... is missing", run("ope", "--policy", "random", status=2).stderr)
         self.assertIn("No such file", run("ope", "--log", self.dir / "none", "--policy", "random", status=1).stderr)
         done = run("ope", "--log", self.at / "live.mdb", "--policy", "column", status=1)
-        self.assertIn("can't be asked about 1500 of 1500 rows", done.stderr)
+        self.assertIn("can't be asked about 2500 of 2500 rows", done.stderr)
 
     def test_listed(self):
         self.assertIn("ope", run("--help").stdout)
