@@ -193,8 +193,9 @@ static weir_status fill_decision(weirp_logged *l, weir_error *err) {
         l->propensity[index] = r->propensity[m];
         l->quality_hat[index] = r->quality[m];
         l->cost_hat[index] = r->cost[m];
+        if (r->trial.name) l->target[index] = r->trial.propensity[m];
     }
-    l->has |= HAS_PROPENSITY | HAS_QUALITY | HAS_COST;
+    l->has |= HAS_PROPENSITY | HAS_QUALITY | HAS_COST | (r->trial.name ? HAS_TARGET : 0);
     if (weirp_logged_is_careful(r->rule, r->reason)) l->row.flags |= WEIRP_LOGGED_CAREFUL;
     if (r->dim) {
         weir_status st = weirp_logged_dense(l, r->dim, err);

@@ -120,7 +120,7 @@ static weir_status model_at(weirp_logged *l, size_t which, size_t key, size_t *i
 
 /* ---- a served request ---- */
 
-/* {"MODEL": {"propensity":, "quality":, "cost":}} */
+/* {"MODEL": {"propensity":, "quality":, "cost":, "candidate":}} */
 static weir_status read_models(weirp_logged *l, weir_error *err) {
     exported *x = l->source;
     weirp_jline *j = &x->json;
@@ -128,15 +128,19 @@ static weir_status read_models(weirp_logged *l, weir_error *err) {
     if (at == WEIRP_JNONE || j->value[at].type != WEIRP_JOBJECT)
         return wrong(l, err, M_models, "an object of propensities and estimates by model");
     for (size_t i = weirp_jline_first(at); i < j->value[at].next; i = weirp_jline_after(j, i + 1)) {
-        double p, quality, cost;
+        double p, quality, cost, candidate;
         if (j->value[i + 1].type != WEIRP_JOBJECT || !member_number(x, i + 1, "propensity", &p) ||
-            !member_number(x, i + 1, "quality", &quality) || !member_number(x, i + 1, "cost", &cost))
+            !member_number(x, i + 1, "quality", &quality) || !member_number(x, i + 1, "cost", &cost) ||
+            !member_number(x, i + 1, "candidate", &candidate))
             return wrong(l, err, M_models, "an object of propensities and estimates by model");
         weir_status st = model_at(l, M_models, i, &index, err);
         if (st != WEIR_OK) return st;
         l->propensity[index] = isnan(p) ? 0 : p;
         l->quality_hat[index] = quality;
         l->cost_hat[index] = cost;
+        if (isnan(candidate)) continue; /* no rollout */
+        l->target[index] = candidate;
+        l->has |= HAS_TARGET;
     }
     l->has |= HAS_PROPENSITY | HAS_QUALITY | HAS_COST;
     return WEIR_OK;

@@ -165,13 +165,26 @@ static int simulate(arguments *a) {
     return rc;
 }
 
+static int rollout(arguments *a) {
+    weir_error err = {.status = WEIR_OK};
+    char *json = NULL;
+    if (!a->o.store) return cli_misuse(COMMAND, "rollout needs --store FILE: where the gateway keeps how it stands");
+    if (cli_speaks(a->json) && weir_ope_rollout_print(a->o.store, stdout, cli_columns(), &err) != WEIR_OK)
+        return cli_fail(COMMAND, &err);
+    if (!a->json) return CLI_OK;
+    const int rc = weir_ope_rollout_json(a->o.store, &json, &err) == WEIR_OK ? cli_write(COMMAND, a->json, json)
+                                                                             : cli_fail(COMMAND, &err);
+    free(json);
+    return rc;
+}
+
 /* What `weir ope` does when its first word is none of these: it evaluates. */
 static const struct {
     const char *name;
     int (*run)(arguments *a);
-} actions[] = {{"evaluate", evaluate}, {"simulate", simulate}};
+} actions[] = {{"evaluate", evaluate}, {"simulate", simulate}, {"rollout", rollout}};
 
-#define ACTIONS "evaluate|simulate"
+#define ACTIONS "evaluate|simulate|rollout"
 
 static const char *action_name(size_t i) {
     return i < sizeof actions / sizeof *actions ? actions[i].name : NULL;
@@ -255,7 +268,8 @@ int weir_cmd_ope(int argc, char **argv) {
                     "weir ope --log traffic.jsonl.zst --policy fixed,model=small --policy logged --json -\n"
                     "weir ope --log requests.csv --map requests.yaml --policy column --metric quality,cost\n"
                     "weir ope --log router.mdb --curve plugin,value=? --svg curve.svg\n"
-                    "weir ope simulate --data test.jsonl --store router.mdb --policy plugin,value=0.02",
+                    "weir ope simulate --data test.jsonl --store router.mdb --policy plugin,value=0.02\n"
+                    "weir ope rollout --store router.mdb",
         .options = options,
         .operand = &operand,
         .n_operands = &n};

@@ -100,6 +100,13 @@ WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_svg(const weir_ope_trials *
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_trials_print(const weir_ope_trials *trials, FILE *out, int columns,
                                                            weir_error *err);
 
+/* ---- a rollout that a gateway has under way ---- */
+
+/* How the store's rollout stands: each step's share, what was counted, the intervals, why it went on, stopped or waits.
+ * WEIR_NOTFOUND: there is none. *json is new: free() it (docs/formats.md, "Rollout report"). */
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_rollout_json(const char *store, char **json, weir_error *err);
+WEIR_API WEIR_MUST_CHECK weir_status weir_ope_rollout_print(const char *store, FILE *out, int columns, weir_error *err);
+
 WEIR_END_DECLS
 
 #endif

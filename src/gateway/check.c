@@ -77,8 +77,7 @@ static json_t *model_name(const weirp_config *c, size_t index) {
     return index < c->pool->n_models ? json_string(c->pool->models[index].name) : json_null();
 }
 
-static json_t *policy_json(const weirp_config *c) {
-    const weir_policy_options *o = &c->policy;
+static json_t *policy_json(const weirp_config *c, const weir_policy_options *o) {
     return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:I}", "name", o->policy,
                      "value_usd", number(o->value_usd), "latency_usd_per_s", number(o->latency_usd_per_s),
                      "max_cost_usd", number(o->max_cost_usd), "min_quality", number(o->min_quality), "max_latency_ms",
@@ -134,6 +133,18 @@ static json_t *pacing_json(const weirp_config *c) {
                      number(c->pacing.max_latency_ms), "expected_requests", c->pacing.expected_requests);
 }
 
+/* NULL: nothing is tried. */
+static json_t *rollout_json(const weirp_config *c) {
+    const weirp_gate_plan *g = &c->rollout.gate;
+    if (!c->rollout.on) return NULL;
+    json_t *steps = json_array();
+    for (size_t i = 0; i < g->n_steps; i++) json_array_append_new(steps, json_real(g->step[i]));
+    return json_pack("{s:s, s:s, s:o, s:o, s:f, s:f, s:f, s:I, s:f}", "name", g->name, "mode",
+                     g->shadow ? "shadow" : "share", "policy", policy_json(c, &c->rollout.policy), "steps", steps,
+                     "margin_quality", g->margin, "margin_error", g->margin_error, "level", g->level, "min_feedback",
+                     (json_int_t)g->min_feedback, "hold_hours", g->hold_ms / 3600e3);
+}
+
 static json_t *config_json(const weirp_config *c) {
     static const char *const formats[] = {"text", "json"}, *const levels[] = {"debug", "info", "warn", "error"};
     char version[24];
@@ -142,17 +153,17 @@ static json_t *config_json(const weirp_config *c) {
     for (size_t i = 0; i < c->n_warnings; i++) json_array_append_new(warnings, json_string(c->warnings[i]));
     return json_pack(
         "{s:s, s:s, s:i, s:i, s:s, s:{s:I}, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:i, s:i, s:b}, s:{s:i, s:i, s:i},"
-        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:o*, s:o*, s:{s:i}, s:s, s:o}",
+        " s:{s:b, s:f, s:i}, s:{s:s, s:s, s:b}, s:o, s:o*, s:o*, s:o*, s:{s:i}, s:s, s:o}",
         "path", c->path, "listen", c->listen, "threads", (int)c->threads, "busy_poll_us", (int)c->busy_poll_us, "store",
-        c->store, "auth", "keys", (json_int_t)c->n_client_keys, "policy", policy_json(c), "providers",
+        c->store, "auth", "keys", (json_int_t)c->n_client_keys, "policy", policy_json(c, &c->policy), "providers",
         providers_json(c), "models", models_json(c), "embeddings", text(c->embeddings), "limits", limits_json(c),
         "retry", "max", (int)c->retry.max, "base_ms", (int)c->retry.base_ms, "max_ms", (int)c->retry.max_ms,
         "other_models", c->retry.other_models, "breaker", "failures", (int)c->breaker.failures, "window_ms",
         (int)c->breaker.window_ms, "open_ms", (int)c->breaker.open_ms, "hedge", "on", c->hedge.on, "max_share",
         c->hedge.max_share, "least_ms", (int)c->hedge.least_ms, "log", "format", formats[c->log.format], "level",
         levels[c->log.level], "requests", c->log.requests, "traffic", traffic_json(c), "budgets", budgets_json(c),
-        "pacing", pacing_json(c), "shutdown", "drain_ms", (int)c->shutdown.drain_ms, "price_version", version,
-        "warnings", warnings);
+        "pacing", pacing_json(c), "rollout", rollout_json(c), "shutdown", "drain_ms", (int)c->shutdown.drain_ms,
+        "price_version", version, "warnings", warnings);
 }
 
 weir_status weir_gateway_check(const char *config_path, char **json, weir_error *err) {

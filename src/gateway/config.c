@@ -228,8 +228,9 @@ weir_status weirp_config_load(weirp_config **out, const char *path, weir_error *
     WEIRP_TRY(weirp_maker_providers(&m));
     WEIRP_TRY(weirp_maker_models(&m));
     WEIRP_TRY(weirp_maker_budgets(&m));
-    WEIRP_TRY(weirp_maker_policy(&m));
+    WEIRP_TRY(weirp_maker_policy(&m, &m.file.policy, &m.config->policy));
     WEIRP_TRY(weirp_maker_pacing(&m));
+    WEIRP_TRY(weirp_maker_rollout(&m));
     WEIRP_TRY(set_redaction(&m));
     WEIRP_TRY(check_whole(&m));
     WEIRP_TRY(set_price_version(&m));

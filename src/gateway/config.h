@@ -7,6 +7,7 @@
 
 #include "src/base/base.h"
 #include "src/budget/budget.h"
+#include "src/ope/gate.h"
 #include "src/translate/translate.h"
 #include "weir/policy.h"
 #include "weir/pool.h"
@@ -57,6 +58,11 @@ typedef struct weirp_config {
     bool virtual_keys; /* clients must show one of the store's, or one of client_keys */
 
     weir_policy_options policy; /* of requests that say nothing else; its models are indices into pool */
+    struct {
+        bool on;
+        weir_policy_options policy; /* the candidate's; its models are indices into pool */
+        weirp_gate_plan gate;
+    } rollout;
     size_t n_providers;
     weirp_provider *providers;
     weir_pool *pool;            /* models, with prices */

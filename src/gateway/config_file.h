@@ -63,6 +63,15 @@ typedef struct weirp_file {
         size_t key_files_line, key_envs_line;
     } auth;
     weirp_file_policy policy;
+    struct {
+        char *name;
+        weirp_file_policy policy;
+        int mode;
+        weirp_yaml_list steps; /* of char * */
+        double margin_quality, margin_error, level, hold_hours;
+        int64_t min_feedback;
+        size_t line, name_line, steps_line;
+    } rollout;
     weirp_yaml_list providers; /* of weirp_file_provider */
     weirp_yaml_list models;    /* of weirp_file_model */
     struct {
@@ -147,7 +156,10 @@ weir_status weirp_maker_models(weirp_maker *m);
 weir_status weirp_maker_model(const weirp_maker *m, size_t line, const char *key, const char *name, size_t *index);
 
 /* config_policy.c: after the models. */
-weir_status weirp_maker_policy(weirp_maker *m);
+weir_status weirp_maker_policy(weirp_maker *m, const weirp_file_policy *file, weir_policy_options *policy);
+
+/* config_rollout.c: after the policy. */
+weir_status weirp_maker_rollout(weirp_maker *m);
 
 /* config_budgets.c: after the models. */
 weir_status weirp_maker_budgets(weirp_maker *m);

@@ -51,9 +51,7 @@ static weir_status fits(const weirp_maker *m, const weirp_file_policy *f, const 
     return WEIR_OK;
 }
 
-weir_status weirp_maker_policy(weirp_maker *m) {
-    const weirp_file_policy *f = &m->file.policy;
-    weir_policy_options *o = &m->config->policy;
+weir_status weirp_maker_policy(weirp_maker *m, const weirp_file_policy *f, weir_policy_options *o) {
     weir_status st;
     *o = weir_policy_defaults();
     WEIRP_TRY(named(m, f, f->name ? f->name : told(f), &o->policy));

@@ -130,6 +130,7 @@ static const weirp_yaml_map policy_map = {"the policy",          sizeof(weirp_fi
 #define SECTION(name, keys)                                                                                            \
     { #name, WEIRP_YAML_MAP, offsetof(weirp_file, name), .map = &(keys) }
 typedef __typeof__(((weirp_file *)0)->auth) file_auth;
+typedef __typeof__(((weirp_file *)0)->rollout) file_rollout;
 typedef __typeof__(((weirp_file *)0)->limits) file_limits;
 typedef __typeof__(((weirp_file *)0)->retry) file_retry;
 typedef __typeof__(((weirp_file *)0)->breaker) file_breaker;
@@ -146,6 +147,26 @@ static const weirp_yaml_key auth_keys[] = {
     FLAG(file_auth, virtual_keys, 0),
 };
 static const weirp_yaml_map auth_map = {"where clients' keys are", sizeof(file_auth), COUNT_OF(auth_keys), auth_keys};
+
+static const char *const rollout_modes[] = {"shadow", "share", NULL}; /* see config_rollout.c */
+static const weirp_yaml_key rollout_keys[] = {
+    {TEXT(file_rollout, name), .required = true, LINE(file_rollout, name_line)},
+    {"policy", WEIRP_YAML_MAP, offsetof(file_rollout, policy), .map = &policy_map},
+    {"mode", WEIRP_YAML_CHOICE, offsetof(file_rollout, mode), .required = true, .choices = rollout_modes},
+    {"steps", WEIRP_YAML_TEXTS, offsetof(file_rollout, steps), LINE(file_rollout, steps_line)},
+    {"margin_quality", WEIRP_YAML_NUMBER, offsetof(file_rollout, margin_quality), .right = "a number from 0 to 1",
+     .max = 1, .fallback = 0.02},
+    {"margin_error", WEIRP_YAML_NUMBER, offsetof(file_rollout, margin_error), .right = "a number from 0 to 1", .max = 1,
+     .fallback = 0.02},
+    {"level", WEIRP_YAML_NUMBER, offsetof(file_rollout, level), .right = "a number from 0.5 to 0.9999", .min = 0.5,
+     .max = 0.9999, .fallback = 0.95},
+    WHOLE(file_rollout, min_feedback, "feedbacks", 1, 1000000000, 100),
+    {"hold_hours", WEIRP_YAML_NUMBER, offsetof(file_rollout, hold_hours), .right = "hours, a number from 0 to 10000",
+     .max = 1e4},
+};
+static const weirp_yaml_map rollout_map = {
+    "a rollout",  sizeof(file_rollout), COUNT_OF(rollout_keys),
+    rollout_keys, .has_line = true,     .line_offset = offsetof(file_rollout, line)};
 
 static const weirp_yaml_key limit_keys[] = {
     WHOLE(file_limits, header_bytes, "bytes", 1024, 1048576, 8192),
@@ -261,6 +282,7 @@ static const weirp_yaml_key file_keys[] = {
     {TEXT(weirp_file, store), .required = true, LINE(weirp_file, store_line)},
     SECTION(auth, auth_map),
     {"policy", WEIRP_YAML_MAP, offsetof(weirp_file, policy), .map = &policy_map},
+    SECTION(rollout, rollout_map),
     {"providers", WEIRP_YAML_MAPS, offsetof(weirp_file, providers), .required = true, .map = &provider_map},
     {"models", WEIRP_YAML_MAPS, offsetof(weirp_file, models), .required = true, .map = &model_map},
     {TEXT(weirp_file, embeddings), LINE(weirp_file, embeddings_line)},

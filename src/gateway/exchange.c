@@ -483,6 +483,7 @@ static weir_status plan(weirp_exchange *x, uint64_t *wait_ms, weirp_fault *fault
     if (st != WEIR_OK) return st;
     x->knobs.key = x->admission.key;
     x->knobs.pacing = x->worker->gateway->pacing;
+    x->knobs.rollout = x->worker->gateway->rollout;
     x->knobs.subject = &x->spend.subject;
     if (x->api == WEIRP_API_EMBEDDINGS) return plan_embeddings(x, fault);
     uint64_t began = weirp_monotonic_ns();

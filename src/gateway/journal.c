@@ -331,6 +331,7 @@ static void look_after(weirp_journal *j) {
     if (!j->learner && now >= j->probe_ns) weirp_journal_probe(j);
     if (j->learner && (j->inbox_more || j->held.n || now >= j->drained_ns + look_ns(j))) weirp_journal_drain(j);
     if (j->learner && j->learned && now >= j->refreshed_ns + refresh_ns(j)) weirp_journal_refresh(j);
+    if (j->learner) weirp_journal_gate(j);
     if (j->joined && now >= j->refreshed_ns + follow_ns(j)) weirp_journal_follow(j);
     now = weirp_monotonic_ns();
     if (j->worked && !j->learned && now >= j->worked_ns + QUIET_NS) {
@@ -417,6 +418,7 @@ weir_status weirp_journal_open(weirp_journal **out, weir_router **router, const 
     if (!j) return weirp_nomem(err);
     *router = NULL;
     j->log = options->log;
+    j->rollout = options->rollout;
     j->publish = options->publish;
     j->publish_user = options->publish_user;
     j->queue_bytes = options->queue_bytes;

@@ -14,7 +14,8 @@ typedef struct weirp_journal_options {
     const weir_pool *pool; /* models that must be in it, with their prices; borrowed during the call */
     unsigned commit_ms, refresh_ms;
     size_t queue_bytes;
-    weirp_log *log; /* borrowed */
+    weirp_log *log;                /* borrowed */
+    struct weirp_rollout *rollout; /* borrowed; NULL: none */
     /* A new router (a reference of the callee's), in the journal's thread. */
     void (*publish)(void *user, weir_router *router);
     void *publish_user;

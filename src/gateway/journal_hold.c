@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "src/gateway/journal_parts.h"
+#include "src/gateway/rollout.h"
 
 enum { GROUP = 4096 /* records a transaction at most */ };
 
@@ -17,6 +18,13 @@ static weir_status learner_open(weirp_journal *j, bool create, weir_error *err) 
     weir_learn_options options = {.create = create, .pool = j->pool, .group_commit = SIZE_MAX, .lazy = true};
     weir_status st = weir_learner_open(&j->learner, j->store, &options, err);
     if (st != WEIR_OK) return st;
+    st = weirp_rollout_hold(j->rollout, j->learner, err);
+    if (st != WEIR_OK) {
+        weir_status closed = weir_learner_close(j->learner, NULL);
+        (void)closed; /* nothing has been done with it */
+        j->learner = NULL;
+        return st;
+    }
     weirp_store_close(j->joined);
     j->joined = NULL;
     j->table_seen = UINT64_MAX;
@@ -238,6 +246,14 @@ void weirp_journal_drain(weirp_journal *j) {
     if (weir_learner_commit(j->learner, &err) == WEIR_OK)
         weirp_inbox_taken_free(&j->inbox);
     else
+        weirp_journal_complain(j, "the log can't be written", &err);
+}
+
+/* ---- the rollout ---- */
+
+void weirp_journal_gate(weirp_journal *j) {
+    weir_error err = {0};
+    if (weirp_rollout_look(j->rollout, j->learner) && weir_learner_commit(j->learner, &err) != WEIR_OK)
         weirp_journal_complain(j, "the log can't be written", &err);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "src/gateway/journal_parts.h"
+#include "src/gateway/rollout.h"
 
 #define FULL_EVERY_NS (UINT64_C(10000) * WEIRP_JOURNAL_MS) /* log lines that the inbox is full */
 
@@ -40,6 +41,7 @@ weir_status weirp_journal_join(weirp_journal *j, weir_router **router, weir_erro
     WEIRP_TRY(weirp_store_open(&store, j->store, WEIRP_STORE_JOIN, err));
     if (router) WEIRP_TRY(open_router(j, j->pool, router, err));
     WEIRP_TRY(weirp_inbox_put(store, &sign, err));
+    WEIRP_TRY(weirp_rollout_follow(j->rollout, store, err));
     j->joined = store;
     j->probe_ns = weirp_monotonic_ns() + WEIRP_JOURNAL_PROBE_MS * WEIRP_JOURNAL_MS;
     char line[64];
@@ -60,6 +62,9 @@ void weirp_journal_follow(weirp_journal *j) {
     weirp_snapshot *snapshot = NULL;
     weir_router *router = NULL;
     j->refreshed_ns = weirp_monotonic_ns();
+    if (weirp_rollout_follow(j->rollout, j->joined, &err) != WEIR_OK)
+        weirp_journal_complain(j, "how the rollout stands can't be read", &err);
+    err = (weir_error){0};
     weir_status st = weirp_snapshot_begin(&snapshot, j->joined, &err);
     bool moved = st == WEIR_OK && weirp_snapshot_version(snapshot) != j->version;
     weirp_snapshot_end(snapshot);

@@ -44,6 +44,7 @@ struct weirp_journal {
     weir_learner *learner; /* NULL: another process has the store */
     weirp_store *joined;   /* NULL: this one has it, or neither way works at the moment */
     weirp_log *log;
+    struct weirp_rollout *rollout; /* borrowed; NULL: none */
     void (*publish)(void *user, weir_router *router);
     void *publish_user;
     atomic_uint commit_ms, refresh_ms;
@@ -97,6 +98,7 @@ weir_status weirp_journal_close_learner(weirp_journal *j, weir_error *err);
 void weirp_journal_learn(weirp_journal *j);   /* what has been taken from the queue */
 void weirp_journal_refresh(weirp_journal *j); /* what has been learned to the workers */
 void weirp_journal_drain(weirp_journal *j);   /* a round of the inbox */
+void weirp_journal_gate(weirp_journal *j);    /* a look at the rollout */
 weir_status weirp_journal_set_pool(weirp_journal *j, weirp_journal_item *it, weir_error *err);
 weir_status weirp_journal_let_go(weirp_journal *j, weir_error *err); /* everything committed, and the inbox empty */
 

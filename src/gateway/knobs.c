@@ -64,6 +64,7 @@ static weir_status set_policy(weirp_knobs *k, const char *name, size_t len, cons
     for (size_t i = 0; policies[i]; i++)
         if (strlen(policies[i]) == len && !memcmp(policies[i], name, len)) {
             k->policy.policy = policies[i];
+            k->steered = true;
             return WEIR_OK;
         }
     return wrong(fault, WEIR_PARSE, param, "invalid_knob", "%s must be %s.", "policy",
@@ -76,6 +77,7 @@ static weir_status set_knob(weirp_knobs *k, const knob *which, const char *text,
     if (!weirp_number_parse(text, len, &x) || !(x >= which->least && x <= which->most))
         return wrong(fault, WEIR_PARSE, param, "invalid_knob", "%s must be %s.", which->name, which->right);
     which->set(&k->policy, x);
+    k->steered = true;
     k->own_value |= which->set == set_value || which->set == set_mu;
     return WEIR_OK;
 }

@@ -17,12 +17,14 @@
 typedef struct weirp_knobs {
     weir_policy_options policy;
     size_t pinned;  /* index into the configuration's pool, or WEIRP_UNPINNED */
+    bool steered;   /* the client set some knob of its own */
     bool own_value; /* the client named what an answer is worth */
     /* Set by the caller afterwards; borrowed. */
-    const weirp_key *key;         /* whose list of models holds; NULL: nobody's */
-    struct weirp_pacing *pacing;  /* whose value holds for who named none; NULL: nothing is paced */
-    const weirp_subject *subject; /* who asks, for that; NULL: not known */
-    bool dry;                     /* nothing comes of it: it is no request that pacing should count */
+    const weirp_key *key;          /* whose list of models holds; NULL: nobody's */
+    struct weirp_pacing *pacing;   /* whose value holds for who named none; NULL: nothing is paced */
+    struct weirp_rollout *rollout; /* of a candidate that decides along; NULL: there is none */
+    const weirp_subject *subject;  /* who asks, for that; NULL: not known */
+    bool dry;                      /* nothing comes of it: it is no request that pacing should count */
 } weirp_knobs;
 
 /* `header` looks a header up (NULL: absent). WEIR_PARSE: a knob is wrong (400); WEIR_NOTFOUND: no such model (404); the

@@ -97,6 +97,15 @@ typedef struct weirp_pace_facts {
     bool contradiction, overloaded;
 } weirp_pace_facts;
 
+/* A rollout. */
+typedef struct weirp_rollout_fact {
+    bool on, stopped, passed;
+    char name[64];
+    double share, step, steps;   /* step: from 1 */
+    double decisions, feedback;  /* counted in the step */
+    double quality[2], error[2]; /* candidate minus base: lower and upper end */
+} weirp_rollout_fact;
+
 /* A budget in the period that runs, in USD, tokens or requests. */
 typedef struct weirp_budget_fact {
     char name[64];
@@ -114,7 +123,8 @@ typedef struct weirp_metric_facts {
     uint64_t connections;
     bool store_holder;
     double config_loaded_unix_s, snapshot_age_s;
-    const weirp_pace_facts *pace; /* NULL: none */
+    const weirp_pace_facts *pace;      /* NULL: none */
+    const weirp_rollout_fact *rollout; /* NULL: none */
     uint64_t budget_lowered, budget_cheaper, budget_refused, budget_waited, budget_warnings, ledger_posts,
         ledger_errors;
     const weirp_budget_fact *budget;  /* (n_budget_facts,) */

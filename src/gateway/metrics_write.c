@@ -292,6 +292,47 @@ static void put_pace(const scrape *s, const weirp_pace_facts *p) {
                          p->overloaded);
 }
 
+static void put_rollout(const scrape *s, const weirp_rollout_fact *r) {
+    static const char *const bounds[] = {"lower", "upper"};
+    if (!r || !r->on) return;
+    const struct {
+        const char *name, *help;
+        double value;
+    } rows[] = {
+        {P "rollout_share", "Share of the traffic that the candidate decides; 0 in shadow and when stopped.", r->share},
+        {P "rollout_step", "Step that the rollout is at, from 1.", r->step},
+        {P "rollout_steps", "Steps that the rollout has.", r->steps},
+        {P "rollout_stopped", "1: the rollout was stopped, since the candidate does harm.", r->stopped},
+        {P "rollout_passed", "1: the rollout has passed its last step.", r->passed},
+        {P "rollout_decisions", "Decisions that the step has counted.", r->decisions},
+        {P "rollout_feedback", "Feedbacks that the step has counted.", r->feedback},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const label name = {"rollout", r->name};
+        weirp_metrics_head(s->w, rows[i].name, "gauge", rows[i].help);
+        put_series(s->w, rows[i].name, "", &name, 1);
+        weirp_metrics_real(s->w, rows[i].value);
+        weirp_put(s->w, "\n", 1);
+    }
+    const struct {
+        const char *name, *help;
+        const double *end;
+    } ends[] = {
+        {P "rollout_quality_difference", "Quality, candidate minus base: what is known of it at the step.", r->quality},
+        {P "rollout_error_difference", "Share of errors, candidate minus base: what is known of it at the step.",
+         r->error},
+    };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        weirp_metrics_head(s->w, ends[i].name, "gauge", ends[i].help);
+        for (size_t k = 0; k < 2; k++) {
+            const label labels[] = {{"rollout", r->name}, {"bound", bounds[k]}};
+            put_series(s->w, ends[i].name, "", labels, 2);
+            weirp_metrics_real(s->w, ends[i].end[k]);
+            weirp_put(s->w, "\n", 1);
+        }
+    }
+}
+
 static void put_budgets(const scrape *s, const weirp_metric_facts *f) {
     static const struct {
         const char *name, *help;
@@ -362,6 +403,7 @@ static void put_facts(const scrape *s, const weirp_metric_facts *f) {
     put_breakers(s, f->breaker);
     put_budgets(s, f);
     put_pace(s, f->pace);
+    put_rollout(s, f->rollout);
 }
 
 static void put_build(const scrape *s) {

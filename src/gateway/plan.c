@@ -1,6 +1,9 @@
 /* plan.c: from a request to the models that may answer it. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/pacing.h"
+#include "src/gateway/mixture.h"
 #include "src/gateway/plan.h"
+#include "src/gateway/rollout.h"
+#include "src/router/session.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +19,9 @@ struct weirp_planner {
     uint64_t n_decisions;
     uint32_t salt;
     weirp_writer text;
+    weir_decision candidate;         /* of a rollout; arrays of the router's models */
+    double *numbers;                 /* what they are cut from */
+    uint64_t chance;                 /* seed of which arm is drawn: not the same in any two lives */
     const weir_estimates *estimates; /* of the last decision, borrowed from the session; NULL: none */
     const weir_decision *decision;
 };
@@ -24,15 +30,19 @@ struct weirp_planner {
 
 typedef struct maps {
     size_t *to_router, *to_setup;
+    double *numbers; /* (3, n_models) of the candidate's decision */
+    size_t n_models; /* of the router */
 } maps;
 
 static weir_status map(maps *out, const weir_router *router, const weirp_setup *setup, weir_error *err) {
     const weir_pool *pool = setup->config->pool;
     size_t n = weir_router_n_models(router);
-    maps made = {weirp_array(pool->n_models, sizeof(size_t)), weirp_array(n, sizeof(size_t))};
-    if (!made.to_router || !made.to_setup) {
+    maps made = {weirp_array(pool->n_models, sizeof(size_t)), weirp_array(n, sizeof(size_t)),
+                 weirp_array(3 * n, sizeof(double)), n};
+    if (!made.to_router || !made.to_setup || !made.numbers) {
         free(made.to_router);
         free(made.to_setup);
+        free(made.numbers);
         return weirp_nomem(err);
     }
     for (size_t r = 0; r < n; r++) made.to_setup[r] = (size_t)-1;
@@ -47,8 +57,14 @@ static weir_status map(maps *out, const weir_router *router, const weirp_setup *
 static void use(weirp_planner *p, maps made) {
     free(p->to_router);
     free(p->to_setup);
+    free(p->numbers);
     p->to_router = made.to_router;
     p->to_setup = made.to_setup;
+    p->numbers = made.numbers;
+    p->candidate = (weir_decision){.n_models = made.n_models,
+                                   .risk_usd = made.numbers,
+                                   .regret_usd = made.numbers + made.n_models,
+                                   .propensity = made.numbers + 2 * made.n_models};
     p->estimates = NULL;
     p->decision = NULL;
 }
@@ -87,6 +103,7 @@ weir_status weirp_planner_new(weirp_planner **out, weir_router *router, weirp_se
     weirp_planner *p = weirp_array(1, sizeof *p);
     if (!p) return weirp_nomem(err);
     p->salt = salt;
+    p->chance = weirp_mix64((uint64_t)weirp_unix_ms() ^ weirp_mix64(weirp_monotonic_ns() + salt));
     p->setup = weirp_setup_keep(setup);
     weir_status st = weirp_planner_router(p, router, err);
     if (st != WEIR_OK)
@@ -103,6 +120,7 @@ void weirp_planner_free(weirp_planner *p) {
     weirp_setup_drop(p->setup);
     free(p->to_router);
     free(p->to_setup);
+    free(p->numbers);
     weirp_writer_free(&p->text);
     free(p);
 }
@@ -290,15 +308,44 @@ static void pace(const weirp_planner *p, const weirp_knobs *knobs, weir_policy_o
     }
 }
 
+/* ---- rollouts ---- */
+
+#define ARM_STREAM 0x726f6c6cu /* "roll": random numbers of its own */
+
+/* The options with the setup's models as the router's. */
+static weir_policy_options translated(const weirp_planner *p, const weir_policy_options *policy, uint64_t draw) {
+    weir_policy_options o = *policy;
+    if (o.strong != (size_t)-1) o.strong = p->to_router[o.strong];
+    if (o.weak != (size_t)-1) o.weak = p->to_router[o.weak];
+    o.fixed = p->to_router[o.fixed];
+    o.seed = p->salt;
+    o.draw = draw;
+    return o;
+}
+
+/* Has the candidate decide on the same estimates, and draws who is heard; `trial` is filled if there is a candidate
+ * that can decide. A client that steers by itself, or has pinned a model, is nobody's to try things on. */
+static void try_candidate(weirp_planner *p, const weirp_knobs *knobs, uint64_t draw, weirp_trial *trial) {
+    const weirp_gate_plan *g = &p->setup->config->rollout.gate;
+    if (!knobs->rollout || !p->setup->config->rollout.on || knobs->steered || knobs->pinned != WEIRP_UNPINNED) return;
+    const unsigned step = weirp_rollout_step(knobs->rollout, g->digest);
+    if (step >= g->n_steps) return;
+    const weir_policy_options options = translated(p, &p->setup->config->rollout.policy, draw);
+    if (weir_policy_decide(&options, p->estimates, &p->candidate, NULL) != WEIR_OK) return;
+    const double u = weirp_random_uniform(p->chance, ARM_STREAM, draw);
+    *trial = (weirp_trial){.name = g->name,
+                           .digest = g->digest,
+                           .step = step,
+                           .share = g->step[step],
+                           .propensity = p->candidate.propensity};
+    trial->arm = weirp_mixture_draw(weirp_session_decision(p->session), &p->candidate, trial->share, u);
+}
+
 weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, const weirp_knobs *knobs, uint64_t now_ms,
                             weirp_plan *plan, weirp_writer *record, uint64_t *wait_ms, weirp_fault *fault,
                             weir_error *err) {
-    weir_policy_options options = knobs->policy;
-    if (options.strong != (size_t)-1) options.strong = p->to_router[options.strong];
-    if (options.weak != (size_t)-1) options.weak = p->to_router[options.weak];
-    options.fixed = p->to_router[options.fixed];
-    options.seed = p->salt;
-    options.draw = p->n_decisions++;
+    weir_policy_options options = translated(p, &knobs->policy, p->n_decisions++);
+    weirp_trial trial = {.name = NULL};
     plan->n = 0;
     plan->pinned = knobs->pinned != WEIRP_UNPINNED;
     plan->observed = plan->paced = false;
@@ -316,13 +363,14 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
     pace(p, knobs, &options, plan);
     st = weir_session_decide(p->session, &options, &p->decision, err);
     if (st != WEIR_OK) return st;
+    try_candidate(p, knobs, options.draw, &trial);
     plan->rule = p->decision->rule;
     plan->reason = p->decision->reason;
     plan->input_tokens = p->estimates->input_tokens;
     order(p, plan);
     if (record) {
         record->size = 0;
-        weirp_record_decision(record, p->session, plan->id);
+        weirp_record_trial(record, p->session, plan->id, trial.name ? &trial : NULL);
         if (record->failed) return weirp_nomem(err);
     }
     return WEIR_OK;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "src/gateway/pacing.h"
+#include "src/gateway/rollout.h"
 #include "src/gateway/treasury.h"
 #include "src/gateway/webhook.h"
 #include "src/gateway/worker.h"
@@ -67,6 +68,7 @@ static weir_status start_journal(serving *s, weir_router **router, weir_error *e
                                      .refresh_ms = c->traffic.refresh_ms,
                                      .queue_bytes = c->traffic.queue_bytes,
                                      .log = s->gateway.log,
+                                     .rollout = s->gateway.rollout,
                                      .publish = publish,
                                      .publish_user = s};
     return weirp_journal_open(&s->gateway.journal, router, &options, err);
@@ -116,6 +118,8 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
     WEIRP_TRY(weirp_setup_new(&s->setup, stolen, &g->breakers, g->log, err));
     for (size_t i = 0; i < s->setup->config->n_warnings; i++)
         WEIRP_LOG(g->log, WEIRP_LOG_WARN, "configuration", WEIRP_S("warning", s->setup->config->warnings[i]));
+    WEIRP_TRY(weirp_rollout_new(&g->rollout, g->log, err));
+    weirp_rollout_configure(g->rollout, s->setup->config);
     WEIRP_TRY(start_journal(s, &router, err));
     WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));
     WEIRP_TRY(weirp_treasury_configure(s->setup->config->store, s->setup->config, g->log, err));
@@ -182,6 +186,7 @@ static weir_status reload(serving *s, weir_error *err) {
         weirp_setup_drop(setup);
         return st;
     }
+    weirp_rollout_configure(g->rollout, setup->config);
     weirp_log_set(g->log, setup->config->log.format, setup->config->log.level);
     weirp_journal_pace(g->journal, setup->config->traffic.commit_ms, setup->config->traffic.refresh_ms);
     for (size_t i = 0; i < g->n_workers; i++) weirp_worker_take_setup(&g->workers[i], setup);
@@ -254,6 +259,7 @@ static weir_status clear(serving *s, weir_error *err) {
         weirp_worker_clear(&g->workers[i]);
         if (s->listen_fd && s->listen_fd[i] >= 0) close(s->listen_fd[i]);
     }
+    weirp_rollout_free(g->rollout);
     weirp_setup_drop(s->setup);
     weirp_breakers_free(&g->breakers);
     weirp_log_free(g->log);

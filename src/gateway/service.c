@@ -2,6 +2,7 @@
 #include "src/gateway/admit.h"
 #include "src/gateway/service.h"
 #include "src/gateway/pacing.h"
+#include "src/gateway/rollout.h"
 #include "src/gateway/treasury.h"
 
 #include <math.h>
@@ -371,6 +372,9 @@ static void metrics(weirp_worker *w, weirp_call *call) {
     weirp_pace_facts pace = {.on = false};
     if (g->pacing) weirp_pacing_facts(g->pacing, &pace);
     facts.pace = &pace;
+    weirp_rollout_fact rollout;
+    weirp_rollout_facts(g->rollout, &rollout);
+    facts.rollout = &rollout;
     for (size_t d = 0; breaker && d < s->config->n_deployments; d++)
         breaker[d] = weirp_breaker_state(s->breaker[d], now / 1000000u);
     pthread_mutex_lock(&g->metrics_mutex);

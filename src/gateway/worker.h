@@ -44,6 +44,7 @@ typedef struct weirp_gateway {
     weirp_journal *journal;
     struct weirp_treasury *treasury; /* NULL: no budgets */
     struct weirp_pacing *pacing;     /* NULL: nothing is paced */
+    struct weirp_rollout *rollout;
     size_t n_workers;
     weirp_worker *workers; /* (n_workers) */
     uint64_t started_ns;

@@ -164,14 +164,10 @@ static void compare_halves(const weirp_judging *j, size_t p, weir_metric m, cons
     s->first_half = s->second_half = s->drift_z = NAN;
     if (!weirp_ope_statistic(j, p, m, j->s->recommended, ratio, &n, &lambda, &why_not)) return;
     const weirp_statistic statistic = {ratio, n};
-    double *rest = weirp_array(j->sums.n_columns, sizeof *rest);
-    if (!rest) return; /* told as not known */
-    for (size_t k = 0; k < j->sums.n_columns; k++) rest[k] = j->sums.total[k] - j->first_half[k];
     s->first_half = weirp_statistic_value(&statistic, j->first_half);
-    s->second_half = weirp_statistic_value(&statistic, rest);
+    s->second_half = weirp_statistic_value(&statistic, j->second_half);
     const double se = c->estimate[j->s->recommended].se;
     s->drift_z = (s->second_half - s->first_half) / (2 * se);
-    free(rest);
 }
 
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {

@@ -19,24 +19,28 @@
 #include "src/base/base.h"
 
 double weirp_se(const weirp_statistic *s, const weirp_sums *sums, bool small, double *df) {
-    const double g = (double)sums->n_clusters;
+    enum { SOME = 256 };
+    const size_t n = sums->n_clusters;
+    const double g = (double)n;
+    double u[SOME], most = 0, square = 0, fourth = 0;
     if (df) *df = NAN;
-    double *u = weirp_array(sums->n_clusters, sizeof *u);
-    if (!u || sums->n_clusters < 2) {
-        free(u);
-        return NAN;
+    if (n < 2) return NAN;
+    for (size_t at = 0; at < n; at += SOME) {
+        const size_t some = n - at < SOME ? n - at : SOME;
+        weirp_statistic_influence_of(s, sums, at, at + some, u);
+        for (size_t c = 0; c < some; c++)
+            most = isnan(most) || isnan(u[c]) ? NAN : fmax(most, fabs(u[c])); /* fmax leaves out what is none */
     }
-    weirp_statistic_influence(s, sums, u);
-    double most = 0, square = 0, fourth = 0;
-    for (size_t c = 0; c < sums->n_clusters; c++) most = fmax(most, fabs(u[c]));
-    for (size_t c = 0; c < sums->n_clusters; c++) {
-        if (isnan(u[c])) most = NAN;                    /* which fmax leaves out */
-        const double part = most > 0 ? u[c] / most : 0; /* fourth powers neither vanish nor overflow */
-        square += part * part;
-        fourth += part * part * part * part;
-    }
-    free(u);
     if (isnan(most) || isinf(most)) return NAN;
+    for (size_t at = 0; at < n; at += SOME) {
+        const size_t some = n - at < SOME ? n - at : SOME;
+        weirp_statistic_influence_of(s, sums, at, at + some, u);
+        for (size_t c = 0; c < some; c++) {
+            const double part = most > 0 ? u[c] / most : 0; /* fourth powers neither vanish nor overflow */
+            square += part * part;
+            fourth += part * part * part * part;
+        }
+    }
     if (df) *df = fourth > 0 ? fmin(g - 1, fmax(3 * square * square / fourth - 2, 1)) : g - 1;
     return most * sqrt(square * (small ? g / (g - 1) : 1));
 }

@@ -93,7 +93,9 @@ static weir_status make_room(weirp_judging *j, weir_error *err) {
     size_t n_clusters = weirp_ope_table_n_clusters(j->table), most = SUMS_BYTES / sizeof(double) / n_columns;
     if (most < LEAST_CLUSTERS) most = LEAST_CLUSTERS;
     WEIRP_TRY(weirp_sums_init(&j->sums, n_clusters < most ? n_clusters : most, n_columns, err));
-    if (!(j->first_half = weirp_array(n_columns, sizeof *j->first_half))) return weirp_nomem(err);
+    j->first_half = weirp_array(n_columns, sizeof *j->first_half);
+    j->second_half = weirp_array(n_columns, sizeof *j->second_half);
+    if (!j->first_half || !j->second_half) return weirp_nomem(err);
     st = weirp_log_facts_init(&j->facts, j->n_models, err);
 done:
     return st;
@@ -195,6 +197,7 @@ static weir_status go_over(weirp_judging *j, weir_error *err) {
     weirp_scan_free(scan);
     if (st != WEIR_END) return st;
     weirp_sums_finish(&j->sums);
+    for (size_t k = 0; k < j->sums.n_columns; k++) j->second_half[k] = j->sums.total[k] - j->first_half[k];
     for (size_t p = 0; p < j->n_targets; p++)
         for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
             if (!j->judged[p][m].cell) continue;
@@ -331,6 +334,7 @@ static void release(weirp_judging *j) {
     weirp_sums_free(&j->sums);
     weirp_draws_free(&j->draws);
     free(j->first_half);
+    free(j->second_half);
     free(j);
 }
 

@@ -53,7 +53,8 @@ typedef struct weirp_judging {
     } judged[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
     weirp_log_facts facts;
     weirp_sums sums;
-    double *first_half; /* (n_columns) totals over the first half of the rows */
+    double *first_half;  /* (n_columns) totals over the first half of the rows */
+    double *second_half; /* (n_columns) the same of the other half */
     weirp_draws draws;
     /* one block's worth */
     double *pi[WEIRP_OPE_MAX_POLICIES], *q[WEIR_N_METRICS], *e[WEIR_N_METRICS];

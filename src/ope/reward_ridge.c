@@ -32,7 +32,7 @@ typedef struct solving {
     weirp_reward_linear *l;
     const weirp_reward_gram *g;
     size_t n_shared, n_own; /* points of the grids that are tried */
-    bool failed[WEIRP_REWARD_MAX_FOLDS];
+    bool failed[WEIRP_REWARD_MAX_FOLDS], no_room[WEIRP_REWARD_MAX_FOLDS];
 } solving;
 
 /* One thread's. */
@@ -176,7 +176,10 @@ static void solve_share(void *context, unsigned worker, size_t begin, size_t end
     solving *v = context;
     work w = {0};
     bool room = work_init(&w, v->l->frame->n_models, v->l->d);
-    for (size_t f = begin; f < end; f++) v->failed[f] = !room || !solve_final(v, f, &w);
+    for (size_t f = begin; f < end; f++) {
+        v->no_room[f] = !room;
+        v->failed[f] = room && !solve_final(v, f, &w);
+    }
     work_free(&w);
 }
 
@@ -215,8 +218,9 @@ weir_status weirp_reward_linear_fit(weirp_reward_linear *l, const weirp_reward_g
     solving v = {.l = l, .g = g, .n_shared = l->dense ? N_SHARED : 1, .n_own = l->dense ? N_OWN : 1};
     weirp_parallel(o->folds.n_folds, 1, o->n_threads, solve_share, &v);
     for (size_t f = 0; f < o->folds.n_folds; f++)
-        if (v.failed[f]) {
+        if (v.failed[f] || v.no_room[f]) {
             weirp_reward_linear_free(l);
+            if (v.no_room[f]) return weirp_nomem(err);
             return weirp_fail(err, WEIR_NUMERIC, 0, "the reward model's normal equations can't be solved");
         }
     spread_out(l);

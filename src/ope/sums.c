@@ -82,16 +82,21 @@ static double slope_at(const slope *d, const double *x) {
 
 /* Both fractions of a ratio are summed before they are added, so that the difference of two policies that are the same
  * is 0 to the last bit. */
-void weirp_statistic_influence(const weirp_statistic *s, const weirp_sums *sums, double *u) {
-    for (size_t c = 0; c < sums->n_clusters; c++) u[c] = 0;
+void weirp_statistic_influence_of(const weirp_statistic *s, const weirp_sums *sums, size_t begin, size_t end,
+                                  double *u) {
+    for (size_t c = begin; c < end; c++) u[c - begin] = 0;
     for (size_t i = 0; i < s->n; i++) {
         const weirp_ratio *r = &s->ratio[i];
         const bool has = is_there(r->num, r->den), adds = is_there(r->add, r->add_den);
         const slope first = slope_of(sums->total, r->num, r->den, factor_of(r));
         const slope second = slope_of(sums->total, r->add, r->add_den, factor_of(r));
-        for (size_t c = 0; c < sums->n_clusters; c++) {
+        for (size_t c = begin; c < end; c++) {
             const double *x = sums->x + c * sums->n_columns;
-            u[c] += (has ? slope_at(&first, x) : 0) + (adds ? slope_at(&second, x) : 0);
+            u[c - begin] += (has ? slope_at(&first, x) : 0) + (adds ? slope_at(&second, x) : 0);
         }
     }
+}
+
+void weirp_statistic_influence(const weirp_statistic *s, const weirp_sums *sums, double *u) {
+    weirp_statistic_influence_of(s, sums, 0, sums->n_clusters, u);
 }

@@ -41,5 +41,8 @@ double weirp_statistic_value(const weirp_statistic *s, const double *total);
 /* u (n_clusters): first-order influence of each cluster (infinitesimal jackknife): the value's change when the
  * cluster's weight goes up, times 1; they sum to 0. */
 void weirp_statistic_influence(const weirp_statistic *s, const weirp_sums *sums, double *u);
+/* The same of clusters [begin, end) alone: u (end - begin). */
+void weirp_statistic_influence_of(const weirp_statistic *s, const weirp_sums *sums, size_t begin, size_t end,
+                                  double *u);
 
 #endif

@@ -105,12 +105,19 @@ static json_t *learned_line(const export_to *to, uint64_t n, const weirp_log_rec
 
 static json_t *models_json(const export_to *to, const weirp_log_record *r) {
     json_t *models = json_object();
-    for (size_t m = 0; m < r->n_models; m++)
-        if (r->eligible[m] || r->propensity[m] > 0)
-            set(models, name_of(to, m),
-                json_pack("{s:o, s:o, s:o}", "propensity", weirp_json_number(r->propensity[m]), "quality",
-                          weirp_json_number(r->quality[m]), "cost", weirp_json_number(r->cost[m])));
+    for (size_t m = 0; m < r->n_models; m++) {
+        if (!r->eligible[m] && !(r->propensity[m] > 0)) continue;
+        json_t *o = json_pack("{s:o, s:o, s:o}", "propensity", weirp_json_number(r->propensity[m]), "quality",
+                              weirp_json_number(r->quality[m]), "cost", weirp_json_number(r->cost[m]));
+        if (o && r->trial.name) set(o, "candidate", weirp_json_number(r->trial.propensity[m]));
+        set(models, name_of(to, m), o);
+    }
     return models;
+}
+
+static json_t *rollout_json(const weirp_trial *t) {
+    return json_pack("{s:o, s:i, s:f, s:s}", "name", name_json(t->name), "step", (int)t->step, "share", t->share, "arm",
+                     t->arm ? "candidate" : "base");
 }
 
 static json_t *attempts_json(const export_to *to, const weirp_served *s) {
@@ -212,6 +219,7 @@ static json_t *served_line(const export_to *to, uint64_t n, const weirp_log_reco
     } account[] = {{"key", s->key}, {"team", s->team}, {"user", s->user}, {"tag", s->tag}, {"budget", s->budget}};
     for (size_t i = 0; more && i < sizeof account / sizeof *account; i++)
         if (account[i].text) set(more, account[i].name, name_json(account[i].text));
+    if (more && r->trial.name) set(more, "rollout", rollout_json(&r->trial));
     if (more && s->budget_action) set(more, "budget_action", json_string(weirp_budget_action_name(s->budget_action)));
     if (more && s->prompt) set(more, "prompt", text_json(s->prompt, s->prompt_len));
     if (!o || !more || json_object_update(o, more)) {

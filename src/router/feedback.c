@@ -4,8 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
 #include "src/router/format.h"
 #include "src/router/learner.h"
+
+/* ---- rollouts ---- */
+
+/* What a watcher hears of the decision; `name`: memory that lasts. False: it is part of no rollout. */
+static bool watched(const weir_learner *l, const weirp_log_record *r, double label, char name[256],
+                    weirp_watched *out) {
+    if (!l->watch || !r->trial.name || r->served.pinned) return false;
+    *out = (weirp_watched){.trial = r->trial,
+                           .p = r->propensity[r->model],
+                           .p_candidate = r->trial.propensity[r->model],
+                           .label = label,
+                           .failed = r->served.status >= 400 || r->served.model == (size_t)-1};
+    weirp_copy_text(name, 256, r->trial.name);
+    out->trial.name = name;
+    out->trial.propensity = NULL;
+    return true;
+}
+
+static void tell(weir_learner *l, const weirp_watched *seen) {
+    l->watch(l->watch_user, seen);
+    l->save_due = l->save != NULL;
+}
 
 /* ---- served requests ---- */
 
@@ -23,6 +46,9 @@ weir_status weirp_learner_append(weir_learner *learner, const uint8_t *record, s
     weirp_learn_served(learner->state, &learner->workspace, r);
     learner->workspace.features = features;
     weirp_pending_add(&learner->pending, record, size, weirp_id_number(r->id), false);
+    weirp_watched seen;
+    char name[256];
+    if (watched(learner, r, NAN, name, &seen)) tell(learner, &seen);
     return weirp_learner_added(learner, err);
 }
 
@@ -34,7 +60,9 @@ typedef struct lookup {
     weirp_log_record *record;
     const uint8_t *data; /* the decision, borrowed; NULL: not found yet */
     size_t size;
-    size_t n; /* looked at */
+    size_t n;        /* looked at */
+    size_t answered; /* index of the model that the decision came to */
+    size_t n_labels; /* on that */
 } lookup;
 
 /* WEIR_NOTFOUND: go on. */
@@ -50,9 +78,12 @@ static weir_status look_at(void *user, uint64_t number, const uint8_t *data, siz
     if (kind == WEIRP_RECORD_SERVED) {
         l->data = data;
         l->size = size;
+        l->answered = l->record->served.model;
     } else if (strncmp(l->record->source, l->feedback->source, WEIRP_MAX_SOURCE) == 0) {
         return weirp_fail(err, WEIR_INVALID, 0, "\"%.63s\" has given feedback on this decision before",
                           l->feedback->source);
+    } else {
+        l->n_labels += l->record->label_model == l->answered;
     }
     return WEIR_NOTFOUND;
 }
@@ -66,8 +97,8 @@ static weir_status look_in_pending(const weirp_pending *p, uint64_t number, look
 }
 
 /* The decision, in l->record; it is an error if its source has spoken before. */
-static weir_status find_decision(weir_learner *l, const weirp_feedback *f, weir_error *err) {
-    lookup look = {f, &l->record, NULL, 0, 0};
+static weir_status find_decision(weir_learner *l, const weirp_feedback *f, size_t *n_labels, weir_error *err) {
+    lookup look = {.feedback = f, .record = &l->record, .answered = (size_t)-1};
     uint64_t number = weirp_id_number(f->id);
     weirp_snapshot *snapshot = NULL;
     weir_status st = WEIR_NOTFOUND;
@@ -81,6 +112,7 @@ static weir_status find_decision(weir_learner *l, const weirp_feedback *f, weir_
     else if (st == WEIR_NOTFOUND)
         weirp_fail(err, st, 0, "no decision has the id \"%.64s\"", f->id);
     weirp_snapshot_end(snapshot);
+    *n_labels = look.n_labels;
     return st;
 }
 
@@ -104,12 +136,16 @@ static weir_status label_model(const weir_learner *l, const weirp_feedback *f, s
 weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *feedback, weir_error *err) {
     weirp_log_record *r = &learner->record;
     weirp_writer w = {0};
-    size_t model = 0;
+    size_t model = 0, n_labels;
+    weirp_watched seen;
+    char name[256];
     weir_status st;
     WEIRP_TRY(weirp_learner_ready(learner, err));
     WEIRP_TRY(check_feedback(feedback, err));
-    WEIRP_TRY(find_decision(learner, feedback, err));
+    WEIRP_TRY(find_decision(learner, feedback, &n_labels, err));
     WEIRP_TRY(label_model(learner, feedback, &model, err));
+    /* one label a decision: what a second one says isn't independent of the first */
+    bool counts = model == r->served.model && !n_labels && watched(learner, r, feedback->quality, name, &seen);
     bool stale = !weirp_learn_fits(learner->state, r);
     weirp_record_feedback(&w, r, model, feedback->quality, feedback->source, stale);
     if (w.failed) {
@@ -124,6 +160,7 @@ weir_status weirp_learner_feedback(weir_learner *learner, const weirp_feedback *
     if (!stale)
         WEIRP_TRY(weirp_learn_feedback(learner->state, &learner->workspace, r, weirp_learner_drift, learner, err));
     weirp_pending_add(&learner->pending, w.data, w.size, weirp_id_number(feedback->id), true);
+    if (counts) tell(learner, &seen);
     if (learner->out_of_memory) WEIRP_TRY(weirp_nomem(err));
     st = weirp_learner_added(learner, err);
 done:

@@ -7,7 +7,8 @@
 
 #include "src/router/record.h"
 
-#define WEIRP_RECORD_VERSION 3u
+#define WEIRP_RECORD_VERSION 4u
+#define WEIRP_RECORD_PLAIN   3u /* of a record without a rollout: as weir wrote it before there were any */
 #define WEIRP_MAX_DIM        65535u
 #define WEIRP_MAX_ID         (1u << 20) /* bytes of an id that is the caller's own; longer ones are cut */
 #define WEIRP_MAX_SOURCE     63u
@@ -22,6 +23,8 @@ enum {
     /* flags of a head */
     WEIRP_HEAD_OWN_ID = 1,
     WEIRP_HEAD_CERTAIN = 2,
+    WEIRP_HEAD_TRIAL = 4,
+    WEIRP_TRIAL_BYTES = 8 + 1 + 1 + 8 + 1 + 255, /* of a rollout, beside the candidate's propensities */
     /* flags of a served record */
     WEIRP_SERVED_STREAMED = 1,
     WEIRP_SERVED_GONE = 2,

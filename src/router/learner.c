@@ -204,6 +204,17 @@ void weirp_pending_add(weirp_pending *p, const uint8_t *data, size_t size, uint6
 
 typedef enum extent { LOG_ONLY, LIGHT, FULL } extent;
 
+/* What goes into the table beside the records; may be called more than once. */
+static weir_status beside(void *user, weirp_txn *txn, weir_error *err) {
+    const weir_learner *l = user;
+    weir_status st = l->beside ? l->beside(l->beside_user, txn, err) : WEIR_OK;
+    return st == WEIR_OK && l->save_due ? l->save(l->watch_user, txn, err) : st;
+}
+
+static bool has_work(const weir_learner *l) {
+    return l->beside || l->save_due;
+}
+
 /* What the next commit writes beside the records. */
 static extent due(const weir_learner *l) {
     const weirp_state *s = l->state;
@@ -218,7 +229,7 @@ static weir_status commit_full(weir_learner *l, const weirp_change *changes, siz
     weirp_state *s = l->state;
     uint64_t quality = s->checkpoint_log, costs = s->costs_log;
     s->checkpoint_log = s->costs_log = s->n_logged + l->pending.n;
-    weir_status st = weirp_state_transact(s, l->store, changes, n, l->beside, l->beside_user, err);
+    weir_status st = weirp_state_transact(s, l->store, changes, n, has_work(l) ? beside : NULL, l, err);
     if (st != WEIR_OK) {
         s->checkpoint_log = quality;
         s->costs_log = costs;
@@ -238,7 +249,7 @@ static weir_status commit_light(weir_learner *l, weirp_change *changes, size_t n
     weir_status st = levels.failed ? weirp_nomem(err) : WEIR_OK;
     changes[n] =
         (weirp_change){.kind = WEIRP_PUT, .section = WEIRP_LEVELS_SECTION, .data = levels.data, .size = levels.size};
-    if (st == WEIR_OK) st = weirp_store_transact(l->store, changes, n + 1, l->beside, l->beside_user, err);
+    if (st == WEIR_OK) st = weirp_store_transact(l->store, changes, n + 1, has_work(l) ? beside : NULL, l, err);
     weirp_writer_free(&levels);
     if (st != WEIR_OK) return st;
     s->checkpoint_log = quality;
@@ -257,12 +268,14 @@ static weir_status commit(weir_learner *l, extent what, weir_error *err) {
                                     .size = p->record[i].size,
                                     .number = p->record[i].number,
                                     .follows = p->record[i].follows};
-    weir_status st = what == FULL    ? commit_full(l, changes, p->n, err)
-                     : what == LIGHT ? commit_light(l, changes, p->n, err)
-                                     : weirp_store_transact(l->store, changes, p->n, l->beside, l->beside_user, err);
+    weir_status st = what == FULL ? commit_full(l, changes, p->n, err)
+                     : what == LIGHT
+                         ? commit_light(l, changes, p->n, err)
+                         : weirp_store_transact(l->store, changes, p->n, has_work(l) ? beside : NULL, l, err);
     free(changes);
     if (st != WEIR_OK) return st;
     l->beside = NULL;
+    l->save_due = false;
     l->state->n_logged += p->n;
     l->state->store_version += p->n || what != LOG_ONLY; /* the table alone doesn't count */
     l->n_durable += p->n;
@@ -273,10 +286,12 @@ static weir_status commit(weir_learner *l, extent what, weir_error *err) {
 }
 
 weir_status weir_learner_commit(weir_learner *learner, weir_error *err) {
-    if (!learner->state) return WEIR_OK;
+    if (!learner->state && !learner->save_due) return WEIR_OK;
+    weir_status st = learner->state ? WEIR_OK : weirp_learner_ready(learner, err);
+    if (st != WEIR_OK) return st;
     if (learner->broken && learner->checkpoint_due) return usable(learner, err); /* the log alone can't tell */
     extent what = due(learner);
-    if (what == LOG_ONLY && !learner->pending.n && !learner->beside) return WEIR_OK;
+    if (what == LOG_ONLY && !learner->pending.n && !has_work(learner)) return WEIR_OK;
     return commit(learner, what, err);
 }
 
@@ -293,6 +308,16 @@ static weir_status last_commit(weir_learner *l, weir_error *err) {
 void weirp_learner_beside(weir_learner *learner, weirp_table_work work, void *user) {
     learner->beside = work;
     learner->beside_user = user;
+}
+
+void weirp_learner_watch(weir_learner *learner, weirp_watch watch, weirp_table_work save, void *user) {
+    learner->watch = watch;
+    learner->save = save;
+    learner->watch_user = user;
+}
+
+void weirp_learner_save_due(weir_learner *learner) {
+    learner->save_due = learner->save != NULL;
 }
 
 bool weirp_learner_has_beside(const weir_learner *learner) {

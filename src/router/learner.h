@@ -32,6 +32,10 @@ struct weir_learner {
     weir_drift *drift;
     weirp_table_work beside; /* goes into the next commit; NULL: nothing */
     void *beside_user;
+    weirp_watch watch; /* NULL: nobody */
+    weirp_table_work save;
+    void *watch_user;
+    bool save_due;
     bool out_of_memory; /* a drift alarm could not be kept */
     bool broken;        /* the pool was caught half-grown: what is here must never become a checkpoint */
 };

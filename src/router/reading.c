@@ -11,6 +11,8 @@
 #define VERSION_1 1u
 /* Version 2 had attempts' costs in short, and nobody's account. */
 #define VERSION_2 2u
+/* Version 3 had no rollouts. */
+#define VERSION_3 3u
 
 const char *weirp_record_kind_name(weirp_kind_of_record kind) {
     static const char *const names[] = {
@@ -41,7 +43,7 @@ static void *take(arena *a, size_t n, size_t size) {
 
 /* Room for everything that a record of `n_models`, `dim` and `size` bytes can hold. */
 static bool make_room(weirp_log_record *r, size_t n_models, size_t n_outcomes, size_t dim, size_t size, arena *a) {
-    size_t need = n_models * (3 * sizeof(double) + 1) + n_outcomes * (sizeof(size_t) + sizeof(weir_outcome)) +
+    size_t need = n_models * (4 * sizeof(double) + 1) + n_outcomes * (sizeof(size_t) + sizeof(weir_outcome)) +
                   dim * sizeof(float) + 2 * size + WEIRP_ID_SIZE + 16 * 16;
     a->failed = !weirp_reserve((void **)&r->memory, &r->capacity, need, 1);
     if (a->failed) return false;
@@ -49,6 +51,7 @@ static bool make_room(weirp_log_record *r, size_t n_models, size_t n_outcomes, s
     r->propensity = take(a, n_models, sizeof(double));
     r->quality = take(a, n_models, sizeof(double));
     r->cost = take(a, n_models, sizeof(double));
+    r->trial.propensity = take(a, n_models, sizeof(double));
     r->eligible = take(a, n_models, 1);
     r->dense = take(a, dim, sizeof(float));
     r->outcome_model = take(a, n_outcomes, sizeof(size_t));
@@ -124,7 +127,7 @@ static void decode_1(weirp_log_record *out, weirp_bytes *r, arena *a) {
     }
 }
 
-/* ---- versions 2 and 3 ---- */
+/* ---- versions 2 to 4 ---- */
 
 static uint8_t get_u8(weirp_bytes *r) {
     uint8_t v;
@@ -206,6 +209,25 @@ static void get_models(weirp_log_record *out, weirp_bytes *r, bool certain) {
         out->quality[m] = (double)get_f32(r);
         out->cost[m] = (double)get_f32(r);
         if (!certain) out->propensity[m] = (double)get_f32(r);
+    }
+}
+
+static bool is_chance(double p) {
+    return p >= 0 && p <= 1 + 1e-6;
+}
+
+static void get_trial(weirp_log_record *out, weirp_bytes *r, arena *a) {
+    weirp_trial *t = &out->trial;
+    double *p = (double *)t->propensity; /* make_room's */
+    t->digest = weirp_get_u64(r);
+    t->step = get_u8(r);
+    t->arm = get_u8(r) != 0;
+    t->share = weirp_get_f64(r);
+    t->name = take_text(a, r, get_u8(r));
+    if (!(t->share >= 0 && t->share < 1)) r->failed = true;
+    for (size_t m = 0; m < out->n_models; m++) {
+        p[m] = out->eligible[m] ? (double)get_f32(r) : 0;
+        if (!is_chance(p[m])) r->failed = true;
     }
 }
 
@@ -303,6 +325,7 @@ static void decode_2(weirp_log_record *out, uint32_t version, weirp_bytes *r, ar
         out->id = take_text(a, r, weirp_get_u32(r));
     }
     get_models(out, r, c.flags & WEIRP_HEAD_CERTAIN);
+    if (version > VERSION_3 && c.flags & WEIRP_HEAD_TRIAL) get_trial(out, r, a);
     weirp_get(r, out->dense, c.dim * sizeof(float));
     if (r->failed) return;
     if (out->kind == WEIRP_RECORD_SERVED) {

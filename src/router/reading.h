@@ -33,6 +33,7 @@ typedef struct weirp_log_record {
     uint32_t dim;                        /* 0: no features */
     float *dense;                        /* (dim) */
     double approximate_tokens;
+    weirp_trial trial; /* SERVED; its propensities: 0 where not eligible */
     /* LEARNED */
     uint32_t n_outcomes;
     size_t *outcome_model; /* (n_outcomes) */

@@ -123,6 +123,7 @@ typedef struct head {
     size_t dim;
     const float *dense;
     double approximate_tokens;
+    const weirp_trial *trial; /* NULL: none; needs estimates */
 } head;
 
 static uint8_t *put_models(uint8_t *p, const head *h, bool certain) {
@@ -141,12 +142,24 @@ static uint8_t *put_models(uint8_t *p, const head *h, bool certain) {
     return p;
 }
 
+static uint8_t *put_trial(uint8_t *p, const head *h) {
+    const weirp_trial *t = h->trial;
+    p = put(p, &t->digest, 8);
+    *p++ = (uint8_t)t->step;
+    *p++ = t->arm;
+    p = put(p, &t->share, 8);
+    p = put_short_text(p, t->name, 255);
+    for (size_t m = 0; m < h->n_models; m++)
+        if (h->estimates->eligible[m]) p = put_f32(p, t->propensity[m]);
+    return p;
+}
+
 static void put_head(weirp_writer *w, const head *h) {
-    size_t id_len = strlen(h->id);
-    uint8_t *start =
-        room(w, WEIRP_HEAD_BYTES + id_len + (h->n_models + 7) / 8 + 12 * h->n_models + 4 * h->dim + WEIRP_TAIL_GUESS);
+    size_t id_len = strlen(h->id), trial = h->trial ? WEIRP_TRIAL_BYTES + 4 * h->n_models : 0;
+    uint8_t *start = room(w, WEIRP_HEAD_BYTES + id_len + (h->n_models + 7) / 8 + 12 * h->n_models + trial + 4 * h->dim +
+                                 WEIRP_TAIL_GUESS);
     if (!start) return;
-    uint32_t version = WEIRP_RECORD_VERSION, chance;
+    uint32_t version = h->trial ? WEIRP_RECORD_VERSION : WEIRP_RECORD_PLAIN, chance;
     uint64_t number;
     bool own = weirp_id_parse(h->id, &number, &chance);
     bool certain = h->estimates ? h->propensity[h->model] == 1 : h->kind == WEIRP_RECORD_SERVED;
@@ -154,7 +167,8 @@ static void put_head(weirp_writer *w, const head *h) {
     *p++ = (uint8_t)h->kind;
     *p++ = (uint8_t)h->rule;
     *p++ = (uint8_t)h->reason;
-    *p++ = (uint8_t)((own ? WEIRP_HEAD_OWN_ID : 0) | (certain ? WEIRP_HEAD_CERTAIN : 0));
+    *p++ = (uint8_t)((own ? WEIRP_HEAD_OWN_ID : 0) | (certain ? WEIRP_HEAD_CERTAIN : 0) |
+                     (h->trial ? WEIRP_HEAD_TRIAL : 0));
     p = put(p, &h->time_ms, 8);
     p = put(p, &h->features_version, 8);
     p = put(p, &h->approximate_tokens, 8);
@@ -168,6 +182,7 @@ static void put_head(weirp_writer *w, const head *h) {
         p = put(put(p, &n, 4), h->id, n);
     }
     p = put_models(p, h, certain);
+    if (h->trial) p = put_trial(p, h);
     p = put(p, h->dense, 4 * h->dim);
     w->size += (size_t)(p - start);
 }
@@ -188,9 +203,14 @@ static head head_of(weirp_kind_of_record kind, const weirp_workspace *w, const c
                   .approximate_tokens = w->features.approximate_tokens};
 }
 
-void weirp_record_decision(weirp_writer *w, const weir_session *session, const char *id) {
+void weirp_record_trial(weirp_writer *w, const weir_session *session, const char *id, const weirp_trial *trial) {
     head h = head_of(WEIRP_RECORD_SERVED, &session->workspace, id);
+    h.trial = trial;
     put_head(w, &h);
+}
+
+void weirp_record_decision(weirp_writer *w, const weir_session *session, const char *id) {
+    weirp_record_trial(w, session, id, NULL);
 }
 
 void weirp_record_pinned(weirp_writer *w, const weir_router *router, size_t model, const char *id) {

@@ -67,9 +67,21 @@ typedef struct weirp_served {
     size_t prompt_len;
 } weirp_served;
 
+/* A rollout that a decision is part of: a candidate decided on the same request. */
+typedef struct weirp_trial {
+    const char *name;         /* of the rollout; NULL: there is none */
+    uint64_t digest;          /* of all that it is about */
+    unsigned step;            /* which one was under way */
+    double share;             /* of the candidate in what was drawn from: [0,1) */
+    bool arm;                 /* the candidate's decision was drawn, not the base's */
+    const double *propensity; /* (n_models) the candidate's own */
+} weirp_trial;
+
 /* Starts a record with the decision that the session made last: id, time, eligible models, propensities, choice, rule,
  * reason, estimates, dense features. About 60 bytes a model and 4 a dimension. w->failed: out of memory. */
 void weirp_record_decision(weirp_writer *w, const weir_session *session, const char *id);
+/* The same, with what a candidate would have done. */
+void weirp_record_trial(weirp_writer *w, const weir_session *session, const char *id, const weirp_trial *trial);
 /* For a request that nobody had to decide on (a pinned model, a failing estimator): choice `model`, propensity 1. */
 void weirp_record_pinned(weirp_writer *w, const weir_router *router, size_t model, const char *id);
 /* Completes it. */
@@ -88,6 +100,20 @@ weir_status weirp_learner_set_pool(weir_learner *learner, const weir_pool *pool,
 void weirp_learner_beside(weir_learner *learner, weirp_table_work work, void *user);
 bool weirp_learner_has_beside(const weir_learner *learner);
 weirp_store *weirp_learner_store(const weir_learner *learner); /* borrowed */
+
+/* What the log is told of a rollout: a decision, or the first label on the model that answered it. */
+typedef struct weirp_watched {
+    weirp_trial trial;     /* without the propensities; its name is borrowed */
+    double p, p_candidate; /* of the model that was chosen: as it was drawn, and the candidate's own */
+    double label;          /* [0,1]; NAN: it is the decision */
+    bool failed;           /* the client got an error */
+} weirp_watched;
+typedef void (*weirp_watch)(void *user, const weirp_watched *seen);
+/* `watch` hears of everything that is taken in from now on, once; `save` is done in the transaction that makes it
+ * durable. NULLs: nobody does. */
+void weirp_learner_watch(weir_learner *learner, weirp_watch watch, weirp_table_work save, void *user);
+/* The next commit saves, though nothing was heard. */
+void weirp_learner_save_due(weir_learner *learner);
 
 typedef struct weirp_feedback {
     const char *id;     /* of the decision */

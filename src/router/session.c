@@ -121,6 +121,10 @@ weir_status weir_session_decide(weir_session *session, const weir_policy_options
     return st;
 }
 
+weir_decision *weirp_session_decision(weir_session *session) {
+    return &session->workspace.decision;
+}
+
 void weir_session_profile(weir_session *session, bool on) {
     session->workspace.profile = on;
 }

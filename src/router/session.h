@@ -19,4 +19,7 @@ struct weir_session {
 /* A router on `state`, which is stolen, also on failure. *out is new. */
 weir_status weirp_router_new(weir_router **out, weirp_state *state, weir_error *err);
 
+/* The decision that the session made last, to be changed before it is recorded. */
+weir_decision *weirp_session_decision(weir_session *session);
+
 #endif

@@ -25,7 +25,7 @@ static void must(weir_status st) {
 
 /* ---- filling ---- */
 
-enum { SHAPES = 64, GROUP = 4096, LATER = 1000 };
+enum { SHAPES = 4096, GROUP = 4096, LATER = 1000 };
 
 typedef struct shape {
     weirp_writer served, feedback;
@@ -46,8 +46,8 @@ static void make_shape(shape *s, weir_session *session, size_t i) {
                       .status = 200,
                       .usage = {.input_tokens = 40, .output_tokens = 90, .known = true},
                       .predicted_cost_usd = 1e-4,
-                      .cost_usd = 1e-4 * (double)(i + 1),
-                      .latency_ms = 100 + (double)i,
+                      .cost_usd = 1e-4 * (double)(i % 64 + 1),
+                      .latency_ms = 100 + (double)(i % 997),
                       .first_token_ms = NAN,
                       .n_attempts = 1};
     v.attempt[0] = (weirp_attempt){.model = (uint32_t)d->model, .deployment = "eu-1", .result = "ok", .status = 200};

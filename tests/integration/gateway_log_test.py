@@ -102,7 +102,7 @@ class Decisions(LogCase):
         config["models"] += [model("c", provider="claude", **prices), model("g", provider="google", **prices)]
         gateway = self.gateway(config)
         # plain input, cached, written, audio in, plain output, reasoning, audio out; as each vendor can tell them
-        parts = {"o": (350, 600, 0, 50, 150, 120, 30), "plain": (350, 600, 0, 50, 150, 120, 30),
+        parts = {"o": (250, 600, 100, 50, 150, 120, 30), "plain": (250, 600, 100, 50, 150, 120, 30),
                  "c": (300, 600, 100, 0, 300, 0, 0)}
         rates = [3.0, 0.3, 3.75, 40.0, 15.0, 12.0, 80.0]
         ids = {}

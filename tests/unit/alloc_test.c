@@ -523,6 +523,76 @@ static void spending_without_memory(void **state) {
 
 /* ---- none at all ---- */
 
+/* ---- evaluating ---- */
+
+typedef struct evaluating {
+    const char *log, *map, *reward_model;
+} evaluating;
+
+static void write_logs(const char *csv, const char *lines, const char *map) {
+    FILE *f = fopen(csv, "w"), *g = fopen(lines, "w"), *h = fopen(map, "w");
+    assert_true(f && g && h);
+    fputs("format: csv\nchosen: m\nlogger: who\npropensities: p_*\ntarget: t_*\nby_logger: {new: p_x, old: p_y}\n"
+          "session: s\nmetrics: {quality: y, cost: c}\nestimates: {quality: q_*, cost: c_*}\nfeatures: x_*\n",
+          h);
+    fputs("m,who,s,p_x,p_y,t_x,t_y,y,c,q_x,q_y,c_x,c_y,x_1,x_2\n", f);
+    for (int i = 0; i < 160; i++) {
+        const double first = i % 7 / 7.0, second = i % 5 / 5.0;
+        fprintf(f, "%s,%s,s%d,0.5,0.5,0.25,0.75,", i % 2 ? "x" : "y", i % 3 ? "old" : "new", i / 2);
+        fprintf(f, i % 4 ? "%d" : "", i % 3 == 0); /* some aren't graded */
+        fprintf(f, ",%g,%g,%g,0.01,0.02,%g,%g\n", 0.01 + first / 100, first, second, first, second);
+        fprintf(g,
+                "{\"kind\":\"decision\",\"number\":%d,\"id\":\"d%d\",\"model\":\"%s\",\"propensities\":{\"x\":0.5,"
+                "\"y\":0.5},\"quality\":{\"x\":%g,\"y\":%g},\"cost\":{\"x\":0.01,\"y\":0.02},\"outcomes\":{\"%s\":"
+                "{\"quality\":%d,\"cost\":%g}}}\n",
+                i, i, i % 2 ? "x" : "y", first, second, i % 2 ? "x" : "y", i % 3 == 0, 0.01 + second / 100);
+    }
+    assert_true(fclose(f) == 0 && fclose(g) == 0 && fclose(h) == 0);
+}
+
+static void evaluate_once(void *user) {
+    const evaluating *v = user;
+    static const char *const policies[] = {"plugin,value=0.05", "random"};
+    weir_error err = {0};
+    weir_ope *ope = NULL;
+    char *json = NULL;
+    const weir_ope_options o = {.logs = &v->log,
+                                .n_logs = 1,
+                                .map = v->map,
+                                .policies = policies,
+                                .n_policies = 2,
+                                .value_usd = 0.05,
+                                .reward_model = v->reward_model,
+                                .curve = "plugin,value=?",
+                                .n_bootstrap = 20,
+                                .n_threads = 1};
+    weir_status st = JUDGED(weir_ope_run(&ope, &o, &err));
+    FILE *sink = fopen("/dev/null", "w");
+    if (st == WEIR_OK) st = JUDGED(weir_ope_json(ope, &json, &err));
+    if (st == WEIR_OK) st = JUDGED(weir_ope_print(ope, sink, 100, &err));
+    if (st == WEIR_OK) st = JUDGED(weir_ope_svg(ope, sink, &err));
+    watch.counting = false;
+    fclose(sink);
+    free(json);
+    weir_ope_free(ope);
+    if (st == WEIR_OK && watch.refused) unnoticed();
+}
+
+static void evaluating_without_memory(void **state) {
+    (void)state;
+    char csv[310], lines[310], map[310];
+    snprintf(csv, sizeof csv, "%s.csv", path);
+    snprintf(lines, sizeof lines, "%s.jsonl", path);
+    snprintf(map, sizeof map, "%s.yaml", path);
+    write_logs(csv, lines, map);
+    evaluating v[] = {{csv, map, NULL}, {lines, NULL, NULL}};
+    sweep("evaluate others' log", evaluate_once, &v[0], 200);
+    sweep("evaluate weir's lines", evaluate_once, &v[1], 200);
+    unlink(csv);
+    unlink(lines);
+    unlink(map);
+}
+
 static void deciding_allocates_nothing(void **state) {
     (void)state;
     weir_dataset *data = simulated(400, 5), *asked = simulated(1000, 6);
@@ -564,8 +634,9 @@ int main(void) {
     void *frame[2];
     backtrace(frame, 2); /* its own first call allocates */
     const struct CMUnitTest tests[] = {
-        TEST(spending_without_memory), TEST(deciding_allocates_nothing), TEST(asking_without_memory),
-        TEST(looking_without_memory),  TEST(training_without_memory),    TEST(learning_without_memory),
+        TEST(spending_without_memory),   TEST(deciding_allocates_nothing), TEST(asking_without_memory),
+        TEST(looking_without_memory),    TEST(training_without_memory),    TEST(learning_without_memory),
+        TEST(evaluating_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

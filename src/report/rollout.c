@@ -1,0 +1,240 @@
+/* rollout.c: how a rollout stands, step by step: what a store's table says of it. SPDX-License-Identifier:
+ * GPL-3.0-or-later */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/base/base.h"
+#include "src/budget/when.h"
+#include "src/ope/gate.h"
+#include "src/report/ope_report.h"
+#include "src/store/store.h"
+#include "weir/ope.h"
+
+enum { WHY = 640 };
+
+/* ---- reading ---- */
+
+static weir_status read_gate(const char *path, weirp_gate *gate, weir_error *err) {
+    weirp_store *store = NULL;
+    weirp_snapshot *snapshot = NULL;
+    const uint8_t *data;
+    size_t size;
+    weir_status st;
+    WEIRP_TRY(weirp_store_open(&store, path, WEIRP_STORE_READ, err));
+    WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
+    st = weirp_txn_get(weirp_snapshot_table(snapshot), WEIRP_GATE_KEY, sizeof WEIRP_GATE_KEY - 1, &data, &size, err);
+    if (st == WEIR_NOTFOUND)
+        weirp_fail(err, st, 0, "%s: no rollout has been configured (docs/gateway.md, \"rollout\")", path);
+    if (st == WEIR_OK) st = weirp_gate_load(gate, data, size, err);
+done:
+    weirp_snapshot_end(snapshot);
+    weirp_store_close(store);
+    return st;
+}
+
+/* ---- why it stands where it stands ---- */
+
+/* What a step that runs waits for: the first reason that holds. */
+static void why_waiting(const weirp_gate *g, weirp_interval quality, weirp_interval error, char out[WHY]) {
+    const weirp_gate_plan *p = &g->plan;
+    const double needs = weirp_gate_needs(g);
+    char rows[32];
+    if (weirp_gate_is_blind(g)) {
+        snprintf(out, WHY,
+                 "learns nothing: in shadow, evidence on quality needs a policy in force with an explore_floor, since "
+                 "nothing is known of models that it never chooses");
+    } else if (quality.lo < -p->margin && isnan(needs)) {
+        snprintf(out, WHY, "waits: too few feedbacks to tell how many more are needed");
+    } else if (quality.lo < -p->margin && isinf(needs)) {
+        snprintf(out, WHY, "waits: the difference is near the margin of %g itself, which no number of feedbacks tells",
+                 p->margin);
+    } else if (quality.lo < -p->margin) {
+        weirp_ope_rows(rows, sizeof rows, needs);
+        snprintf(out, WHY,
+                 "waits: quality may still be lower by %.3g, which is more than the margin of %g; about %s feedbacks "
+                 "more are needed, if they say what those before did",
+                 -quality.lo, p->margin, *rows ? rows : "very many");
+    } else if (g->n_feedback < p->min_feedback) {
+        snprintf(out, WHY, "waits: %llu feedbacks more are needed, as configured (min_feedback %llu)",
+                 (unsigned long long)(p->min_feedback - g->n_feedback), (unsigned long long)p->min_feedback);
+    } else if (error.hi > p->margin_error) {
+        snprintf(out, WHY, "waits: errors may still be more frequent by %.3g, which is more than the margin of %g",
+                 error.hi, p->margin_error);
+    } else {
+        snprintf(out, WHY, "waits until it has run for %g hours, as configured", p->hold_ms / 3600e3);
+    }
+}
+
+static void why(const weirp_gate *g, weirp_interval quality, weirp_interval error, char out[WHY]) {
+    const weirp_gate_event *last = g->n_events ? &g->event[g->n_events - 1] : NULL;
+    if (g->status == WEIRP_GATE_RUNNING)
+        why_waiting(g, quality, error, out);
+    else if (g->status == WEIRP_GATE_PASSED && g->plan.shadow)
+        snprintf(out, WHY, "passed: no harm above the margins; a rollout of mode share may follow");
+    else if (g->status == WEIRP_GATE_PASSED)
+        snprintf(out, WHY,
+                 "passed: the share stays, and is watched, until the candidate becomes the configuration's policy");
+    else if (last && last->change == WEIRP_GATE_HARM_ERRORS)
+        snprintf(
+            out, WHY,
+            "stopped: errors are more frequent by %.3g at least, which is more than the margin of %g; another name "
+            "begins anew",
+            last->error.lo, g->plan.margin_error);
+    else
+        snprintf(out, WHY,
+                 "stopped: quality is lower by %.3g at least, which is more than the margin of %g; another name begins "
+                 "anew",
+                 last ? -last->quality.hi : NAN, g->plan.margin);
+}
+
+static double share_now(const weirp_gate *g) {
+    const unsigned step = weirp_gate_now(g);
+    return step == WEIRP_GATE_OFF ? 0 : g->plan.step[step];
+}
+
+/* ---- for machines ---- */
+
+static json_t *number(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *interval(weirp_interval i) {
+    return json_pack("[o, o]", number(i.lo), number(i.hi));
+}
+
+static json_t *instant(int64_t ms) {
+    char text[WEIRP_WHEN_TEXT];
+    weirp_when_text(text, ms);
+    return json_string(text);
+}
+
+static json_t *history_json(const weirp_gate *g) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < g->n_events; i++) {
+        const weirp_gate_event *e = &g->event[i];
+        json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:f, s:I, s:I, s:o, s:o}", "time", instant(e->time_ms),
+                                              "what", weirp_gate_change_text(e->change), "step", (int)e->step + 1,
+                                              "share", g->plan.step[e->step], "decisions", (json_int_t)e->n_decisions,
+                                              "feedback", (json_int_t)e->n_feedback, "quality_difference",
+                                              interval(e->quality), "error_difference", interval(e->error)));
+    }
+    return list;
+}
+
+static json_t *gate_json(const weirp_gate *g) {
+    const weirp_gate_plan *p = &g->plan;
+    const weirp_interval quality = g->quality_now, error = g->error_now;
+    char text[WHY];
+    why(g, quality, error, text);
+    json_t *steps = json_array();
+    for (size_t i = 0; i < p->n_steps; i++) json_array_append_new(steps, json_real(p->step[i]));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:o, s:f, s:f, s:f, s:I, s:f, s:o, s:I, s:I, s:I, s:o, "
+                     "s:o, s:b, s:o, s:s, s:o}",
+                     "kind", "rollout", "name", p->name, "base", p->base, "candidate", p->candidate, "mode",
+                     p->shadow ? "shadow" : "share", "status", weirp_gate_status_name(g->status), "step",
+                     (int)g->step + 1, "share", share_now(g), "steps", steps, "level", p->level, "margin_quality",
+                     p->margin, "margin_error", p->margin_error, "min_feedback", (json_int_t)p->min_feedback,
+                     "hold_hours", p->hold_ms / 3600e3, "since", instant(g->since_ms), "decisions",
+                     (json_int_t)g->n_decisions, "feedback", (json_int_t)g->n_feedback, "late_feedback",
+                     (json_int_t)g->n_late, "quality_difference", interval(quality), "error_difference",
+                     interval(error), "blind", weirp_gate_is_blind(g), "needs_feedback", number(weirp_gate_needs(g)),
+                     "why", text, "history", history_json(g));
+}
+
+weir_status weir_ope_rollout_json(const char *store, char **json, weir_error *err) {
+    weirp_gate gate;
+    *json = NULL;
+    weir_status st = read_gate(store, &gate, err);
+    if (st != WEIR_OK) return st;
+    json_t *o = gate_json(&gate);
+    *json = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(o);
+    return *json ? WEIR_OK : weirp_nomem(err);
+}
+
+/* ---- for people ---- */
+
+static const weirp_column columns[] = {{"step", false, 0},      {"share", false, 0},    {"until", true, 2},
+                                       {"decisions", false, 1}, {"feedback", false, 0}, {"quality", true, 0},
+                                       {"errors", true, 1},     {"", true, 0}};
+enum { N_COLUMNS = sizeof columns / sizeof *columns };
+
+static bool put_row(weirp_grid *grid, const weirp_gate *g, const weirp_gate_event *e, const char *until,
+                    const char *what, bool bold) {
+    char(*cell)[WEIRP_CELL] = weirp_grid_row(grid, bold);
+    if (!cell) return false;
+    snprintf(cell[0], WEIRP_CELL, "%zu of %zu", e->step + 1, g->plan.n_steps);
+    snprintf(cell[1], WEIRP_CELL, "%.4g %%", 100 * g->plan.step[e->step]);
+    snprintf(cell[2], WEIRP_CELL, "%s", until);
+    weirp_text_count(cell[3], WEIRP_CELL, (size_t)e->n_decisions);
+    weirp_text_count(cell[4], WEIRP_CELL, (size_t)e->n_feedback);
+    snprintf(cell[5], WEIRP_CELL, "[%+.4f, %+.4f]", e->quality.lo, e->quality.hi);
+    snprintf(cell[6], WEIRP_CELL, "[%+.4f, %+.4f]", e->error.lo, e->error.hi);
+    snprintf(cell[7], WEIRP_CELL, "%s", what);
+    return true;
+}
+
+/* A row for each step that is over, and one for what is under way. */
+static bool put_steps(weirp_grid *grid, const weirp_gate *g, weirp_interval quality, weirp_interval error) {
+    bool whole = true;
+    for (size_t i = 0; whole && i < g->n_events; i++) {
+        const weirp_gate_event *e = &g->event[i];
+        char until[WEIRP_WHEN_TEXT];
+        weirp_when_text(until, e->time_ms);
+        if (e->change == WEIRP_GATE_STARTED) continue;
+        char word[WEIRP_CELL]; /* without its reason, which stands above */
+        const char *text = weirp_gate_change_text(e->change);
+        snprintf(word, sizeof word, "%.*s", (int)strcspn(text, ":"), text);
+        whole = put_row(grid, g, e, until, word, false);
+    }
+    if (g->status == WEIRP_GATE_STOPPED) return whole;
+    const weirp_gate_event now = {0, WEIRP_GATE_STARTED, g->step, g->n_decisions, g->n_feedback, quality, error};
+    return whole && put_row(grid, g, &now, "now", g->status == WEIRP_GATE_PASSED ? "watched" : "under way", true);
+}
+
+static void put_head(const weirp_gate *g, FILE *out) {
+    const weirp_gate_plan *p = &g->plan;
+    char since[WEIRP_WHEN_TEXT], began[WEIRP_WHEN_TEXT];
+    weirp_when_text(since, g->since_ms);
+    weirp_when_text(began, g->n_events ? g->event[0].time_ms : g->since_ms);
+    fprintf(out, "rollout \"%s\": %s may follow %s; begun %s\n", p->name, p->candidate, p->base, began);
+    if (g->status == WEIRP_GATE_STOPPED)
+        fprintf(out, "stopped at step %zu of %zu: nothing is dispatched by the candidate any more\n", g->step + 1,
+                p->n_steps);
+    else if (p->shadow)
+        fprintf(out, "in shadow since %s: nothing is dispatched by the candidate\n", since);
+    else
+        fprintf(out, "%s, step %zu of %zu: %.4g %% of the traffic since %s\n", weirp_gate_status_name(g->status),
+                g->step + 1, p->n_steps, 100 * share_now(g), since);
+}
+
+weir_status weir_ope_rollout_print(const char *store, FILE *out, int width, weir_error *err) {
+    weirp_gate gate;
+    weirp_grid grid = {.columns = columns, .n_columns = N_COLUMNS};
+    char text[WHY];
+    weir_status st = read_gate(store, &gate, err);
+    if (st != WEIR_OK) return st;
+    const weirp_interval quality = gate.quality_now, error = gate.error_now;
+    why(&gate, quality, error, text);
+    put_head(&gate, out);
+    fprintf(out, "%s\n\n", text);
+    if (put_steps(&grid, &gate, quality, error)) {
+        weirp_grid_print(&grid, out, width > 0 ? (size_t)width : 100, false);
+        fprintf(out,
+                "\nquality and errors: candidate minus policy, with labels as they came; all intervals of the rollout "
+                "are right at once with %g %%, however often one looks.\n",
+                100 * gate.plan.level);
+        if (gate.n_late) {
+            char late[32];
+            weirp_text_count(late, sizeof late, (size_t)gate.n_late);
+            fprintf(out, "%s labels came after their decision's step was over: they don't count.\n", late);
+        }
+    } else {
+        st = weirp_nomem(err);
+    }
+    weirp_grid_free(&grid);
+    if (st == WEIR_OK && ferror(out)) st = weirp_fail(err, WEIR_IO, 0, "the report can't be written");
+    return st;
+}

@@ -1,0 +1,270 @@
+#!/usr/bin/env python3
+"""Rollouts through the gateway: in shadow, by shares, stopped by harm, through kills and reloads, and judged from the
+log afterwards. Quality is the test's: the model "poor" is worse than "good" and "fair".
+
+WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
+import json, math, random, signal, subprocess, unittest
+
+import gatewaylib
+from gatewaylib import model, until, weir
+
+QUALITY = {"good": 0.9, "fair": 0.9, "poor": 0.1}
+
+
+class Rollouts(gatewaylib.Case):
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(11)
+
+    def start(self, rollout, policy=None, folder=None, vendor=None, errors=(), **more):
+        self.sim = vendor or self.vendor([{"tokens": 5}])
+        models = [model(name) for name in QUALITY]
+        made = self.config(self.sim, models, policy=policy or {"fixed": "good"}, **more)
+        if rollout:
+            made["rollout"] = {"name": "trial", "margin_quality": 0.1, "margin_error": 0.3, "min_feedback": 30, **rollout}
+        self.made = made
+        return self.gateway(made, folder=folder, errors=errors)
+
+    def ask(self, gateway, n, judge=True, **more):
+        """How often each model answered; each answer is judged, mostly as its model's quality says."""
+        found = {}
+        for _ in range(n):
+            answer = gateway.chat(max_tokens=5, **more)
+            self.assertEqual(answer.status, 200, answer)
+            name = answer.headers["x-weir-model"]
+            found[name] = found.get(name, 0) + 1
+            if judge:
+                quality = float(self.random.random() < QUALITY[name])
+                self.assertEqual(gateway.feedback(answer.decision, quality).status, 200)
+        return found
+
+    def rows(self, gateway, n):
+        """The log's requests, once there are so many."""
+        def read():
+            out, _ = weir("store", "export", "--log", "--store", gateway.store)
+            rows = [json.loads(line) for line in out.splitlines()]
+            rows = [r for r in rows if r["kind"] == "served"]
+            return len(rows) >= n and rows
+        rows = until(read, 5)
+        self.assertTrue(rows)
+        return rows
+
+    def report(self, gateway):
+        out, _ = weir("ope", "rollout", "--store", gateway.store, "--json", "-")
+        return json.loads(out)
+
+    def run_until(self, gateway, status, most=3000):
+        """Asks until the rollout has that status."""
+        for asked in range(0, most, 20):
+            self.ask(gateway, 20)
+            found = until(lambda: gateway.metrics()[f"weir_rollout_{status}"], 0.1)
+            if found:
+                return asked
+        self.fail(f"not {status} after {most} requests: {self.report(gateway)}")
+
+    # ---- shadow
+
+    def test_shadow_dispatches_nothing_and_logs_both(self):
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "shadow"})
+        self.assertEqual(self.ask(gateway, 40), {"good": 40})
+        self.assertEqual(self.sim.count("poor"), 0)
+        for row in self.rows(gateway, 40):
+            self.assertEqual(row["rollout"], {"name": "trial", "step": 0, "share": 0.0, "arm": "base"})
+            self.assertEqual({m: (v["propensity"], v["candidate"]) for m, v in row["models"].items()},
+                             {"good": (1, 0), "fair": (0, 0), "poor": (0, 1)})
+        report = self.report(gateway)
+        self.assertTrue(report["blind"])
+        self.assertEqual((report["feedback"], report["share"]), (0, 0))
+        self.assertIn("explore_floor", report["why"])
+        warned = [line for line in gateway.logs() if "learns nothing of quality" in line["msg"]]
+        self.assertEqual(len(warned), 1)
+
+    def test_shadow_with_a_floor_finds_harm(self):
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "shadow"}, {"fixed": "good", "explore_floor": 0.2})
+        self.run_until(gateway, "stopped")
+        report = self.report(gateway)
+        self.assertFalse(report["blind"])
+        self.assertEqual(report["status"], "stopped")
+        self.assertLess(report["history"][-1]["quality_difference"][1], -0.1)
+        after = len(self.rows(gateway, 1))
+        self.ask(gateway, 5, judge=False)
+        self.assertNotIn("rollout", self.rows(gateway, after + 5)[-1])
+
+    # ---- shares
+
+    def test_share_is_dispatched_and_logged(self):
+        share = 0.3
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [share], "min_feedback": 10 ** 6})
+        n = 400
+        found = self.ask(gateway, n, judge=False)
+        self.assertEqual(set(found), {"good", "fair"})
+        self.assertAlmostEqual(found["fair"] / n, share, delta=4 * math.sqrt(share * (1 - share) / n))
+        for row in self.rows(gateway, n):
+            self.assertAlmostEqual(row["models"]["fair"]["propensity"], share, places=6)
+            self.assertAlmostEqual(row["models"]["good"]["propensity"], 1 - share, places=6)
+            self.assertEqual(row["models"]["fair"]["candidate"], 1)
+            self.assertEqual(row["rollout"]["arm"], "candidate" if row["chosen"] == "fair" else "base")
+        scrape = gateway.metrics()
+        self.assertEqual(scrape["weir_rollout_share", {"rollout": "trial"}], share)
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_decisions"] == n))
+
+    def test_who_steers_has_nothing_to_do_with_it(self):
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.9]})
+        asked = [{"model": "weir:value=3"}, {"model": "fair"}, {"headers": {"x-weir-explore": "0"}}]
+        for more in asked:
+            found = self.ask(gateway, 10, judge=False, **more)
+            self.assertNotIn("poor", found)
+        for row in self.rows(gateway, 30):
+            self.assertNotIn("rollout", row)
+        out = gateway.ask("POST", "/v1/route", {"prompt": "x"}).json
+        self.assertEqual(out["model"], "good")
+
+    def test_fallback_goes_on_from_the_candidates_model(self):
+        vendor = self.vendor([{"match": {"model": "poor"}, "error": {"kind": "server"}}, {"tokens": 5}])
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.9], "margin_error": 1},
+                             vendor=vendor, retry={"max": 2})
+        found = self.ask(gateway, 30, judge=False)
+        self.assertNotIn("poor", found)
+        rows = self.rows(gateway, 30)
+        self.assertTrue(any(r["chosen"] == "poor" and r["fallback"] for r in rows))
+
+    # ---- harm, kills
+
+    def test_harm_stops_it_and_outlives_a_kill(self):
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.2, 0.5]})
+        gateway.torn = True
+        self.ask(gateway, 8)  # too few for harm to show
+        def counted():
+            report = self.report(gateway)
+            return report["decisions"] == report["feedback"] == 8 and report
+        before = until(counted)
+        self.assertTrue(before)
+        gateway.signal(signal.SIGKILL)
+        gateway.wait(5)
+        again = self.gateway(self.made, folder=gateway.folder)
+        after = self.report(again)
+        self.assertEqual([after[k] for k in ("feedback", "decisions", "quality_difference", "since", "history")],
+                         [before[k] for k in ("feedback", "decisions", "quality_difference", "since", "history")])
+        self.run_until(again, "stopped")
+        report = self.report(again)
+        self.assertEqual(report["status"], "stopped")
+        self.assertIn("stopped: quality is lower", report["why"])
+        self.assertEqual(self.ask(again, 40, judge=False), {"good": 40})
+        self.assertTrue([x for x in again.logs("a rollout has moved") if x["level"] == "warn" and x["share"] == 0])
+        again.signal(signal.SIGKILL)
+        again.wait(5)
+        third = self.gateway(self.made, folder=gateway.folder)
+        self.assertEqual(third.metrics()["weir_rollout_stopped"], 1)
+        self.assertEqual(self.ask(third, 40, judge=False), {"good": 40})
+        self.assertEqual(self.report(third)["history"], report["history"])
+        out, _ = weir("ope", "rollout", "--store", third.store)
+        self.assertIn("stopped at step", out)
+
+    def test_errors_stop_it_without_feedback(self):
+        vendor = self.vendor([{"match": {"model": "poor"}, "error": {"kind": "server"}}, {"tokens": 5}])
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]}, vendor=vendor)
+        for _ in range(400):
+            gateway.chat(max_tokens=5)
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_stopped"]))
+        self.assertIn("errors are more frequent", self.report(gateway)["why"])
+
+    # ---- going on
+
+    def test_a_good_one_passes_its_steps_and_the_log_judges_it(self):
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.4, 0.6], "margin_quality": 0.25})
+        self.run_until(gateway, "passed")
+        report = self.report(gateway)
+        self.assertEqual((report["status"], report["step"], report["share"]), ("passed", 2, 0.6))
+        self.assertEqual([e["what"].split(":")[0] for e in report["history"]], ["started", "went on", "passed"])
+        for event in report["history"][1:]:
+            self.assertGreater(event["quality_difference"][0], -0.25)
+            self.assertGreaterEqual(event["feedback"], 30)
+        out, _ = weir("ope", "rollout", "--store", gateway.store)
+        self.assertIn("passed", out)
+        gateway.stop()
+        out, _ = weir("ope", "--log", gateway.store, "--policy", "column", "--metric", "quality", "--json", "-")
+        judged = json.loads(out)
+        found = judged["policies"][0]["metrics"]["quality"]
+        self.assertEqual(judged["log"]["decided"], len(self.rows(gateway, 1)))
+        self.assertLess(abs(found["value"] - QUALITY["fair"]), 0.15)  # three standard errors of 100 labels
+        self.assertTrue(found["interval"][0] < found["value"] < found["interval"][1])
+        lines = self.folder / "log.jsonl"
+        lines.write_text(weir("store", "export", "--log", "--store", gateway.store)[0])
+        again, _ = weir("ope", "--log", lines, "--policy", "column", "--metric", "quality", "--json", "-")
+        self.judged_alike(judged, json.loads(again))
+
+    def judged_alike(self, a, b):
+        """The store and its exported lines say the same of the candidate."""
+        self.assertEqual(a["log"]["rows"], b["log"]["rows"])
+        left, right = (x["policies"][0]["metrics"]["quality"]["estimates"] for x in (a, b))
+        for name in "replay", "ips", "snips":  # lines have no features, which the others may use
+            for key in "value", "se":
+                self.assertAlmostEqual(left[name][key], right[name][key], delta=1e-6)
+
+    def test_reload_begins_another_and_ends_it(self):
+        refusal = "reload refused: the old configuration stays in force"
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]}, errors=[refusal])
+        self.run_until(gateway, "stopped")
+        other = dict(self.made, rollout=dict(self.made["rollout"], name="another", policy={"fixed": "fair"}))
+        self.assertTrue(gateway.reload(other))
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_share", {"rollout": "another"}] == 0.5))
+        self.assertTrue(until(lambda: "fair" in self.ask(gateway, 20, judge=False)))
+        report = self.report(gateway)
+        self.assertEqual((report["name"], report["status"], report["feedback"]), ("another", "running", 0))
+        none = {k: v for k, v in other.items() if k != "rollout"}
+        self.assertTrue(gateway.reload(none))
+        self.assertTrue(until(lambda: self.ask(gateway, 20, judge=False) == {"good": 20}))
+        wrong = dict(other, rollout=dict(other["rollout"], steps=[0.5, 0.2]))
+        self.assertFalse(gateway.reload(wrong))
+        refused = gateway.logs(refusal)[-1]["error"]
+        self.assertIn("steps", refused)
+
+    def test_a_joined_process_follows(self):
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        second = self.gateway(self.made, folder=first.folder, name="second")
+        self.assertEqual(second.metrics()["weir_store_holder"], 0)
+        self.assertTrue(until(lambda: "poor" in self.ask(second, 10), 5))
+        for _ in range(60):
+            self.ask(second, 20)
+            if first.metrics()["weir_rollout_stopped"]:
+                break
+        self.assertTrue(first.metrics()["weir_rollout_stopped"])  # from what came to the other one alone
+        self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
+        self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+
+    # ---- configuration
+
+    def test_wrong_configurations_name_the_key(self):
+        good = {"name": "x", "policy": {"fixed": "fair"}, "mode": "share"}
+        cases = [({"steps": [0.2, 0.1]}, "steps"), ({"steps": [1]}, "steps"), ({"steps": []}, "steps"),
+                 ({"steps": ["a"]}, "steps"), ({"mode": "shadow", "steps": [0.1]}, "steps"), ({"mode": "half"}, "mode"),
+                 ({"name": ""}, "name"), ({"name": None}, "name"), ({"policy": None}, "policy"),
+                 ({"policy": {"fixed": "nobody"}}, "fixed"), ({"policy": {"fixd": "fair"}}, "fixd"),
+                 ({"margin_quality": 2}, "margin_quality"), ({"level": 1}, "level"), ({"min_feedback": 0}, "min_feedback"),
+                 ({"hold_hours": -1}, "hold_hours"), ({"step": [0.1]}, "step")]
+        path = self.folder / "weir.yaml"
+        for change, key in cases:
+            with self.subTest(change=change):
+                made = self.config("127.0.0.1:1", [model(m) for m in QUALITY], rollout={**good, **change})
+                path.write_text(json.dumps(made, indent=1))
+                done = subprocess.run([gatewaylib.WEIR, "serve", "--config", path, "--check"], capture_output=True,
+                                      text=True, env=gatewaylib.ENV, timeout=60)
+                self.assertNotEqual(done.returncode, 0, done.stdout)
+                self.assertRegex(done.stderr, r"weir\.yaml:\d+: .*" + key)
+        made = self.config("127.0.0.1:1", [model(m) for m in QUALITY], rollout=good, traffic={"on": False})
+        path.write_text(json.dumps(made))
+        done = subprocess.run([gatewaylib.WEIR, "serve", "--config", path, "--check"], capture_output=True, text=True,
+                              env=gatewaylib.ENV, timeout=60)
+        self.assertIn("traffic", done.stderr)
+
+    def test_a_store_without_one_says_so(self):
+        gateway = self.start(None)
+        self.ask(gateway, 1)
+        _, err = weir("ope", "rollout", "--store", gateway.store, status=1)
+        self.assertIn("no rollout", err)
+        _, err = weir("ope", "rollout", status=2)
+        self.assertIn("--store", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
