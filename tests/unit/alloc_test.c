@@ -539,7 +539,7 @@ static void write_logs(const char *csv, const char *lines, const char *map) {
     for (int i = 0; i < 160; i++) {
         const double first = i % 7 / 7.0, second = i % 5 / 5.0;
         fprintf(f, "%s,%s,s%d,0.5,0.5,0.25,0.75,", i % 2 ? "x" : "y", i % 3 ? "old" : "new", i / 2);
-        fprintf(f, i % 4 ? "%d" : "", i % 3 == 0); /* some aren't graded */
+        if (i % 4) fprintf(f, "%d", i % 3 == 0); /* some aren't graded */
         fprintf(f, ",%g,%g,%g,0.01,0.02,%g,%g\n", 0.01 + first / 100, first, second, first, second);
         fprintf(g,
                 "{\"kind\":\"decision\",\"number\":%d,\"id\":\"d%d\",\"model\":\"%s\",\"propensities\":{\"x\":0.5,"
