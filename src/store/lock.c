@@ -31,7 +31,7 @@
 enum { BYTE_JOINED, BYTE_STRANGERS, BYTE_TURN };    /* of the data file; what is locked, not what is there */
 enum { GATE_TRIES = 2000, GATE_WAIT_NS = 5000000 }; /* 10 s: a swap takes two renames and an fsync */
 
-pid_t weirp_lock_holder(const struct stat *st) {
+static pid_t look_for_holder(const struct stat *st) {
     FILE *file = fopen("/proc/locks", "re");
     if (!file) return 0;
     char line[256];
@@ -48,6 +48,16 @@ pid_t weirp_lock_holder(const struct stat *st) {
             holder = pid;
     }
     fclose(file);
+    return holder;
+}
+
+/* The kernel gives the list a page at a time, and while others' locks come and go a line between two pages may be
+ * missed.
+ */
+pid_t weirp_lock_holder(const struct stat *st) {
+    enum { LOOKS = 4 };
+    pid_t holder = 0;
+    for (int i = 0; i < LOOKS && !holder; i++) holder = look_for_holder(st);
     return holder;
 }
 
