@@ -235,12 +235,16 @@ static double cpu_of_a_quiet_loop(scene *s, unsigned busy_us) {
 static void busy_polling_looks_for_events_only_for_a_while(void **state) {
     scene *s = *state;
     assert_int_equal(weirp_timer_new(&s->timer, s->loop, stop, s, NULL), WEIR_OK);
-    double asleep = cpu_of_a_quiet_loop(s, 0), awhile = cpu_of_a_quiet_loop(s, 10000),
-           always = cpu_of_a_quiet_loop(s, 1000000);
-    assert_string_equal(s->log, "b.b.b.");
-    assert_true(asleep < 5); /* some turns */
-    assert_true(always > 2 * asleep + 5);
-    assert_true(awhile < always / 2 + 10); /* 10 ms of the wall's at most */
+    /* Others take processors, too: one quiet moment of five is enough. */
+    bool right = false;
+    for (int i = 0; i < 5 && !right; i++) {
+        memset(s->log, 0, sizeof s->log);
+        double asleep = cpu_of_a_quiet_loop(s, 0), awhile = cpu_of_a_quiet_loop(s, 10000),
+               always = cpu_of_a_quiet_loop(s, 1000000);
+        assert_string_equal(s->log, "b.b.b.");
+        right = asleep < 5 && always > 2 * asleep + 5 && awhile < always / 2 + 10; /* some turns; 10 ms of the wall's */
+    }
+    assert_true(right);
 }
 
 int main(void) {
