@@ -163,6 +163,9 @@ weir_status weirp_cell_finish(weirp_cell *cell, const weirp_sums *sums, weir_err
     f->sum_w = weirp_exact_get(&cell->sum_w);
     f->sum_w2 = weirp_exact_get(&cell->sum_w2);
     f->unsupported = weirp_exact_get(&cell->unsupported);
+    f->sum_wk = sums->total[cell->first_column + COLUMN_A];
+    f->sum_wk2 = weirp_exact_get(&cell->sum_wk2);
+    f->max_wk = cell->max_wk;
     f->sum_y = weirp_exact_get(&cell->sum_y);
     f->sum_y2 = weirp_exact_get(&cell->sum_y2);
     f->sum_q = weirp_exact_get(&cell->sum_q);
@@ -191,7 +194,7 @@ static const char *lack(const weirp_cell *cell, const weirp_ope_estimator *e) {
     if (e->change == WEIRP_CHANGE_BALANCED && cell->unbalanced) return cell->unbalanced;
     if (e->change == WEIRP_CHANGE_MATCH && cell->drawn)
         return "the policy draws at random: replay is for those that don't";
-    if (e->normalised && cell->facts.max_w == 0) return "the log never took what the policy would take";
+    if (e->normalised && cell->max_wk == 0) return "the log never took what the policy would take";
     return NULL;
 }
 

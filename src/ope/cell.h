@@ -44,6 +44,7 @@ double weirp_cell_variance(const weirp_cell *cell, size_t estimator);
 typedef struct weirp_cell_facts {
     size_t n, n_known, n_undecided; /* rows taken; of them, that know the metric; rows left out as undecided */
     double sum_w, sum_w2, max_w;    /* weights w = pi/p of rows that were taken, labels aside */
+    double sum_wk, sum_wk2, max_wk; /* of w/e over those that know the metric: what estimates rest on */
     double least_p, least_e;        /* least chance of a chosen model; of a label */
     double unsupported;             /* sum over rows of the candidate's mass on models of chance 0 */
     size_t n_full;                  /* rows that logged all chances, over which that sum goes */

@@ -283,6 +283,11 @@ done:
 weir_status weirp_ope_curve(const weirp_judging *j, weir_ope *result, weir_error *err) {
     curving c = {.j = j};
     weir_status st = WEIR_OK;
+    if (result->deterministic)
+        return weirp_fail(
+            err, WEIR_NODATA, 0,
+            "the log is deterministic: every choice had a chance of 1, so no curve can be read off it; log "
+            "with exploration (policy.explore_floor)");
     if (!j->reward[WEIR_METRIC_QUALITY] || !j->reward[WEIR_METRIC_COST])
         return weirp_fail(err, WEIR_NODATA, 0, "a curve needs the quality and the cost of the log's answers");
     WEIRP_TRY(weirp_ope_target_new(&c.target, j->s->o.curve, j->table, j->router, err));

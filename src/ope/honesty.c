@@ -14,7 +14,7 @@
 #include "src/base/base.h"
 #include "src/ope/judge.h"
 
-enum { LEAST_ESS = 100, LEAST_KNOWN = 50, MINUTE_MS = 60000 };
+enum { LEAST_ESS = 100, LEAST_KNOWN = 50, LEAST_CLUSTERS = 20, MINUTE_MS = 60000 };
 static const double MOST_WEIGHT_SHARE = 0.2, MOST_UNDECIDED = 0.1, SURE = 1 - 1e-12, NO_MASS = 1e-9;
 /* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
 static const double MOST_Z = 5, MOST_OFF = 0.02;
@@ -117,7 +117,7 @@ static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, so what other models would have "
                  "done was never seen and weighting is impossible; log with exploration (policy.explore_floor)");
-    else if (r->deterministic && s->max_weight > 0 && s->mean_weight < 1 - NO_MASS)
+    else if (r->deterministic && s->mean_weight < 1 - NO_MASS)
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, and the candidate agrees with "
                  "only %.0f %% of them; log with exploration (policy.explore_floor)",
@@ -125,6 +125,9 @@ static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size
     else if (s->n_known < LEAST_KNOWN)
         snprintf(out, size, "%zu rows know the %s: at least %d are needed", s->n_known, weir_metric_name(m),
                  LEAST_KNOWN);
+    else if (r->n_clusters < LEAST_CLUSTERS)
+        snprintf(out, size, "the log has %zu independent sessions: at least %d are needed", r->n_clusters,
+                 LEAST_CLUSTERS);
     else if (s->unsupported > NO_MASS && !bounded(m))
         snprintf(out, size,
                  "%.3g %% of the candidate's choices go to models that the log could not have chosen, and "
@@ -178,14 +181,17 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     s->undecided = share(f->n_undecided, f->n + f->n_undecided);
     s->unsupported = f->n_full ? f->unsupported / (double)f->n_full : NAN;
     s->max_weight = f->max_w;
-    s->max_weight_share = f->sum_w > 0 ? f->max_w / f->sum_w : NAN;
-    s->ess = f->sum_w2 > 0 ? f->sum_w * f->sum_w / f->sum_w2 : 0;
+    /* Of the rows that know the metric: an estimate rests on no other's weight. */
+    s->max_weight_share = f->sum_wk > 0 ? f->max_wk / f->sum_wk : NAN;
+    s->ess = f->sum_wk2 > 0 ? f->sum_wk * f->sum_wk / f->sum_wk2 : 0;
     s->mean_weight = n > 0 ? f->sum_w / n : NAN;
     const double variance = n > 1 ? (f->sum_w2 - n * s->mean_weight * s->mean_weight) / (n - 1) : NAN;
     /* What isn't supported is missing from the weights, and not a sign of wrong chances. */
     const double due = 1 - (s->unsupported > 0 ? s->unsupported : 0);
     s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
-    s->bound_lo = s->bound_hi = bounded(m) && s->unsupported >= 0 ? s->unsupported : s->unsupported > 0 ? NAN : 0;
+    /* A normalised correction is divided by 1 - unsupported, too: as much again. */
+    const double reach = s->unsupported * (weirp_ope_estimators[j->s->recommended].normalised ? 2 : 1);
+    s->bound_lo = s->bound_hi = bounded(m) && reach >= 0 ? fmin(reach, 1) : reach > 0 ? NAN : 0;
     const double vy = f->sum_y2 - f->sum_y * f->sum_y / known, vq = f->sum_q2 - f->sum_q * f->sum_q / known,
                  covariance = f->sum_yq - f->sum_y * f->sum_q / known;
     s->model_slope = vq > 0 ? covariance / vq : NAN;

@@ -59,6 +59,8 @@ weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *give
     if (s->recommended == (size_t)-1)
         return weirp_fail(err, WEIR_INVALID, 0, "there is no estimator \"%s\"; the recommended one is \"%s\"",
                           o->estimator, RECOMMENDED);
+    const unsigned parts = 1u << WEIR_METRIC_QUALITY | 1u << WEIR_METRIC_COST;
+    if (o->value_usd > 0 && (o->metrics & parts) == parts) o->metrics |= 1u << WEIR_METRIC_LOSS;
     for (weir_metric m = 0; table && m < WEIR_N_METRICS; m++) {
         const size_t known = weirp_ope_table_known(table, m);
         if (o->metrics >> m & 1 && !known)
