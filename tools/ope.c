@@ -226,7 +226,7 @@ int weir_cmd_ope(int argc, char **argv) {
         {"interval", 0, CLI_CHOICE, &o->interval, "NAME", "that verdicts go by", .choice = interval_name},
         {"reward-model", 0, CLI_TEXT, &o->reward_model, "NAME",
          "auto, logged, table, ridge, logistic, or an estimator's name (default auto)"},
-        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 100},
+        {"folds", 0, CLI_SIZE, &o->n_folds, "N", "of cross-fitting; 1: none", .lo = 1, .hi = 20},
         {"level", 0, CLI_REAL, &o->level, "P", "of the two-sided intervals", .lo = 0.5, .hi = 0.9999},
         {"bootstrap", 'b', CLI_SIZE, &o->n_bootstrap, "N", "resamples of the clusters", .lo = 20, .hi = 100000},
         {"value", 'v', CLI_REAL, &o->value_usd, "USD",

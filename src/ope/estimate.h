@@ -47,7 +47,8 @@ typedef struct weirp_ope_estimator {
     bool spare; /* a given lambda, "clipped-ips(5)": reports leave it out unless it was asked for */
 } weirp_ope_estimator;
 
-/* Ends with a NULL name; the spare ones come last. "clipped-ips", "switch-dr" and so on are tuned by SLOPE, those with
+/* Ends with a NULL name; the spare ones come last. "clipped-ips", "switch-dr" and so on are tuned by SLOPE, "sgips" and
+ * "sgdr" by their bound, those with
  * "-mse" by the bound on the squared error. */
 extern const weirp_ope_estimator weirp_ope_estimators[];
 size_t weirp_ope_n_estimators(void); /* spare ones among them */

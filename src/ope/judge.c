@@ -242,14 +242,13 @@ weir_status weirp_ope_interval(const weirp_judging *j, const weirp_statistic *s,
  * bound. */
 static weirp_interval bernstein(const weirp_judging *j, size_t p, weir_metric m, const weirp_ope_estimate *e) {
     const weirp_ope_estimator *k = &weirp_ope_estimators[e->estimator];
-    double w = j->bound[p];
-    const double variance = weirp_cell_variance(j->judged[p][m].cell, e->estimator);
+    const double w = j->bound[p], variance = weirp_cell_variance(j->judged[p][m].cell, e->estimator);
     const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
     const weirp_interval none = {NAN, NAN};
     if ((m != WEIR_METRIC_QUALITY && m != WEIR_METRIC_ERROR) || isnan(variance) || isnan(w) || f->least_e < 1)
         return none;
     if (weirp_ope_table_has_sessions(j->table) || k->base == WEIRP_BASE_DM) return none;
-    if (k->change == WEIRP_CHANGE_CLIP && e->lambda < w) w = e->lambda;
+    if (k->change != WEIRP_CHANGE_NONE || f->unsupported > 0) return none; /* it would hold for another mean */
     const bool dr = k->base == WEIRP_BASE_DR;
     return weirp_bernstein_interval(e->value, variance * (double)f->n / fmax(1, (double)f->n - 1), f->n, dr ? -w : 0,
                                     dr ? 1 + w : w, j->s->o.level);

@@ -32,7 +32,7 @@ typedef struct weirp_ope_standing {
     double mean_weight;                  /* should be 1 */
     double mean_weight_z;                /* by how many standard errors it isn't */
     double least_p;                      /* least chance of a chosen model */
-    double ess;                          /* effective sample size (sum w)^2 / sum w^2 */
+    double ess;                          /* effective sample size (sum w)^2 / sum w^2, of rows that know the metric */
     double max_weight, max_weight_share; /* greatest weight; its share of all */
     double
         unsupported; /* target's mass where the log never looks: mean over rows; NAN: only chosen chances are logged */

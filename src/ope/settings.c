@@ -34,7 +34,7 @@ static weir_status check(const weir_ope_options *o, weir_error *err) {
     if (!(o->level > 0.5 && o->level < 1)) return wrong(err, "the level", "above 0.5 and below 1");
     if (o->n_bootstrap < 20 || o->n_bootstrap > 100000)
         return wrong(err, "the number of resamples", "from 20 to 100000");
-    if (o->n_folds > 100) return wrong(err, "the number of folds", "at most 100");
+    if (o->n_folds > 20) return wrong(err, "the number of folds", "at most 20");
     if (!(o->value_usd >= 0 && isfinite(o->value_usd))) return wrong(err, "the value", "a number of USD, 0 or more");
     if (!(o->margin_quality >= 0 && o->margin_quality <= 1)) return wrong(err, "the margin of quality", "in [0,1]");
     if (!(o->margin_cost >= 0 && o->margin_cost < 1)) return wrong(err, "the saving that is wanted", "in [0,1)");
