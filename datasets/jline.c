@@ -296,40 +296,14 @@ void weirp_jline_free(weirp_jline *j) {
 
 /* ---- values ---- */
 
-static int hex4(const char *s) {
-    int value = 0;
-    for (int i = 0; i < 4; i++) {
-        char c = s[i], low = (char)(c | 0x20);
-        if (c >= '0' && c <= '9')
-            value = value * 16 + (c - '0');
-        else if (low >= 'a' && low <= 'f')
-            value = value * 16 + (low - 'a' + 10);
-        else
-            return -1;
-    }
-    return value;
-}
-
-static size_t put_utf8(char *out, unsigned c) {
-    if (c < 0x80) return out[0] = (char)c, 1;
-    if (c < 0x800) return out[0] = (char)(0xc0 | c >> 6), out[1] = (char)(0x80 | (c & 63)), 2;
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12), out[1] = (char)(0x80 | (c >> 6 & 63)), out[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18), out[1] = (char)(0x80 | (c >> 12 & 63));
-    out[2] = (char)(0x80 | (c >> 6 & 63)), out[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
-
 /* The \u at `s` (n bytes left): its character, and how many bytes it takes; 0: it isn't one. Half a surrogate pair is
  * U+FFFD. */
 static size_t unicode(const char *s, size_t n, unsigned *c) {
-    int unit = n >= 6 ? hex4(s + 2) : -1;
+    int unit = n >= 6 ? weirp_hex4(s + 2) : -1;
     if (unit < 0) return 0;
     *c = (unsigned)unit;
     if (unit < 0xd800 || unit > 0xdfff) return 6;
-    int low = unit < 0xdc00 && n >= 12 && s[6] == '\\' && s[7] == 'u' ? hex4(s + 8) : -1;
+    int low = unit < 0xdc00 && n >= 12 && s[6] == '\\' && s[7] == 'u' ? weirp_hex4(s + 8) : -1;
     bool pair = low >= 0xdc00 && low <= 0xdfff;
     *c = pair ? 0x10000 + ((unsigned)(unit - 0xd800) << 10) + (unsigned)(low - 0xdc00) : 0xfffd;
     return pair ? 12 : 6;
@@ -352,7 +326,7 @@ static bool undo_escapes(char *s, uint32_t *len) {
         if (known)
             s[out++] = to[known - from];
         else
-            out += put_utf8(s + out, c);
+            out += weirp_utf8_put(s + out, c);
         i += n;
     }
     *len = (uint32_t)out;

@@ -1,6 +1,5 @@
 /* reader.c: outcome files line by line. Format: docs/formats.md, "Outcomes". Jansson parses each line; this checks.
  * SPDX-License-Identifier: GPL-3.0-or-later */
-#include <ctype.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -87,16 +86,6 @@ size_t weir_reader_n_malformed(const weir_reader *reader) {
 
 /* ---- text to JSON ---- */
 
-static int hex4(const char *s) {
-    int value = 0;
-    for (int i = 0; i < 4; i++) {
-        if (!isxdigit((unsigned char)s[i])) return -1;
-        int digit = s[i] <= '9' ? s[i] - '0' : (s[i] | 0x20) - 'a' + 10;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
 /* Writes \ufffd over every \uXXXX that is half of a surrogate pair without the other half: what programs write that
  * cut texts between UTF-16 units. True: something was changed. */
 static bool repair_surrogates(char *text, size_t len) {
@@ -105,10 +94,10 @@ static bool repair_surrogates(char *text, size_t len) {
         if (text[i] != '\\') continue;
         i++;
         if (text[i] != 'u' || i + 4 >= len) continue;
-        int unit = hex4(text + i + 1);
+        int unit = weirp_hex4(text + i + 1);
         bool high = unit >= 0xd800 && unit < 0xdc00, low = unit >= 0xdc00 && unit < 0xe000;
         bool pair = high && i + 10 < len && text[i + 5] == '\\' && text[i + 6] == 'u';
-        int next = pair ? hex4(text + i + 7) : -1;
+        int next = pair ? weirp_hex4(text + i + 7) : -1;
         if (next >= 0xdc00 && next < 0xe000) {
             i += 10;
         } else if (high || low) {

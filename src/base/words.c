@@ -49,6 +49,24 @@ size_t weirp_utf8_repair(char *out, const char *text, size_t len) {
     return n;
 }
 
+size_t weirp_utf8_put(char *out, unsigned character) {
+    return (size_t)utf8proc_encode_char((utf8proc_int32_t)character, (utf8proc_uint8_t *)out);
+}
+
+int weirp_hex4(const char *digits) {
+    int value = 0;
+    for (int i = 0; i < 4; i++) {
+        const char c = digits[i], low = (char)(c | 0x20);
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (c - '0');
+        else if (low >= 'a' && low <= 'f')
+            value = value * 16 + (low - 'a' + 10);
+        else
+            return -1;
+    }
+    return value;
+}
+
 const char *weirp_excerpt(char *out, size_t size, const char *text, size_t len) {
     bool cut = len >= size;
     size_t n = cut ? size - 4 : len;

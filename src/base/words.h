@@ -12,6 +12,12 @@ size_t weirp_utf8_valid(const char *text, size_t len);
  * U+FFFD; NUL-terminated. Gives the length. */
 size_t weirp_utf8_repair(char *out, const char *text, size_t len);
 
+/* Writes a character (at most U+10FFFF) as UTF-8: at most 4 bytes, no NUL after them. Gives how many. */
+size_t weirp_utf8_put(char *out, unsigned character);
+/* What follows the "\u" of an escape, 4 hexadecimal digits: their value; -1: they aren't such. Reads no further than
+ * the first that isn't one. */
+int weirp_hex4(const char *digits);
+
 /* For messages: the start of `text`, cut at a character's border with "..." where it doesn't fit, control characters
  * as '?'. Always terminated; gives `out`. `size` >= 8. */
 const char *weirp_excerpt(char *out, size_t size, const char *text, size_t len);

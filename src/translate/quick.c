@@ -42,51 +42,17 @@ static const char *plain_run(const char *at, const char *end) {
     return at;
 }
 
-static int hex4(const char *at, const char *end) {
-    int value = 0;
-    if (end - at < 4) return -1;
-    for (int i = 0; i < 4; i++) {
-        char c = at[i], low = (char)(c | 32);
-        if (c >= '0' && c <= '9')
-            value = value * 16 + (c - '0');
-        else if (low >= 'a' && low <= 'f')
-            value = value * 16 + (low - 'a' + 10);
-        else
-            return -1;
-    }
-    return value;
-}
-
-static char *put_utf8(char *out, unsigned c) {
-    if (c < 0x80) {
-        *out++ = (char)c;
-    } else if (c < 0x800) {
-        *out++ = (char)(0xc0 | c >> 6);
-        *out++ = (char)(0x80 | (c & 63));
-    } else if (c < 0x10000) {
-        *out++ = (char)(0xe0 | c >> 12);
-        *out++ = (char)(0x80 | (c >> 6 & 63));
-        *out++ = (char)(0x80 | (c & 63));
-    } else {
-        *out++ = (char)(0xf0 | c >> 18);
-        *out++ = (char)(0x80 | (c >> 12 & 63));
-        *out++ = (char)(0x80 | (c >> 6 & 63));
-        *out++ = (char)(0x80 | (c & 63));
-    }
-    return out;
-}
-
 /* "\uXXXX", or a pair of surrogates; *at is after the 'u'. NULL: NUL, or half a pair. */
 static char *put_unicode(char *out, const char **at, const char *end) {
-    int c = hex4(*at, end);
+    int c = end - *at < 4 ? -1 : weirp_hex4(*at);
     if (c <= 0 || (c >= 0xdc00 && c < 0xe000)) return NULL;
     *at += 4;
-    if (c < 0xd800 || c >= 0xe000) return put_utf8(out, (unsigned)c);
+    if (c < 0xd800 || c >= 0xe000) return out + weirp_utf8_put(out, (unsigned)c);
     if (end - *at < 6 || (*at)[0] != '\\' || (*at)[1] != 'u') return NULL;
-    int low = hex4(*at + 2, end);
+    int low = weirp_hex4(*at + 2);
     if (low < 0xdc00 || low >= 0xe000) return NULL;
     *at += 6;
-    return put_utf8(out, 0x10000u + ((unsigned)(c - 0xd800) << 10) + (unsigned)(low - 0xdc00));
+    return out + weirp_utf8_put(out, 0x10000u + ((unsigned)(c - 0xd800) << 10) + (unsigned)(low - 0xdc00));
 }
 
 /* The text between `at` and `end`, which holds escapes: never longer than it is written. NULL: not for here. */

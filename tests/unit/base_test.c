@@ -1,5 +1,5 @@
-/* Base: bytes round-trip and refuse lengths that don't fit, random numbers are what they should be.
- * SPDX-License-Identifier: GPL-3.0-or-later */
+/* Base: bytes round-trip and refuse lengths that don't fit, characters are written as UTF-8, random numbers are what
+ * they should be. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "src/base/base.h"
+#include "src/base/words.h"
 
 static void bytes_round_trip(void **state) {
     (void)state;
@@ -91,12 +92,58 @@ static void shuffle_permutes(void **state) {
     assert_true(order[0] != 0 || order[1] != 1 || order[2] != 2);
 }
 
+static void hexadecimal_digits(void **state) {
+    (void)state;
+    static const struct {
+        const char *digits;
+        int value;
+    } cases[] = {{"0000", 0},
+                 {"00e9", 0xe9},
+                 {"FfFd", 0xfffd},
+                 {"d83Dx", 0xd83d},
+                 {"", -1},
+                 {"12", -1},
+                 {"12g4", -1},
+                 {"12G4", -1},
+                 {"-123", -1},
+                 {" 123", -1},
+                 {"0x12", -1},
+                 {"123@", -1},
+                 {"\xb1\xb1\xb1\xb1", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(weirp_hex4(cases[i].digits), cases[i].value);
+}
+
+/* Where a byte more begins to be needed; and every character there is, against what reads them. */
+static void characters_as_bytes(void **state) {
+    (void)state;
+    static const struct {
+        unsigned character;
+        const char *bytes;
+    } known[] = {{0x41, "A"},
+                 {0x7f, "\x7f"},
+                 {0x80, "\xc2\x80"},
+                 {0x7ff, "\xdf\xbf"},
+                 {0x800, "\xe0\xa0\x80"},
+                 {0xfffd, "\xef\xbf\xbd"},
+                 {0x10000, "\xf0\x90\x80\x80"},
+                 {0x10ffff, "\xf4\x8f\xbf\xbf"}};
+    char out[5];
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        memset(out, 0, sizeof out);
+        assert_int_equal(weirp_utf8_put(out, known[i].character), strlen(known[i].bytes));
+        assert_string_equal(out, known[i].bytes);
+    }
+    for (unsigned c = 1; c <= 0x10ffff; c += c == 0xd7ff ? 0x801 : 1) {
+        const size_t n = weirp_utf8_put(out, c);
+        if (n < 1 || n > 4 || weirp_utf8_valid(out, n) != n) fail_msg("U+%04X takes %zu bytes", c, n);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bytes_round_trip),
-        cmocka_unit_test(first_error_wins),
-        cmocka_unit_test(random_moments),
-        cmocka_unit_test(shuffle_permutes),
+        cmocka_unit_test(bytes_round_trip), cmocka_unit_test(first_error_wins),   cmocka_unit_test(random_moments),
+        cmocka_unit_test(shuffle_permutes), cmocka_unit_test(hexadecimal_digits), cmocka_unit_test(characters_as_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
