@@ -1,15 +1,14 @@
 /* config.c: from the file to a configuration. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <regex.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "src/base/words.h"
 #include "src/gateway/config_file.h"
+#include "src/linalg/parallel.h"
 
 enum { SENTENCE = 384, SHOWN = 96, ALL_NAMES = 160 };
 
@@ -79,13 +78,6 @@ static const char *listen_fault(const char *address) {
     return NULL;
 }
 
-/* Those that this process may run on: a container's share counts, not the machine. */
-static unsigned cores(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
-    return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
-}
-
 static weir_status set_basics(weirp_maker *m) {
     weirp_file *f = &m->file;
     weirp_config *c = m->config;
@@ -95,7 +87,7 @@ static weir_status set_basics(weirp_maker *m) {
     c->store = weirp_maker_path(m, f->store);
     c->listen = f->listen;
     f->listen = NULL; /* the configuration's now */
-    c->threads = f->threads ? (unsigned)f->threads : cores();
+    c->threads = f->threads ? (unsigned)f->threads : weirp_n_cores();
     c->busy_poll_us = (unsigned)f->busy_poll_us;
     return c->path && c->store ? WEIR_OK : weirp_nomem(m->err);
 }

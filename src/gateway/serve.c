@@ -42,9 +42,7 @@ static void warned(void *user, const weirp_warning *warning) {
 /* ---- starting ---- */
 
 static unsigned n_threads(const weirp_config *c, const weir_gateway_options *options) {
-    unsigned n = options->threads ? options->threads : c->threads;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    if (!n) n = cores > 0 ? (unsigned)cores : 1;
+    const unsigned n = options->threads ? options->threads : c->threads;
     return n < WEIRP_MAX_THREADS ? n : WEIRP_MAX_THREADS;
 }
 

@@ -7,6 +7,7 @@
 
 #include "src/gateway/journal.h"
 #include "src/gateway/plan.h"
+#include "src/linalg/parallel.h"
 #include "src/net/client.h"
 #include "src/net/server.h"
 
@@ -50,12 +51,10 @@ typedef struct weirp_gateway {
     uint64_t started_ns;
     _Atomic uint64_t n_reloads, n_reload_failures;
     _Atomic int64_t loaded_unix_ms;
-    _Atomic uint64_t n_connections[64]; /* by worker, for scrapes */
+    _Atomic uint64_t n_connections[WEIRP_MAX_THREADS]; /* by worker, for scrapes */
     atomic_bool draining;
     pthread_mutex_t metrics_mutex; /* of the workers' `metrics` and `setup`: a scrape reads them all */
 } weirp_gateway;
-
-enum { WEIRP_MAX_THREADS = 64 };
 
 weir_status weirp_worker_start(weirp_worker *worker, weirp_gateway *gateway, unsigned number, int listen_fd,
                                weirp_setup *setup, weir_router *router, weir_error *err);
