@@ -66,6 +66,14 @@ char *weirp_maker_path(const weirp_maker *m, const char *path) {
 
 /* ---- the gateway's own ---- */
 
+weir_status weirp_maker_webhook(const weirp_maker *m, size_t line, char **file, char **url) {
+    if (*file && strncmp(*file, "http://", 7) != 0 && strncmp(*file, "https://", 8) != 0)
+        return weirp_maker_wrong(m, line, "key \"webhook\" must be an http:// or https:// URL");
+    *url = *file;
+    *file = NULL;
+    return WEIR_OK;
+}
+
 static const char *listen_fault(const char *address) {
     const char *colon = strrchr(address, ':');
     char *end;
@@ -171,11 +179,7 @@ static weir_status check_whole(weirp_maker *m) {
                                   "provider \"%s\" is where weir itself is to listen (%s)", c->providers[i].name,
                                   c->listen);
     }
-    const char *hook = f->budgets.webhook;
-    if (hook && strncmp(hook, "http://", 7) != 0 && strncmp(hook, "https://", 8) != 0)
-        return weirp_maker_wrong(m, f->budgets.webhook_line, "key \"webhook\" must be an http:// or https:// URL");
-    c->budgets.webhook = m->file.budgets.webhook;
-    m->file.budgets.webhook = NULL; /* the configuration's now */
+    if (!st) st = weirp_maker_webhook(m, f->budgets.webhook_line, &m->file.budgets.webhook, &c->budgets.webhook);
     bool local =
         !strncmp(c->listen, "127.", 4) || !strncmp(c->listen, "[::1]", 5) || !strncmp(c->listen, "localhost:", 10);
     if (!st && !local && !c->n_client_keys && !c->virtual_keys)
@@ -266,6 +270,7 @@ void weirp_config_free(weirp_config *c) {
     free(c->pacing.budget);
     free(c->budgets.list);
     weirp_forget(c->budgets.webhook); /* may hold a key */
+    weirp_forget(c->rollout.webhook);
     free(c->path);
     free(c->listen);
     free(c->store);

@@ -62,6 +62,7 @@ typedef struct weirp_config {
         bool on;
         weir_policy_options policy; /* the candidate's; its models are indices into pool */
         weirp_gate_plan gate;
+        char *webhook; /* where its moves are told; NULL: nowhere */
     } rollout;
     size_t n_providers;
     weirp_provider *providers;

@@ -70,7 +70,8 @@ typedef struct weirp_file {
         weirp_yaml_list steps; /* of char * */
         double margin_quality, margin_error, level, hold_hours;
         int64_t min_feedback;
-        size_t line, name_line, steps_line;
+        char *webhook;
+        size_t line, name_line, steps_line, webhook_line;
     } rollout;
     weirp_yaml_list providers; /* of weirp_file_provider */
     weirp_yaml_list models;    /* of weirp_file_model */
@@ -137,6 +138,9 @@ weir_status weirp_maker_unknown(const weirp_maker *m, size_t line, const char *k
                                 const char *const *names, size_t n);
 /* A path of the file's as seen from where the configuration lies; new, NULL: out of memory. */
 char *weirp_maker_path(const weirp_maker *m, const char *path);
+
+/* A webhook's URL, which is stolen from the file. */
+weir_status weirp_maker_webhook(const weirp_maker *m, size_t line, char **file, char **url);
 
 /* config_keys.c: *key is new; overwrite it before it is freed. Messages name variable or file, never what is in them,
  * nor a name that looks as if someone had put the key itself there. */

@@ -115,6 +115,7 @@ weir_status weirp_maker_rollout(weirp_maker *m) {
     g->margin_error = m->file.rollout.margin_error;
     g->min_feedback = (uint64_t)m->file.rollout.min_feedback;
     g->hold_ms = m->file.rollout.hold_hours * 3600e3;
+    WEIRP_TRY(weirp_maker_webhook(m, m->file.rollout.webhook_line, &m->file.rollout.webhook, &c->rollout.webhook));
     WEIRP_TRY(set_steps(m, g));
     WEIRP_TRY(set_digest(m, g));
     const char *wrong = weirp_gate_check(g);

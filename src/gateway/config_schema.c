@@ -163,6 +163,7 @@ static const weirp_yaml_key rollout_keys[] = {
     WHOLE(file_rollout, min_feedback, "feedbacks", 1, 1000000000, 100),
     {"hold_hours", WEIRP_YAML_NUMBER, offsetof(file_rollout, hold_hours), .right = "hours, a number from 0 to 10000",
      .max = 1e4},
+    {TEXT(file_rollout, webhook), LINE(file_rollout, webhook_line)},
 };
 static const weirp_yaml_map rollout_map = {
     "a rollout",  sizeof(file_rollout), COUNT_OF(rollout_keys),

@@ -255,6 +255,7 @@ void weirp_journal_gate(weirp_journal *j) {
     weir_error err = {0};
     if (weirp_rollout_look(j->rollout, j->learner) && weir_learner_commit(j->learner, &err) != WEIR_OK)
         weirp_journal_complain(j, "the log can't be written", &err);
+    weirp_rollout_committed(j->rollout, j->learner);
 }
 
 /* ---- closing ---- */

@@ -11,14 +11,17 @@
 struct weirp_rollout {
     _Atomic uint64_t word; /* digest, and in its lowest byte the step; 0: nothing is under way */
     weirp_log *log;
+    weirp_moved moved; /* NULL: nobody listens */
+    void *moved_user;
     /* The journal's thread's own */
     weirp_gate gate;          /* digest 0: none */
     bool told_blind, counted; /* counted: `fact` is behind */
+    size_t n_untold;          /* of the gate's last events, that `moved` hasn't heard of */
     pthread_mutex_t mutex;    /* of what follows */
     bool changed;             /* `wanted` is new */
     weirp_gate_plan wanted;   /* digest 0: no rollout is configured */
-    weirp_rollout_fact fact; /* of the gate, */
-    uint64_t fact_digest;    /* which may be of another rollout than is configured */
+    weirp_rollout_fact fact;  /* of the gate, */
+    uint64_t fact_digest;     /* which may be of another rollout than is configured */
 };
 
 /* ---- any thread ---- */
@@ -44,6 +47,11 @@ void weirp_rollout_configure(weirp_rollout *r, const weirp_config *config) {
     r->wanted = (weirp_gate_plan){.digest = 0};
     if (config->rollout.on) r->wanted = config->rollout.gate;
     pthread_mutex_unlock(&r->mutex);
+}
+
+void weirp_rollout_listen(weirp_rollout *r, weirp_moved moved, void *user) {
+    r->moved = moved;
+    r->moved_user = user;
 }
 
 unsigned weirp_rollout_step(const weirp_rollout *r, uint64_t digest) {
@@ -90,6 +98,7 @@ static void tell(weirp_rollout *r) {
     const weirp_gate_event *e = &g->event[g->n_events - 1];
     const bool harm = g->status == WEIRP_GATE_STOPPED;
     const unsigned now = weirp_gate_now(g);
+    if (e->change != WEIRP_GATE_STARTED) r->n_untold++;
     WEIRP_LOG(r->log, harm ? WEIRP_LOG_WARN : WEIRP_LOG_INFO, "a rollout has moved", WEIRP_S("rollout", g->plan.name),
               WEIRP_S("what", weirp_gate_change_text(e->change)),
               WEIRP_F("share", now == WEIRP_GATE_OFF ? 0 : g->plan.step[now]), WEIRP_I("feedback", e->n_feedback),
@@ -102,6 +111,21 @@ static void tell(weirp_rollout *r) {
                   "a rollout in shadow learns nothing of quality: the policy has no explore_floor",
                   WEIRP_S("rollout", g->plan.name));
     }
+}
+
+/* What the candidate has after it. */
+static double share_after(const weirp_gate_plan *plan, const weirp_gate_event *e) {
+    if (e->change == WEIRP_GATE_HARM_QUALITY || e->change == WEIRP_GATE_HARM_ERRORS) return 0;
+    return plan->step[e->change == WEIRP_GATE_ADVANCED ? e->step + 1 : e->step];
+}
+
+void weirp_rollout_committed(weirp_rollout *r, const weir_learner *learner) {
+    if (!r || !r->n_untold || weirp_learner_saves(learner)) return;
+    const weirp_gate *g = &r->gate;
+    const size_t n = r->n_untold < g->n_events ? r->n_untold : g->n_events;
+    for (const weirp_gate_event *e = g->event + (g->n_events - n); r->moved && e < g->event + g->n_events; e++)
+        r->moved(r->moved_user, &g->plan, e, share_after(&g->plan, e));
+    r->n_untold = 0;
 }
 
 /* ---- what the learner takes in ---- */
@@ -140,6 +164,7 @@ static weir_status load(weirp_rollout *r, weirp_store *store, weirp_gate *gate, 
     size_t size;
     weirp_snapshot *snapshot = NULL;
     *gate = (weirp_gate){.n_events = 0};
+    r->n_untold = 0; /* whoever has written it tells of it */
     weir_status st = weirp_snapshot_begin(&snapshot, store, err);
     if (st != WEIR_OK) return st;
     st = weirp_txn_get(weirp_snapshot_table(snapshot), WEIRP_GATE_KEY, sizeof WEIRP_GATE_KEY - 1, &data, &size, err);
@@ -171,6 +196,7 @@ static bool take_over(weirp_rollout *r) {
         return true;
     }
     r->told_blind = false;
+    r->n_untold = 0;
     weirp_gate_start(&r->gate, &wanted, weirp_unix_ms());
     show(r);
     tell(r);

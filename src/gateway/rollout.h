@@ -25,12 +25,20 @@ void weirp_rollout_configure(weirp_rollout *rollout, const weirp_config *config)
 unsigned weirp_rollout_step(const weirp_rollout *rollout, uint64_t digest);
 void weirp_rollout_facts(weirp_rollout *rollout, weirp_rollout_fact *out); /* any thread */
 
+/* Before there is a journal. `moved` hears of each step that is gone on from, passed or stopped at, once the store has
+ * it, and never again: whoever dies in between has told nobody. `share`: the candidate's from now on. From the
+ * journal's thread. */
+typedef void (*weirp_moved)(void *user, const weirp_gate_plan *plan, const weirp_gate_event *event, double share);
+void weirp_rollout_listen(weirp_rollout *rollout, weirp_moved moved, void *user);
+
 /* ---- the journal's thread; `rollout` NULL: nothing happens ---- */
 
 /* This process has the store now: takes up what is in it, and listens to the learner. */
 weir_status weirp_rollout_hold(weirp_rollout *rollout, weir_learner *learner, weir_error *err);
 /* Now and then, by whoever has the store: takes a new configuration over, and lets time pass. True: a commit is due. */
 bool weirp_rollout_look(weirp_rollout *rollout, weir_learner *learner);
+/* After a commit, by whoever has the store: tells of what it has made durable. */
+void weirp_rollout_committed(weirp_rollout *rollout, const weir_learner *learner);
 /* Now and then, by a process that has joined the store. */
 weir_status weirp_rollout_follow(weirp_rollout *rollout, weirp_store *store, weir_error *err);
 

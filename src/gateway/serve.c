@@ -36,7 +36,14 @@ static void publish(void *user, weir_router *router) {
 
 static void warned(void *user, const weirp_warning *warning) {
     serving *s = user;
-    weirp_webhook_send(&s->gateway.workers[0], warning);
+    weirp_webhook_warning(&s->gateway.workers[0], warning);
+}
+
+/* ---- a rollout that moves ---- */
+
+static void moved(void *user, const weirp_gate_plan *plan, const weirp_gate_event *event, double share) {
+    serving *s = user;
+    weirp_webhook_move(&s->gateway.workers[0], plan, event, share);
 }
 
 /* ---- starting ---- */
@@ -117,6 +124,7 @@ static weir_status start(serving *s, const weir_gateway_options *options, weir_e
     for (size_t i = 0; i < s->setup->config->n_warnings; i++)
         WEIRP_LOG(g->log, WEIRP_LOG_WARN, "configuration", WEIRP_S("warning", s->setup->config->warnings[i]));
     WEIRP_TRY(weirp_rollout_new(&g->rollout, g->log, err));
+    weirp_rollout_listen(g->rollout, moved, s);
     weirp_rollout_configure(g->rollout, s->setup->config);
     WEIRP_TRY(start_journal(s, &router, err));
     WEIRP_TRY(listen_all(s, options->listen ? options->listen : s->setup->config->listen, err));

@@ -1,4 +1,4 @@
-/* webhook.c: one POST a warning. SPDX-License-Identifier: GPL-3.0-or-later */
+/* webhook.c: one POST each. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/webhook.h"
 
 #include <jansson.h>
@@ -6,11 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
+
 enum { CONNECT_MS = 5000, TOTAL_MS = 15000, MAX_ANSWER = 64 << 10 };
+
+typedef enum hook { BUDGETS, ROLLOUT } hook;
 
 typedef struct message {
     weirp_worker *worker;
-    weirp_warning warning;
+    hook hook;
+    char about[WEIRP_GATE_NAME]; /* its name; budgets' are no longer */
     char *body;
     weirp_fetch *fetch;
     int status;
@@ -21,15 +26,10 @@ static void message_free(message *m) {
     free(m);
 }
 
-static char *body_of(const weirp_warning *w) {
-    json_t *end = w->period_end < INT64_MAX ? json_integer((json_int_t)w->period_end) : json_null();
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:o, s:I}", "event", "budget_warning", "budget",
-                          w->budget, "scope", w->scope, "unit", weirp_unit_name(w->unit), "share", w->share, "spent",
-                          weirp_unit_value(w->unit, w->spent), "limit", weirp_unit_value(w->unit, w->limit),
-                          "period_end", end, "time_ms", (json_int_t)weirp_unix_ms());
-    char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(o);
-    return text;
+/* ---- sending ---- */
+
+static const char *url_of(hook which, const weirp_config *c) {
+    return which == BUDGETS ? c->budgets.webhook : c->rollout.webhook;
 }
 
 static void on_head(void *user, weirp_fetch *fetch, int status) {
@@ -43,7 +43,9 @@ static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t le
 
 static void complain(const message *m, const char *what) {
     WEIRP_LOG(m->worker->gateway->log, WEIRP_LOG_WARN, "the webhook can't be reached",
-              WEIRP_S("budget", m->warning.budget), WEIRP_S("error", what), WEIRP_I("status", m->status));
+              WEIRP_S("budget", m->hook == BUDGETS ? m->about : NULL),
+              WEIRP_S("rollout", m->hook == ROLLOUT ? m->about : NULL), WEIRP_S("error", what),
+              WEIRP_I("status", m->status));
 }
 
 static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, const char *what) {
@@ -59,14 +61,13 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
 /* The worker's thread. */
 static void send(void *user) {
     message *m = user;
-    const char *url = m->worker->setup->config->budgets.webhook;
+    const char *url = url_of(m->hook, m->worker->setup->config);
     static const char *const headers[] = {"content-type: application/json"};
-    m->body = url ? body_of(&m->warning) : NULL;
     weirp_fetch_options options = {.url = url,
                                    .headers = headers,
                                    .n_headers = 1,
                                    .body = m->body,
-                                   .body_len = m->body ? strlen(m->body) : 0,
+                                   .body_len = strlen(m->body),
                                    .connect_ms = CONNECT_MS,
                                    .total_ms = TOTAL_MS,
                                    .max_bytes = MAX_ANSWER,
@@ -74,14 +75,56 @@ static void send(void *user) {
                                    .head = on_head,
                                    .data = on_data,
                                    .end = on_end};
-    if (m->body && weirp_fetch_start(&m->fetch, m->worker->client, &options, NULL) == WEIR_OK) return;
+    if (url && weirp_fetch_start(&m->fetch, m->worker->client, &options, NULL) == WEIR_OK) return;
     if (url) complain(m, "it couldn't be started");
     message_free(m);
 }
 
-void weirp_webhook_send(weirp_worker *worker, const weirp_warning *warning) {
+/* Steals the body. */
+static void post(weirp_worker *worker, hook which, const char *about, json_t *body) {
     message *m = weirp_array(1, sizeof *m);
-    if (!m) return;
-    *m = (message){.worker = worker, .warning = *warning};
-    if (!worker->loop || !weirp_loop_post(worker->loop, send, m)) message_free(m);
+    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(body);
+    if (!m || !text || !worker->loop) {
+        free(text);
+        free(m);
+        return;
+    }
+    *m = (message){.worker = worker, .hook = which, .body = text};
+    weirp_copy_text(m->about, sizeof m->about, about);
+    if (!weirp_loop_post(worker->loop, send, m)) message_free(m);
+}
+
+/* ---- what is told ---- */
+
+void weirp_webhook_warning(weirp_worker *worker, const weirp_warning *w) {
+    json_t *end = w->period_end < INT64_MAX ? json_integer((json_int_t)w->period_end) : json_null();
+    post(worker, BUDGETS, w->budget,
+         json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:o, s:I}", "event", "budget_warning", "budget", w->budget,
+                   "scope", w->scope, "unit", weirp_unit_name(w->unit), "share", w->share, "spent",
+                   weirp_unit_value(w->unit, w->spent), "limit", weirp_unit_value(w->unit, w->limit), "period_end", end,
+                   "time_ms", (json_int_t)weirp_unix_ms()));
+}
+
+static const char *event_name(weirp_gate_change change) {
+    switch (change) {
+    case WEIRP_GATE_ADVANCED: return "rollout_advanced";
+    case WEIRP_GATE_FINISHED: return "rollout_passed";
+    case WEIRP_GATE_HARM_QUALITY:
+    case WEIRP_GATE_HARM_ERRORS: return "rollout_stopped";
+    case WEIRP_GATE_STARTED:
+    case WEIRP_N_GATE_CHANGES: break;
+    }
+    return "rollout_started";
+}
+
+void weirp_webhook_move(weirp_worker *worker, const weirp_gate_plan *p, const weirp_gate_event *e, double share) {
+    post(worker, ROLLOUT, p->name,
+         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:[f, f], s:[f, f], s:I}", "event",
+                   event_name(e->change), "rollout", p->name, "base", p->base, "candidate", p->candidate, "mode",
+                   p->shadow ? "shadow" : "share", "what", weirp_gate_change_text(e->change), "step",
+                   (json_int_t)e->step + 1, "steps", (json_int_t)p->n_steps, "share", share, "decisions",
+                   (json_int_t)e->n_decisions, "feedback", (json_int_t)e->n_feedback, "quality_difference",
+                   e->quality.lo, e->quality.hi, "error_difference", e->error.lo, e->error.hi, "time_ms",
+                   (json_int_t)e->time_ms));
 }

@@ -1,12 +1,18 @@
-/* webhook.h: warnings about budgets, sent to a URL of the operator's. SPDX-License-Identifier: GPL-3.0-or-later */
+/* webhook.h: what happens to budgets and to a rollout, sent to URLs of the operator's.
+ *
+ * Each is one POST of JSON from the worker's loop, to the URL that the configuration in force has; where it has none,
+ * nothing is sent. Tried once; a failure is logged. Any thread; nobody waits.
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_WEBHOOK_H
 #define WEIRP_WEBHOOK_H
 
 #include "src/gateway/treasury.h"
 #include "src/gateway/worker.h"
 
-/* Posts the warning as JSON (docs/budgets.md) from the worker's loop, if the configuration in force has a webhook. Any
- * thread. Tried once; a failure is logged. */
-void weirp_webhook_send(weirp_worker *worker, const weirp_warning *warning);
+/* docs/budgets.md, "Warnings" */
+void weirp_webhook_warning(weirp_worker *worker, const weirp_warning *warning);
+/* docs/gateway.md, "rollout"; `share`: of the traffic that the candidate decides from now on */
+void weirp_webhook_move(weirp_worker *worker, const weirp_gate_plan *plan, const weirp_gate_event *event, double share);
 
 #endif

@@ -320,6 +320,10 @@ void weirp_learner_save_due(weir_learner *learner) {
     learner->save_due = learner->save != NULL;
 }
 
+bool weirp_learner_saves(const weir_learner *learner) {
+    return learner->save_due;
+}
+
 bool weirp_learner_has_beside(const weir_learner *learner) {
     return learner->beside != NULL;
 }

@@ -114,6 +114,7 @@ typedef void (*weirp_watch)(void *user, const weirp_watched *seen);
 void weirp_learner_watch(weir_learner *learner, weirp_watch watch, weirp_table_work save, void *user);
 /* The next commit saves, though nothing was heard. */
 void weirp_learner_save_due(weir_learner *learner);
+bool weirp_learner_saves(const weir_learner *learner); /* the next commit will */
 
 typedef struct weirp_feedback {
     const char *id;     /* of the decision */

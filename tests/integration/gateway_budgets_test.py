@@ -2,7 +2,7 @@
 """Budgets and virtual keys through the gateway, against the vendor's own books.
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import concurrent.futures, http.server, json, random, shutil, signal, socket, tempfile, threading, time, pathlib
+import concurrent.futures, json, random, shutil, signal, socket, tempfile, threading, time, pathlib
 
 import gatewaylib
 from gatewaylib import Case, ask, chat_body, model, until, weir
@@ -28,16 +28,6 @@ def trained(folder):
             out.write(json.dumps({"id": str(i), "prompt": prompt, "outcomes": found}) + "\n")
     weir("train", "--store", folder / "trained.mdb", "--data", data, "--estimator", "ridge")
     return folder / "trained.mdb"
-
-
-class Hook(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.server.seen.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
 
 
 class Budgets(Case):
@@ -173,13 +163,9 @@ class Budgets(Case):
         self.assertEqual(self.at.ask("POST", "/v1/messages", {"model": "dear", **MESSAGE}).status, 402)
 
     def test_soft_ones_warn(self):
-        hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-        hook.seen = []
-        self.addCleanup(hook.server_close)
-        self.addCleanup(hook.shutdown)
-        threading.Thread(target=hook.serve_forever, daemon=True).start()
+        hook = self.hook()
         self.serve(budgets=[("soft", "0.001USD", "--soft", "--warn", "0.5,1")],
-                   configured={"webhook": f"http://127.0.0.1:{hook.server_port}/warn"})
+                   configured={"webhook": hook.url})
         self.assertEqual({a.status for a in self.chats(9)}, {200})
         until(lambda: len(hook.seen) == 2)
         self.assertEqual([(w["event"], w["budget"], w["share"]) for w in hook.seen],

@@ -3,7 +3,7 @@
 log afterwards. Quality is the test's: the model "poor" is worse than "good" and "fair".
 
 WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, math, random, signal, subprocess, unittest
+import calendar, json, math, random, signal, subprocess, time, unittest
 
 import gatewaylib
 from gatewaylib import model, until, weir
@@ -168,6 +168,88 @@ class Rollouts(gatewaylib.Case):
         self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_stopped"]))
         self.assertIn("errors are more frequent", self.report(gateway)["why"])
 
+    # ---- telling
+
+    def wanted(self, report, event):
+        """What the webhook should have been told of an event of the report's history."""
+        what, steps = event["what"].split(":")[0], report["steps"]
+        share = {"stopped": 0, "passed": event["share"], "went on": steps[event["step"] % len(steps)]}
+        kept = "what", "step", "decisions", "feedback", "quality_difference", "error_difference"
+        return {"event": {"went on": "rollout_advanced"}.get(what, "rollout_" + what), "rollout": report["name"],
+                **{k: report[k] for k in ("base", "candidate", "mode")}, **{k: event[k] for k in kept},
+                "steps": len(steps), "share": share[what]}
+
+    def compare(self, seen, report):
+        events = [e for e in report["history"] if e["what"] != "started"]
+        self.assertEqual(len(seen), len(events), seen)
+        for told, event in zip(seen, events):
+            wanted = self.wanted(report, event)
+            self.assertEqual(set(told), {*wanted, "time_ms"})
+            then = calendar.timegm(time.strptime(event["time"], "%Y-%m-%dT%H:%M:%SZ"))
+            self.assertEqual(told["time_ms"] // 1000, then)
+            for key, value in wanted.items():
+                if isinstance(value, list):
+                    for a, b in zip(told[key], value):
+                        self.assertAlmostEqual(a, b, delta=1e-9)
+                else:
+                    self.assertEqual(told[key], value, key)
+
+    def test_a_webhook_hears_of_each_step(self):
+        hook = self.hook()
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.4, 0.6], "margin_quality": 0.25,
+                              "webhook": hook.url})
+        self.run_until(gateway, "passed")
+        until(lambda: len(hook.seen) >= 2)
+        self.assertEqual([told["event"] for told in hook.seen], ["rollout_advanced", "rollout_passed"])
+        self.assertEqual([told["share"] for told in hook.seen], [0.6, 0.6])
+        self.compare(hook.seen, self.report(gateway))
+        self.assertFalse(gateway.logs("the webhook can't be reached"))
+
+    def test_a_webhook_hears_of_harm_once(self):
+        """Killed before it stops, and right after somebody has heard of that."""
+        hook = self.hook()
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5], "webhook": hook.url})
+        first.torn = True
+        self.ask(first, 6)
+        first.signal(signal.SIGKILL)
+        first.wait(5)
+        second = self.gateway(self.made, folder=first.folder)
+        second.torn = True
+        for _ in range(400):
+            self.ask(second, 1)
+            if hook.seen:
+                break
+        second.signal(signal.SIGKILL)
+        second.wait(5)
+        self.assertEqual([told["event"] for told in hook.seen], ["rollout_stopped"])
+        third = self.gateway(self.made, folder=first.folder)
+        self.assertEqual(third.metrics()["weir_rollout_stopped"], 1)  # what was told is in the store
+        self.assertEqual(self.ask(third, 40), {"good": 40})
+        self.rows(third, 46)
+        self.compare(hook.seen, self.report(third))
+        third.stop()
+        self.assertEqual(len(hook.seen), 1)
+
+    def test_a_webhook_that_is_down_holds_nobody(self):
+        """The log tells of one where nobody listens; one that takes what comes and says nothing isn't waited for."""
+        gone, silent = self.hook(), self.hook(silent=True)
+        gone.server.server_close()
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5], "webhook": gone.url})
+        self.run_until(gateway, "stopped")
+        lines = until(lambda: gateway.logs("the webhook can't be reached"))
+        self.assertEqual([(line["rollout"], line["level"]) for line in lines], [("trial", "warn")])
+        self.assertNotIn("budget", lines[0])
+        again = {**self.made["rollout"], "name": "again", "webhook": silent.url}
+        self.assertTrue(gateway.reload(dict(self.made, rollout=again)))
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_share", {"rollout": "again"}] == 0.5))
+        self.run_until(gateway, "stopped")
+        self.assertTrue(until(lambda: silent.seen))
+        begun = time.monotonic()
+        self.assertEqual(self.ask(gateway, 40), {"good": 40})  # by the one thread that waits for the webhook, too
+        gateway.stop()
+        self.assertLess(time.monotonic() - begun, 10 * gatewaylib.SLOW)
+        self.assertEqual(len(silent.seen), 1)
+
     # ---- going on
 
     def test_a_good_one_passes_its_steps_and_the_log_judges_it(self):
@@ -241,7 +323,7 @@ class Rollouts(gatewaylib.Case):
                  ({"name": ""}, "name"), ({"name": None}, "name"), ({"policy": None}, "policy"),
                  ({"policy": {"fixed": "nobody"}}, "fixed"), ({"policy": {"fixd": "fair"}}, "fixd"),
                  ({"margin_quality": 2}, "margin_quality"), ({"level": 1}, "level"), ({"min_feedback": 0}, "min_feedback"),
-                 ({"hold_hours": -1}, "hold_hours"), ({"step": [0.1]}, "step")]
+                 ({"hold_hours": -1}, "hold_hours"), ({"webhook": "tell me"}, "webhook"), ({"step": [0.1]}, "step")]
         path = self.folder / "weir.yaml"
         for change, key in cases:
             with self.subTest(change=change):

@@ -4,8 +4,8 @@ of their own, and clients that see what a user sees.
 WEIR is the binary's path; WEIR_VENDOR the simulator's, by default beside it. Every gateway that a test starts must end
 with status 0, without a request under way, an error in its log or a sanitizer's report. SPDX-License-Identifier:
 GPL-3.0-or-later"""
-import contextlib, http.client, json, os, pathlib, random, re, select, shutil, signal, socket, subprocess, tempfile, time
-import unittest
+import contextlib, http.client, http.server, json, os, pathlib, random, re, select, shutil, signal, socket, subprocess, tempfile
+import threading, time, unittest
 
 import skipping
 
@@ -357,6 +357,35 @@ class Gateway(Process):
         return status
 
 
+class Hook:
+    """A webhook of somebody's: what it has been sent is in `seen`. Silent: it takes what comes, and doesn't answer."""
+
+    def __init__(self, silent=False):
+        self.seen = []
+        self.ended = threading.Event()
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                hook.seen.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                if silent:
+                    hook.ended.wait()
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.handle_error = lambda *_: None  # of whoever has left a silent one
+        self.url = f"http://127.0.0.1:{self.server.server_port}/tell"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.ended.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
 def chat_body(model="weir", text="What is a weir?", **more):
     return {"model": model, "messages": [{"role": "user", "content": text}], **more}
 
@@ -391,6 +420,11 @@ class Case(unittest.TestCase):
         vendor = Vendor(self.subfolder("vendor"), scenario, **more)
         self.addCleanup(vendor.kill)
         return vendor
+
+    def hook(self, **more):
+        hook = Hook(**more)
+        self.addCleanup(hook.stop)
+        return hook
 
     def config(self, vendor, models, timeouts=None, protocol=None, provider=None, **more):
         """A configuration with one provider, "sim", where the vendor is."""

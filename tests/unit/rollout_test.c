@@ -244,6 +244,83 @@ static void harm_stops_and_stays_stopped(void **state) {
     assert_int_equal(gate.n_events, 1);
 }
 
+typedef struct heard {
+    size_t n;
+    weirp_gate_event last;
+    double share;
+} heard;
+
+static void hear(void *user, const weirp_gate_plan *plan, const weirp_gate_event *event, double share) {
+    heard *h = user;
+    assert_string_equal(plan->name, "trial");
+    *h = (heard){h->n + 1, *event, share};
+}
+
+/* Each answer of the candidate is worth `worth`, each of the base the opposite, until the rollout is at `until`. */
+static void serve_until(gateway *g, double worth, unsigned step, unsigned until) {
+    char id[WEIRP_ID_SIZE];
+    uint64_t i = 0;
+    for (; i < 4000 && weirp_rollout_step(g->rollout, 0x100) != until; i++) {
+        const bool arm = weirp_random_uniform(5, step, i) < steps[step];
+        serve(g, 4000 * step + i, step, arm, 200, id);
+        assert_int_equal(label(g, id, arm ? worth : 1 - worth, "user", NULL), WEIR_OK);
+    }
+    assert_true(i < 4000);
+}
+
+/* Whoever listens hears of a move when it can't be lost any more, and once. */
+static void moves_are_told_when_they_are_durable(void **state) {
+    (void)state;
+    gateway g;
+    heard h = {0};
+    make_store();
+    start(&g, 0x100);
+    weirp_rollout_listen(g.rollout, hear, &h);
+    weirp_rollout_committed(g.rollout, g.learner);
+    assert_int_equal(h.n, 0); /* that it has begun is no news */
+    serve_until(&g, 1, 0, 1);
+    assert_false(weirp_rollout_look(g.rollout, g.learner));
+    weirp_rollout_committed(g.rollout, g.learner);
+    assert_int_equal(h.n, 0);
+    assert_int_equal(stored().n_events, 1);
+    commit(&g);
+    weirp_rollout_committed(g.rollout, g.learner);
+    weirp_rollout_committed(g.rollout, g.learner);
+    assert_int_equal(h.n, 1);
+    assert_int_equal(h.last.change, WEIRP_GATE_ADVANCED);
+    assert_int_equal(h.last.step, 0);
+    assert_true(h.share == steps[1]);
+    serve_until(&g, 0, 1, WEIRP_GATE_OFF);
+    commit(&g);
+    stop(&g); /* in the moment between */
+    assert_int_equal(h.n, 1);
+    assert_int_equal(stored().status, WEIRP_GATE_STOPPED);
+    start(&g, 0x100);
+    weirp_rollout_listen(g.rollout, hear, &h);
+    assert_false(weirp_rollout_look(g.rollout, g.learner));
+    weirp_rollout_committed(g.rollout, g.learner);
+    assert_int_equal(h.n, 1);
+    stop(&g);
+}
+
+static void moves_of_one_commit_are_told_in_order(void **state) {
+    (void)state;
+    gateway g;
+    heard h = {0};
+    make_store();
+    start(&g, 0x100);
+    weirp_rollout_listen(g.rollout, hear, &h);
+    serve_until(&g, 1, 0, 1);
+    serve_until(&g, 0, 1, WEIRP_GATE_OFF);
+    commit(&g);
+    weirp_rollout_committed(g.rollout, g.learner);
+    assert_int_equal(h.n, 2);
+    assert_int_equal(h.last.change, WEIRP_GATE_HARM_QUALITY);
+    assert_int_equal(h.last.step, 1);
+    assert_true(h.share == 0);
+    stop(&g);
+}
+
 static void a_reload_begins_anew_and_others_follow(void **state) {
     (void)state;
     gateway g;
@@ -354,6 +431,8 @@ int main(void) {
         TEST(each_counts_once),
         TEST(what_isnt_committed_isnt_counted),
         TEST(harm_stops_and_stays_stopped),
+        TEST(moves_are_told_when_they_are_durable),
+        TEST(moves_of_one_commit_are_told_in_order),
         TEST(a_reload_begins_anew_and_others_follow),
         TEST(records_say_both),
         TEST(other_records_are_as_before),
