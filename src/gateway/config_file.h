@@ -162,7 +162,7 @@ weir_status weirp_maker_model(const weirp_maker *m, size_t line, const char *key
 /* config_policy.c: after the models. */
 weir_status weirp_maker_policy(weirp_maker *m, const weirp_file_policy *file, weir_policy_options *policy);
 
-/* config_rollout.c: after the policy. */
+/* config_rollout.c: after policy and pacing. */
 weir_status weirp_maker_rollout(weirp_maker *m);
 
 /* config_budgets.c: after the models. */
@@ -170,5 +170,6 @@ weir_status weirp_maker_budgets(weirp_maker *m);
 
 /* config_pacing.c: after the policy. */
 weir_status weirp_maker_pacing(weirp_maker *m);
+bool weirp_policy_has_value(const char *policy); /* others can't be steered by it */
 
 #endif

@@ -3,8 +3,7 @@
 
 #include "src/gateway/config_file.h"
 
-/* Who has no value can't be steered by it. */
-static bool has_value(const char *policy) {
+bool weirp_policy_has_value(const char *policy) {
     static const char *const without[] = {"threshold", "fixed", "random"};
     for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
         if (!strcmp(without[i], policy)) return false;
@@ -22,7 +21,7 @@ weir_status weirp_maker_pacing(weirp_maker *m) {
     if (!c->pacing.budget) return WEIR_OK;
     if (!c->pacing.budget[0])
         return weirp_maker_wrong(m, m->file.pacing.budget_line, "key \"budget\" must be the name of a budget");
-    if (!has_value(c->policy.policy))
+    if (!weirp_policy_has_value(c->policy.policy))
         return weirp_maker_wrong(m, m->file.pacing.budget_line,
                                  "policy \"%s\" doesn't go by a value, which is what pacing moves", c->policy.policy);
     return WEIR_OK;

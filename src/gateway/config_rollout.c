@@ -69,11 +69,47 @@ static weir_status set_digest(const weirp_maker *m, weirp_gate_plan *g) {
     weirp_put_f64(&w, g->level);
     put_policy(&w, c, &c->policy);
     put_policy(&w, c, &c->rollout.policy);
+    if (c->pacing.budget) weirp_put_text(&w, c->pacing.budget); /* other values for both */
     const bool failed = w.failed;
     /* the lowest byte is the step's, where both are told in one word (rollout.h) */
     if (!failed) g->digest = (XXH3_64bits(w.data, w.size) | 0x100) & ~UINT64_C(0xff);
     weirp_writer_free(&w);
     return failed ? weirp_nomem(m->err) : WEIR_OK;
+}
+
+/* Whether both policies are one, but for their values. */
+static weir_status compare(const weirp_maker *m, bool *alike) {
+    const weirp_config *c = m->config;
+    weir_policy_options base = c->policy, candidate = c->rollout.policy;
+    weirp_writer a = {0}, b = {0};
+    base.value_usd = candidate.value_usd = 0;
+    put_policy(&a, c, &base);
+    put_policy(&b, c, &candidate);
+    const bool failed = a.failed || b.failed;
+    *alike = !failed && a.size == b.size && !memcmp(a.data, b.data, a.size);
+    weirp_writer_free(&a);
+    weirp_writer_free(&b);
+    return failed ? weirp_nomem(m->err) : WEIR_OK;
+}
+
+/* Pacing gives both policies one value: a candidate may have none, or nothing else of its own. */
+static weir_status check_paced(weirp_maker *m, const weirp_gate_plan *g) {
+    const weirp_config *c = m->config;
+    bool alike;
+    weir_status st;
+    WEIRP_TRY(compare(m, &alike));
+    if (!weirp_policy_has_value(c->rollout.policy.policy))
+        WEIRP_TRY(weirp_maker_warn(m, m->file.rollout.line,
+                                   "the candidate of the rollout \"%s\", policy \"%s\", doesn't go by a value: what it "
+                                   "spends of the budget \"%s\" isn't paced",
+                                   g->name, g->candidate, c->pacing.budget));
+    if (alike)
+        WEIRP_TRY(weirp_maker_warn(m, m->file.rollout.line,
+                                   "the candidate of the rollout \"%s\" differs from \"policy\" in nothing but its "
+                                   "value, which pacing gives both of them: paced requests are decided alike",
+                                   g->name));
+done:
+    return st;
 }
 
 /* What can't be had with it, and what is probably not meant. */
@@ -87,8 +123,7 @@ static weir_status check(weirp_maker *m, const weirp_gate_plan *g) {
                                    "the rollout \"%s\" is in shadow, and \"policy\" has no \"explore_floor\": the "
                                    "candidate's decisions are logged, and nothing can be learned of their quality",
                                    g->name));
-    if (c->pacing.budget)
-        WEIRP_TRY(weirp_maker_warn(m, line, "what the candidate of the rollout \"%s\" decides isn't paced", g->name));
+    if (c->pacing.budget) WEIRP_TRY(check_paced(m, g));
 done:
     return st;
 }

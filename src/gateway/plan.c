@@ -290,22 +290,34 @@ static bool binds(const weir_estimates *e, const double *amount, double limit) {
     return false;
 }
 
-/* Who names no value of its own gets the one that its budget can pay for, within limits that only the policy that keeps
- * limits looks at. */
-static void pace(const weirp_planner *p, const weirp_knobs *knobs, weir_policy_options *o, weirp_plan *plan) {
+/* How a request is paced: the same for every policy that decides on it. */
+typedef struct pace {
+    bool on, binds; /* binds: within limits, too */
+    weirp_advice advice;
+} pace;
+
+/* Who names no value of its own gets the one that its budget can pay for. Asked once a request, which is counted. */
+static void ask_pacing(const weirp_planner *p, const weirp_knobs *knobs, weirp_plan *plan, pace *out) {
     const weir_estimates *e = p->estimates;
-    weirp_advice a;
+    const weirp_advice *a = &out->advice;
     if (!knobs->pacing) return;
-    weirp_pacing_advise(knobs->pacing, knobs->subject, e, !knobs->dry, &a);
-    plan->observed = a.paced && !knobs->dry;
-    plan->paced = a.paced && !knobs->own_value && !plan->pinned && isfinite(a.value);
-    if (!plan->paced) return;
-    plan->value = o->value_usd = a.value;
-    if (binds(e, e->cost_usd, a.most_usd) || binds(e, e->latency_ms, a.max_latency_ms)) {
-        if (!o->policy || !strcmp(o->policy, "plugin")) o->policy = "constrained";
-        o->max_cost_usd = fmin(o->max_cost_usd, a.most_usd);
-        o->max_latency_ms = fmin(o->max_latency_ms, a.max_latency_ms);
-    }
+    weirp_pacing_advise(knobs->pacing, knobs->subject, e, !knobs->dry, &out->advice);
+    plan->observed = a->paced && !knobs->dry;
+    plan->paced = out->on = a->paced && !knobs->own_value && !plan->pinned && isfinite(a->value);
+    if (!out->on) return;
+    plan->value = a->value;
+    out->binds = binds(e, e->cost_usd, a->most_usd) || binds(e, e->latency_ms, a->max_latency_ms);
+}
+
+/* Limits are only looked at by the policy that keeps them. */
+static void keep_pace(const pace *how, weir_policy_options *o) {
+    const weirp_advice *a = &how->advice;
+    if (!how->on) return;
+    o->value_usd = a->value;
+    if (!how->binds) return;
+    if (!o->policy || !strcmp(o->policy, "plugin")) o->policy = "constrained";
+    o->max_cost_usd = fmin(o->max_cost_usd, a->most_usd);
+    o->max_latency_ms = fmin(o->max_latency_ms, a->max_latency_ms);
 }
 
 /* ---- rollouts ---- */
@@ -323,14 +335,16 @@ static weir_policy_options translated(const weirp_planner *p, const weir_policy_
     return o;
 }
 
-/* Has the candidate decide on the same estimates, and draws who is heard; `trial` is filled if there is a candidate
- * that can decide. A client that steers by itself, or has pinned a model, is nobody's to try things on. */
-static void try_candidate(weirp_planner *p, const weirp_knobs *knobs, uint64_t draw, weirp_trial *trial) {
+/* Has the candidate decide on the same estimates, paced alike, and draws who is heard; `trial` is filled if there is a
+ * candidate that can decide. A client that steers by itself, or has pinned a model, is nobody's to try things on. */
+static void try_candidate(weirp_planner *p, const weirp_knobs *knobs, const pace *how, uint64_t draw,
+                          weirp_trial *trial) {
     const weirp_gate_plan *g = &p->setup->config->rollout.gate;
     if (!knobs->rollout || !p->setup->config->rollout.on || knobs->steered || knobs->pinned != WEIRP_UNPINNED) return;
     const unsigned step = weirp_rollout_step(knobs->rollout, g->digest);
     if (step >= g->n_steps) return;
-    const weir_policy_options options = translated(p, &p->setup->config->rollout.policy, draw);
+    weir_policy_options options = translated(p, &p->setup->config->rollout.policy, draw);
+    keep_pace(how, &options);
     if (weir_policy_decide(&options, p->estimates, &p->candidate, NULL) != WEIR_OK) return;
     const double u = weirp_random_uniform(p->chance, ARM_STREAM, draw);
     *trial = (weirp_trial){.name = g->name,
@@ -346,6 +360,7 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
                             weir_error *err) {
     weir_policy_options options = translated(p, &knobs->policy, p->n_decisions++);
     weirp_trial trial = {.name = NULL};
+    pace paced = {.on = false};
     plan->n = 0;
     plan->pinned = knobs->pinned != WEIRP_UNPINNED;
     plan->observed = plan->paced = false;
@@ -360,10 +375,11 @@ weir_status weirp_plan_make(weirp_planner *p, const weirp_request *request, cons
         excluded x;
         if (!restrict_to(p, p->estimates, request, knobs->key, now_ms, &x)) return nobody(&x, wait_ms, fault);
     }
-    pace(p, knobs, &options, plan);
+    ask_pacing(p, knobs, plan, &paced);
+    keep_pace(&paced, &options);
     st = weir_session_decide(p->session, &options, &p->decision, err);
     if (st != WEIR_OK) return st;
-    try_candidate(p, knobs, options.draw, &trial);
+    try_candidate(p, knobs, &paced, options.draw, &trial);
     plan->rule = p->decision->rule;
     plan->reason = p->decision->reason;
     plan->input_tokens = p->estimates->input_tokens;

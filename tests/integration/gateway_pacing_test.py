@@ -30,7 +30,7 @@ class Paced(Trained):
         weir("budget", "set", "b", "--limit", f"{usd}USD", "--per", self.period, *more, "--store",
              pathlib.Path(folder, "weir.mdb"))
 
-    def start(self, usd, expected=1000, scope=(), folder=None, **pacing):
+    def start(self, usd, expected=1000, scope=(), folder=None, configured=None, **pacing):
         """A gateway that paces a budget of so much; usd None: there is none."""
         self.period = roomiest()
         fresh = folder is None
@@ -41,7 +41,8 @@ class Paced(Trained):
             self.limit(folder, usd, *scope)
         models = [model(name, input=a, output=b) for name, (a, b) in self.PRICES.items()]
         vendor = self.vendor([{"tokens": 90}])
-        config = self.config(vendor, models, pacing={"budget": "b", "expected_requests": expected, **pacing})
+        config = self.config(vendor, models, pacing={"budget": "b", "expected_requests": expected, **pacing},
+                             **(configured or {}))
         return self.gateway(config, folder=folder)
 
     def value(self, gateway, text=HARD, **more):

@@ -6,6 +6,7 @@ WEIR is the binary's path, WEIR_VENDOR the simulator's. SPDX-License-Identifier:
 import calendar, json, math, random, signal, subprocess, time, unittest
 
 import gatewaylib
+from gateway_pacing_test import HARD, Paced
 from gatewaylib import model, until, weir
 
 QUALITY = {"good": 0.9, "fair": 0.9, "poor": 0.1}
@@ -346,6 +347,100 @@ class Rollouts(gatewaylib.Case):
         self.assertIn("no rollout", err)
         _, err = weir("ope", "rollout", status=2)
         self.assertIn("--store", err)
+
+
+class Pacing(Paced):
+    """Dear is worth its money to the candidate, and to the policy in force it isn't: as they are configured."""
+    TRIAL = {"name": "trial", "policy": {"value_usd": 10}, "mode": "share", "steps": [0.5], "min_feedback": 10 ** 6}
+
+    def begin(self, usd, rollout=None, scope=(), **pacing):
+        trial = {k: v for k, v in {**self.TRIAL, **(rollout or {})}.items() if v is not None}
+        configured = {"policy": {"value_usd": 1e-6}, "rollout": trial}
+        return self.start(usd, scope=scope, configured=configured, **pacing)
+
+    def rows(self, gateway, ids):
+        def read():
+            out, _ = weir("store", "export", "--log", "--store", gateway.store)
+            rows = [r for r in map(json.loads, out.splitlines()) if r["kind"] == "served" and r["id"] in ids]
+            return len(rows) == len(ids) and rows
+        rows = until(read, 5)
+        self.assertTrue(rows)
+        return rows
+
+    def ask(self, gateway, n, text=HARD, **more):
+        """So many answers, and their rows of the log."""
+        answers = [gateway.chat(text=text, max_tokens=100, **more) for _ in range(n)]
+        self.assertEqual({a.status for a in answers}, {200})
+        return answers, self.rows(gateway, {a.decision for a in answers})
+
+    def chances(self, rows):
+        """Dear's chances that came, as they were drawn from and the candidate's own."""
+        return {tuple(round(r["models"]["dear"][k], 6) for k in ("propensity", "candidate")) for r in rows}
+
+    def test_the_candidate_has_the_same_value(self):
+        gateway = self.begin(0.02)
+        self.warm(gateway, 10)
+        answers, rows = self.ask(gateway, 40)  # little money: a value at which dear isn't worth it
+        self.assertEqual({a.headers["x-weir-model"] for a in answers}, {"cheap"})
+        self.assertTrue(all(float(a.headers["x-weir-value"]) < 0.01 for a in answers))
+        self.assertEqual(self.chances(rows), {(0, 0)})
+        self.assertEqual({r["rollout"]["arm"] for r in rows}, {"base", "candidate"})
+        self.limit(gateway, 1000)
+        self.assertTrue(until(lambda: self.value(gateway) > 0.1))
+        answers, rows = self.ask(gateway, 20)
+        self.assertEqual({a.headers["x-weir-model"] for a in answers}, {"dear"})
+        self.assertEqual(self.chances(rows), {(1, 1)})
+
+    def test_who_isnt_covered_is_decided_as_configured(self):
+        gateway = self.begin(0.02, scope=("--tag", "night"))
+        for tag, found in ("night", {(0, 0)}), ("day", {(0.5, 1)}), ("night", {(0, 0)}):
+            if tag == "night":
+                for _ in range(10):  # until its value is known
+                    self.value(gateway, headers={"x-weir-tag": tag})
+            answers, rows = self.ask(gateway, 30, headers={"x-weir-tag": tag})
+            self.assertEqual(self.chances(rows), found)
+            self.assertEqual({"x-weir-value" in a.headers for a in answers}, {tag == "night"})
+            self.assertEqual("dear" in {a.headers["x-weir-model"] for a in answers}, tag == "day")
+
+    def test_limits_hold_for_the_candidate(self):
+        """The dear model takes 900 ms; in shadow nothing but its chances tell what the candidate would do."""
+        for most, found in (300, {(0, 0)}), (5000, {(1, 1)}):
+            gateway = self.begin(1000, {"mode": "shadow", "steps": None}, max_latency_ms=most)
+            self.warm(gateway, 6)
+            _, rows = self.ask(gateway, 10)
+            self.assertEqual(self.chances(rows), found)
+            gateway.stop()
+
+    def test_the_log_judges_a_paced_candidate(self):
+        """An exploring one, whose chances move with the value: what the log has of them is what was drawn from."""
+        gateway = self.begin(1, {"policy": {"value_usd": 10, "explore_floor": 0.2}}, expected=10 ** 5)
+        self.warm(gateway, 10)
+        n = 300
+        answers, rows = self.ask(gateway, n)
+        self.assertEqual(self.chances(rows), {(0.1, 0.2)})
+        dear = sum(a.headers["x-weir-model"] == "dear" for a in answers)
+        self.assertAlmostEqual(dear / n, 0.1, delta=4 * math.sqrt(0.1 * 0.9 / n))
+        for answer in answers:
+            gateway.feedback(answer.decision, float(answer.headers["x-weir-model"] == "dear"))
+        gateway.stop()
+        out, _ = weir("ope", "--log", gateway.store, "--policy", "column", "--metric", "quality", "--json", "-")
+        found = json.loads(out)["policies"][0]["metrics"]["quality"]["estimates"]["ips"]
+        self.assertAlmostEqual(found["value"], 0.2, delta=4 * found["se"])
+        self.assertLess(found["se"], 0.06)
+
+    def test_what_pacing_leaves_nothing_of_is_warned_of(self):
+        warned = lambda gateway: [line["warning"] for line in gateway.logs("configuration") if "candidate" in line["warning"]]
+        told = {"fixed": "isn't paced", "value_usd": "decided alike", "explore_floor": None}
+        policies = {"fixed": {"fixed": "dear"}, "value_usd": {"value_usd": 3}, "explore_floor": {"explore_floor": 0.1}}
+        for key, policy in policies.items():
+            gateway = self.begin(0.02, {"policy": policy})
+            self.assertEqual(len(warned(gateway)), 1 if told[key] else 0, key)
+            if told[key]:
+                self.assertIn(told[key], warned(gateway)[0])
+            if key == "fixed":
+                self.warm(gateway, 10)
+                self.assertEqual(self.chances(self.ask(gateway, 10)[1]), {(0.5, 1)})
+            gateway.stop()
 
 
 if __name__ == "__main__":
