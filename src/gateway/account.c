@@ -7,7 +7,7 @@
 
 #include "src/base/words.h"
 #include "src/gateway/exchange.h"
-#include "src/gateway/pacing.h"
+#include "src/gateway/money/pacing.h"
 
 static double ms_since(uint64_t from_ns) {
     return (double)(weirp_monotonic_ns() - from_ns) * 1e-6;

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "src/gateway/exchange.h"
-#include "src/gateway/treasury.h"
+#include "src/gateway/money/treasury.h"
 
 const char *weirp_admit_shown(const weirp_call *call) {
     const char *bearer = weirp_call_header(call, "authorization");

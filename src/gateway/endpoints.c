@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "src/gateway/metrics.h"
+#include "src/gateway/observe/metrics.h"
 
 _Static_assert(WEIRP_N_APIS == WEIRP_N_ENDPOINTS, "metrics count by endpoint");
 

@@ -1,8 +1,8 @@
 /* plan.c: from a request to the models that may answer it. SPDX-License-Identifier: GPL-3.0-or-later */
-#include "src/gateway/pacing.h"
+#include "src/gateway/money/pacing.h"
 #include "src/gateway/mixture.h"
 #include "src/gateway/plan.h"
-#include "src/gateway/rollout.h"
+#include "src/gateway/journal/rollout.h"
 #include "src/router/session.h"
 
 #include <math.h>

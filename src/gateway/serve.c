@@ -7,9 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "src/gateway/pacing.h"
-#include "src/gateway/rollout.h"
-#include "src/gateway/treasury.h"
+#include "src/gateway/money/pacing.h"
+#include "src/gateway/journal/rollout.h"
+#include "src/gateway/money/treasury.h"
 #include "src/gateway/webhook.h"
 #include "src/gateway/worker.h"
 #include "weir/gateway.h"

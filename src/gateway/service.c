@@ -1,9 +1,9 @@
 /* service.c: endpoints that no vendor is asked for. SPDX-License-Identifier: GPL-3.0-or-later */
 #include "src/gateway/admit.h"
 #include "src/gateway/service.h"
-#include "src/gateway/pacing.h"
-#include "src/gateway/rollout.h"
-#include "src/gateway/treasury.h"
+#include "src/gateway/money/pacing.h"
+#include "src/gateway/journal/rollout.h"
+#include "src/gateway/money/treasury.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 
 #include "src/gateway/breaker.h"
-#include "src/gateway/config.h"
-#include "src/gateway/logging.h"
-#include "src/gateway/metrics.h"
+#include "src/gateway/config/config.h"
+#include "src/gateway/observe/logging.h"
+#include "src/gateway/observe/metrics.h"
 #include "src/price/money.h"
 
 #define WEIRP_KEY_DIGEST 32 /* bytes of SHA-256 */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "src/gateway/exchange.h"
-#include "src/gateway/treasury.h"
+#include "src/gateway/money/treasury.h"
 
 /* What vendors put before and around a prompt, in tokens: roles and separators of a chat's template, and, where tools
  * are given, instructions on how to call them (Anthropic documents up to 804 of those, "Tool use", "Pricing"). */

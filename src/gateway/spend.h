@@ -9,7 +9,7 @@
 #define WEIRP_SPEND_H
 
 #include "src/budget/bank.h"
-#include "src/gateway/metrics.h"
+#include "src/gateway/observe/metrics.h"
 #include "src/router/record.h"
 
 struct weirp_exchange;

@@ -7,7 +7,7 @@
 #ifndef WEIRP_WEBHOOK_H
 #define WEIRP_WEBHOOK_H
 
-#include "src/gateway/treasury.h"
+#include "src/gateway/money/treasury.h"
 #include "src/gateway/worker.h"
 
 /* docs/budgets.md, "Warnings" */

@@ -1,11 +1,21 @@
 /* worker.h: one thread of the gateway: a loop with its server, its client and its planner. Workers share nothing but
- * the gateway's log, journal and breakers. SPDX-License-Identifier: GPL-3.0-or-later */
+ * the gateway's log, journal and breakers.
+ *
+ * Lives in this folder: the process (serve.c), the APIs in and out, and a request's way: what brings src/net,
+ * src/translate and src/router together. Rooms of their own, which know nothing of requests:
+ *
+ * config/   the configuration file
+ * observe/  log lines and metrics
+ * money/    budgets and their pacing
+ * journal/  what the store keeps: the traffic log, feedback, the rollout
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_WORKER_H
 #define WEIRP_WORKER_H
 
 #include <pthread.h>
 
-#include "src/gateway/journal.h"
+#include "src/gateway/journal/journal.h"
 #include "src/gateway/plan.h"
 #include "src/linalg/parallel.h"
 #include "src/net/client.h"

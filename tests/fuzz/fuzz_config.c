@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/gateway/config.h"
+#include "src/gateway/config/config.h"
 #include "tests/fuzz/memory_file.h"
 #include "weir/gateway.h"
 

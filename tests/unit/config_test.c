@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <sys/stat.h>
 
-#include "src/gateway/config_file.h"
+#include "src/gateway/config/config_file.h"
 #include "tests/unit/cases.h"
 #include "weir/gateway.h"
 

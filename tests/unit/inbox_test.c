@@ -1,5 +1,5 @@
 /* What joined processes leave in the store's table. SPDX-License-Identifier: GPL-3.0-or-later */
-#include "src/gateway/inbox.h"
+#include "src/gateway/journal/inbox.h"
 #include "tests/unit/store_helpers.h"
 
 #define ID "weir-19a0b0c0d0e0000100000007"

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/gateway/logging_text.h"
+#include "src/gateway/observe/logging_text.h"
 
 /* What was logged since the last call; borrowed. */
 static FILE *file;

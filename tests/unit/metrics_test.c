@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/gateway/metrics_set.h"
+#include "src/gateway/observe/metrics_set.h"
 
 static const char *const models[] = {"gpt-4o", "odd \"name\"\\\n{}"};
 static const char *const deployments[] = {"openai/gpt-4o", "b", "c"};

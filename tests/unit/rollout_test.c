@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#include "src/gateway/rollout.h"
+#include "src/gateway/journal/rollout.h"
 #include "src/router/learner.h"
 #include "src/router/reading.h"
 #include "src/router/session.h"
