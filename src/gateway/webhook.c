@@ -8,12 +8,14 @@
 
 #include "src/base/words.h"
 
+#define ENDS "weir ends"
 enum { CONNECT_MS = 5000, TOTAL_MS = 15000, MAX_ANSWER = 64 << 10 };
 
 typedef enum hook { BUDGETS, ROLLOUT } hook;
 
-typedef struct message {
+typedef struct weirp_message {
     weirp_worker *worker;
+    struct weirp_message *next, **link; /* among the worker's that are under way */
     hook hook;
     char about[WEIRP_GATE_NAME]; /* its name; budgets' are no longer */
     char *body;
@@ -48,6 +50,18 @@ static void complain(const message *m, const char *what) {
               WEIRP_I("status", m->status));
 }
 
+static void enter(message *m) {
+    m->next = m->worker->messages;
+    m->link = &m->worker->messages;
+    if (m->next) m->next->link = &m->next;
+    m->worker->messages = m;
+}
+
+static void leave(const message *m) {
+    *m->link = m->next;
+    if (m->next) m->next->link = m->link;
+}
+
 static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, const char *what) {
     message *m = user;
     (void)fetch;
@@ -55,10 +69,11 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
         complain(m, what && *what ? what : weirp_fetch_result_text(result));
     else if (m->status < 200 || m->status >= 300)
         complain(m, "it answered with an error");
+    leave(m);
     message_free(m);
 }
 
-/* The worker's thread. */
+/* The worker's thread; the main one's, once that has ended. */
 static void send(void *user) {
     message *m = user;
     const char *url = url_of(m->hook, m->worker->setup->config);
@@ -75,8 +90,11 @@ static void send(void *user) {
                                    .head = on_head,
                                    .data = on_data,
                                    .end = on_end};
-    if (url && weirp_fetch_start(&m->fetch, m->worker->client, &options, NULL) == WEIR_OK) return;
-    if (url) complain(m, "it couldn't be started");
+    if (url && !m->worker->ended && weirp_fetch_start(&m->fetch, m->worker->client, &options, NULL) == WEIR_OK) {
+        enter(m);
+        return;
+    }
+    if (url) complain(m, m->worker->ended ? ENDS : "it couldn't be started");
     message_free(m);
 }
 
@@ -93,6 +111,16 @@ static void post(weirp_worker *worker, hook which, const char *about, json_t *bo
     *m = (message){.worker = worker, .hook = which, .body = text};
     weirp_copy_text(m->about, sizeof m->about, about);
     if (!weirp_loop_post(worker->loop, send, m)) message_free(m);
+}
+
+void weirp_webhook_clear(weirp_worker *worker) {
+    while (worker->messages) {
+        message *m = worker->messages;
+        complain(m, ENDS);
+        weirp_fetch_cancel(m->fetch);
+        leave(m);
+        message_free(m);
+    }
 }
 
 /* ---- what is told ---- */

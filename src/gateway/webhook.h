@@ -15,4 +15,7 @@ void weirp_webhook_warning(weirp_worker *worker, const weirp_warning *warning);
 /* docs/gateway.md, "rollout"; `share`: of the traffic that the candidate decides from now on */
 void weirp_webhook_move(weirp_worker *worker, const weirp_gate_plan *plan, const weirp_gate_event *event, double share);
 
+/* At the end of the worker's thread: what is under way is given up, and the log says so. */
+void weirp_webhook_clear(weirp_worker *worker);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "src/gateway/exchange.h"
 #include "src/gateway/service.h"
+#include "src/gateway/webhook.h"
 
 enum { DRAIN_GRACE_MS = 100 /* for requests that had been sent, and not read yet, when draining began */ };
 
@@ -231,6 +232,7 @@ static void *run(void *user) {
         WEIRP_LOG(w->gateway->log, WEIRP_LOG_ERROR, "a thread's loop has failed", WEIRP_S("error", err.text));
     w->ended = true;
     weirp_server_free(w->server);
+    weirp_webhook_clear(w);
     weirp_client_free(w->client);
     w->server = NULL;
     w->client = NULL;

@@ -22,6 +22,7 @@
 #include "src/net/server.h"
 
 struct weirp_exchange;
+struct weirp_message;
 struct weirp_ticket;
 
 typedef struct weirp_worker {
@@ -45,7 +46,8 @@ typedef struct weirp_worker {
     bool ended;                   /* its loop has: what is under way is broken off, by nobody else */
     struct weirp_exchange *spare; /* free list */
     size_t n_spare;
-    struct weirp_ticket *tickets; /* feedback that waits for the journal */
+    struct weirp_ticket *tickets;   /* feedback that waits for the journal */
+    struct weirp_message *messages; /* to webhooks, under way */
 } weirp_worker;
 
 /* What all workers share. */

@@ -175,6 +175,26 @@ class Budgets(Case):
         self.spent("soft", self.books()["nano_usd"])
         self.assertGreater(self.shown("soft")["spent"], 1_000_000)
 
+    def test_warnings_of_the_last_moment(self):
+        """A budget is passed while weir ends: the webhook hears of it, or the log says that it hasn't."""
+        for turn in range(3):
+            with self.subTest(turn=turn):
+                hook = self.hook(silent=turn == 0)
+                self.serve([{"tokens": 20, "latency_ms": 400}], [("soft", "0.0000001USD", "--soft", "--warn", "1")],
+                           configured={"webhook": hook.url})
+                with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                    answer = pool.submit(self.at.chat, "dear", "size20 weir")
+                    self.assertTrue(until(lambda: self.sim.count("dear")))
+                    self.at.stop(check=False)
+                    self.assertEqual(answer.result().status, 200)
+                self.assertEqual(self.at.process.returncode, 0, self.at.err()[-2000:])
+                self.assertEqual(len(self.at.logs("a budget is used up to this share")), 1)
+                lost = [line["error"] for line in self.at.logs("the webhook can't be reached")]
+                if turn == 0:
+                    self.assertEqual(lost, ["weir ends"])
+                else:
+                    self.assertEqual(len(hook.seen) or lost.count("weir ends"), 1)
+
     # ---- for whom
 
     def test_scopes(self):

@@ -250,6 +250,8 @@ class Rollouts(gatewaylib.Case):
         gateway.stop()
         self.assertLess(time.monotonic() - begun, 10 * gatewaylib.SLOW)
         self.assertEqual(len(silent.seen), 1)
+        lines = gateway.logs("the webhook can't be reached")
+        self.assertEqual([(line["rollout"], line["error"]) for line in lines[1:]], [("again", "weir ends")])
 
     # ---- going on
 
