@@ -171,6 +171,7 @@ static weir_status add_block(weirp_judging *j, const weirp_ope_block *b, weir_er
         const double bound = weight_bound(b, j->pi[p]);
         if (!(bound <= j->bound[p])) j->bound[p] = isnan(j->bound[p]) ? NAN : bound; /* once not known, never known */
     }
+    weirp_ope_compare_rows(j, b);
     weirp_parallel((j->n_targets + 1) * WEIR_N_METRICS, 1, j->s->o.n_threads, predict, &t);
     weirp_parallel(j->n_targets * WEIR_N_METRICS, 1, j->s->o.n_threads, add, &t);
     for (size_t i = 0; i < b->n; i++) j->sums.rows[b->cluster[i] % j->sums.n_clusters]++;

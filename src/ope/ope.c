@@ -123,6 +123,7 @@ void weirp_ope_clear(weir_ope *ope) {
     free(ope->log);
     free(ope->cell);
     free(ope->contrast);
+    free(ope->trade);
     free(ope->curve.point);
     free(ope->curve.single);
     free(ope->curve.policy);

@@ -25,6 +25,7 @@ const weirp_ope_estimate *weirp_ope_shown(const weir_ope *ope, const weirp_cell_
 weirp_interval weirp_ope_shown_interval(const weir_ope *ope, const weirp_ope_estimate *estimate);
 /* `policy` against `other`, NULL: they weren't compared. */
 const weirp_contrast *weirp_ope_contrast_of(const weir_ope *ope, size_t policy, size_t other, weir_metric metric);
+const weirp_ope_trade *weirp_ope_trade_of(const weir_ope *ope, size_t policy, size_t other); /* NULL: as above */
 const char *weirp_ope_policy_name(const weir_ope *ope, size_t policy); /* "what ran" for the logged one */
 const char *weirp_ope_metric_name(weir_metric metric);
 bool weirp_ope_less_is_better(weir_metric metric);
@@ -54,7 +55,8 @@ void weirp_ope_difference(char *out, size_t size, const weir_ope *ope, const wei
 enum { WEIRP_OPE_SENTENCE = 2048 };
 
 typedef struct weirp_ope_headline {
-    const char *word; /* weirp_verdict_text's, or "mixed": better in one metric, worse in another; static */
+    const char *word; /* weirp_verdict_text's, or "mixed": better in one metric, worse in another; static. A
+                         "refused" here is a refusal of the whole */
     char text[WEIRP_OPE_SENTENCE];
 } weirp_ope_headline;
 

@@ -19,9 +19,10 @@ static void add(weirp_ope_headline *h, const char *format, ...) {
     va_end(rest);
 }
 
-static bool asked_to_trade(const weir_ope *ope, size_t other) {
-    const weirp_ope_trade *t = &ope->trade;
-    return t->asked && t->other == other && t->policy == 0 && (t->saving_wanted > 0 || t->quality_margin > 0);
+/* What was asked for; NULL: no trade was. */
+static const weirp_ope_trade *asked_trade(const weir_ope *ope, size_t other) {
+    const weirp_ope_trade *t = weirp_ope_trade_of(ope, 0, other);
+    return t && (t->saving_wanted > 0 || t->quality_margin > 0) ? t : NULL;
 }
 
 /* The contrasts that the verdict is about: the loss alone where it is known. */
@@ -107,19 +108,53 @@ static double unsigned_zero(double x) {
     return fabs(x) < 5e-5 ? 0 : x;
 }
 
-static void say_trade(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
-    const weirp_ope_trade *t = &ope->trade;
-    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
+static void say_same(weirp_ope_headline *h, const char *name, const char *than) {
+    h->word = weirp_verdict_text(WEIRP_VERDICT_SAME);
+    add(h,
+        "%s is the same as %s on this log: both give every model the same chance on every row that both can be asked "
+        "about, so "
+        "there is nothing to choose between them.",
+        name, than);
+}
+
+/* Both parts must be there: which aren't, and why. */
+static void refuse_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t, const char *name,
+                         const char *than) {
+    const weirp_contrast *c[] = {weirp_ope_contrast_of(ope, t->policy, t->other, WEIR_METRIC_COST),
+                                 weirp_ope_contrast_of(ope, t->policy, t->other, WEIR_METRIC_QUALITY)};
+    bool told = false;
+    add(h, "Refused: this log can't judge the trade that was asked of %s, compared with %s.", name, than);
+    for (size_t i = 0; i < 2; i++) {
+        if (!c[i] || c[i]->verdict != WEIRP_VERDICT_REFUSED) continue;
+        add_refusals(h, ope, &c[i], 1);
+        told = true;
+    }
+    if (!told) add(h, " There is no cost that could be saved.");
+}
+
+static void say_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t) {
+    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, t->other);
     h->word = weirp_verdict_text(t->verdict);
-    if (t->verdict == WEIRP_VERDICT_REFUSED) return;
+    if (t->verdict == WEIRP_VERDICT_REFUSED) {
+        refuse_trade(h, ope, t, name, than);
+        return;
+    }
+    if (t->verdict == WEIRP_VERDICT_SAME) {
+        say_same(h, name, than);
+        return;
+    }
     if (t->verdict == WEIRP_VERDICT_BETTER)
         add(h, "%s is better than %s:", name, than);
     else if (t->verdict == WEIRP_VERDICT_WORSE)
         add(h, "%s doesn't do what was asked of it, compared with %s:", name, than);
     else
         add(h, "Not enough evidence on %s, compared with %s:", name, than);
-    add(h, " it saves %.1f %% of the cost (at least %.1f %%; wanted: more than %.1f %%)", 100 * t->saving,
-        100 * t->saving_lo, 100 * t->saving_wanted);
+    add(h, " it saves %.1f %% of the cost (", 100 * t->saving);
+    if (isfinite(t->saving_lo))
+        add(h, "at least %.1f %%; ", 100 * t->saving_lo);
+    else
+        add(h, "at least: not known; ");
+    add(h, "wanted: more than %.1f %%)", 100 * t->saving_wanted);
     add(h, ", and quality changes by %+.4f (at worst %+.4f; allowed: above %.4f).", unsigned_zero(-t->quality_lost),
         unsigned_zero(-t->quality_lost_hi), unsigned_zero(-t->quality_margin));
 }
@@ -152,9 +187,15 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
     const size_t n = contrasts_of(ope, other, c);
     const size_t better = count(c, n, WEIRP_VERDICT_BETTER), worse = count(c, n, WEIRP_VERDICT_WORSE);
     const size_t refused = count(c, n, WEIRP_VERDICT_REFUSED), more = count(c, n, WEIRP_VERDICT_MORE);
+    const size_t same = count(c, n, WEIRP_VERDICT_SAME);
     if (refused == n) {
         h->word = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
         add(h, "Refused: this log can't judge %s: %s.", name, n ? reason_of(ope, c[0]) : "nothing was compared");
+        return;
+    }
+    if (same && same + refused == n) {
+        say_same(h, name, than);
+        add_refusals(h, ope, c, n);
         return;
     }
     if (better && worse) {
@@ -185,8 +226,11 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
 void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
     h->word = "";
     h->text[0] = '\0';
-    if (asked_to_trade(ope, other)) say_trade(h, ope, other);
-    if (!h->text[0]) say_all(h, ope, other);
+    const weirp_ope_trade *trade = asked_trade(ope, other);
+    if (trade)
+        say_trade(h, ope, trade);
+    else
+        say_all(h, ope, other);
 }
 
 const char *weirp_ope_certain(const weir_ope *ope) {

@@ -1,0 +1,172 @@
+/* Whole judgements of logs made in memory: comparisons and trades.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#include "ope_made.h"
+#include "src/base/base.h"
+#include "src/ope/judge.h"
+#include "src/report/ope_report.h"
+
+enum { A, B, C, N_MODELS };
+static const char *const names[] = {"a", "b", "c"};
+static const double chances[] = {0.5, 0.3, 0.2};
+
+typedef struct log {
+    size_t n;
+    uint64_t seed;
+    bool only_chosen; /* no other model's chance is logged */
+    size_t session;   /* rows a session, whose outcomes and choices are those of its first row; 0: no sessions */
+    double later;     /* quality more in the second half */
+    double cost[3];   /* of a model, times a number about 1 */
+} log_of;
+
+static weirp_ope_table *table_made(const log_of *l) {
+    weirp_ope_table *table = table_of(names, N_MODELS);
+    for (size_t i = 0; i < l->n; i++) {
+        const size_t from = l->session ? i / l->session : i;
+        const double u = weirp_random_uniform(l->seed, 1, from);
+        const size_t chosen = u < 0.5 ? A : u < 0.8 ? B : C;
+        char session[32] = "";
+        if (l->session) snprintf(session, sizeof session, "s%zu", from);
+        weirp_logged_row row = row_new(chosen, chances[chosen]);
+        row.session = session;
+        if (!l->only_chosen) row.propensity = chances;
+        row.metric[WEIR_METRIC_QUALITY] =
+            weirp_random_uniform(l->seed, 2, from) < 0.5 + 0.1 * (double)chosen + (2 * i >= l->n ? l->later : 0);
+        row.metric[WEIR_METRIC_COST] = l->cost[chosen] * exp(0.3 * weirp_random_normal(l->seed, 3, from));
+        row.metric[WEIR_METRIC_LATENCY] = 1000 * exp(weirp_random_normal(l->seed, 4, from));
+        table_row(table, &row, N_MODELS);
+    }
+    table_done(table);
+    return table;
+}
+
+/* Policies as they are named on the command line. */
+static weir_ope judged(const log_of *l, const char *const *policies, size_t n, weir_ope_options o) {
+    weir_error err = {0};
+    weirp_ope_settings settings;
+    weirp_ope_target *target[WEIRP_OPE_MAX_POLICIES];
+    weir_ope r = {.n_rows = 0};
+    weirp_ope_table *table = table_made(l);
+    o.policies = policies, o.n_policies = n, o.n_threads = 1;
+    if (!o.n_bootstrap) o.n_bootstrap = 20;
+    must(weirp_ope_settle(&settings, &o, table, &err), &err);
+    for (size_t i = 0; i < n; i++) must(weirp_ope_target_new(&target[i], policies[i], table, NULL, &err), &err);
+    must(weirp_ope_judge(&r, table, target, n, &settings, NULL, &err), &err);
+    for (size_t i = 0; i < n; i++) weirp_ope_target_free(target[i]);
+    weirp_ope_table_free(table);
+    return r;
+}
+
+/* ---- trades ---- */
+
+static void every_comparison_has_its_trade(void **state) {
+    (void)state;
+    const log_of l = {.n = 3000, .seed = 1, .cost = {0.001, 0.002, 0.004}};
+    const char *const policies[] = {"fixed,model=b", "fixed,model=c", "random"};
+    weir_ope r = judged(&l, policies, 3, (weir_ope_options){.margin_cost = 0.3, .margin_quality = 0.3});
+    const size_t others[] = {WEIRP_OPE_LOGGED, 1, 2};
+    const weirp_verdict right[] = {WEIRP_VERDICT_WORSE, WEIRP_VERDICT_BETTER, WEIRP_VERDICT_WORSE};
+    assert_int_equal(r.n_trades, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const weirp_ope_trade *t = weirp_ope_trade_of(&r, 0, others[i]);
+        const weirp_contrast *c = weirp_ope_contrast_of(&r, 0, others[i], WEIR_METRIC_COST);
+        weirp_ope_headline h;
+        assert_non_null(t);
+        assert_int_equal(t->verdict, right[i]);
+        assert_true(t->saving == -c->relative && t->saving_lo == -c->relative_interval.hi);
+        assert_true(t->saving_wanted == 0.3 && t->quality_margin == 0.3);
+        weirp_ope_headline_make(&h, &r, others[i]);
+        assert_non_null(strstr(h.text, "wanted: more than 30.0 %"));
+        assert_string_equal(h.word, weirp_verdict_text(right[i]));
+    }
+    assert_true(fabs(weirp_ope_trade_of(&r, 0, 1)->saving - 0.5) < 0.05);
+    weirp_ope_clear(&r);
+}
+
+/* All of the cost is saved, and nothing of that is in doubt. */
+static void a_candidate_may_cost_nothing(void **state) {
+    (void)state;
+    const log_of l = {.n = 2000, .seed = 2, .cost = {0, 0.002, 0.004}};
+    const char *const policies[] = {"fixed,model=a", "fixed,model=b"};
+    weir_ope r =
+        judged(&l, policies, 2, (weir_ope_options){.margin_cost = 0.99, .margin_quality = 0.3, .estimator = "snips"});
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(fabs(r.trade[i].saving - 1) < 1e-9);
+        assert_true(fabs(r.trade[i].saving_lo - 1) < 1e-9);
+        assert_int_equal(r.trade[i].verdict, WEIRP_VERDICT_BETTER);
+    }
+    weirp_ope_clear(&r);
+    /* The other way round there is nothing that could be saved. */
+    const char *const turned[] = {"fixed,model=b", "fixed,model=a"};
+    r = judged(&l, turned, 2, (weir_ope_options){.margin_cost = 0.1, .estimator = "snips"});
+    const weirp_ope_trade *t = weirp_ope_trade_of(&r, 0, 1);
+    weirp_ope_headline h;
+    assert_true(isnan(t->saving));
+    assert_int_equal(t->verdict, WEIRP_VERDICT_REFUSED);
+    weirp_ope_headline_make(&h, &r, 1);
+    assert_string_equal(h.word, "refused");
+    assert_non_null(strstr(h.text, "There is no cost that could be saved."));
+    weirp_ope_clear(&r);
+}
+
+/* ---- policies that do the same ---- */
+
+static void check_verdicts(const weir_ope *r, size_t other, weirp_verdict verdict, const char *word) {
+    weirp_ope_headline h;
+    for (weir_metric m = 0; m < WEIR_METRIC_ERROR; m++) {
+        const weirp_contrast *c = weirp_ope_contrast_of(r, 0, other, m);
+        assert_non_null(c);
+        assert_int_equal(c->verdict, verdict);
+        if (verdict == WEIRP_VERDICT_SAME)
+            assert_true(c->difference == 0 && c->interval.lo == 0 && c->interval.hi == 0 && isnan(c->n_more));
+    }
+    weirp_ope_headline_make(&h, r, other);
+    assert_string_equal(h.word, word);
+}
+
+static void the_same_is_said_to_be_the_same(void **state) {
+    (void)state;
+    log_of l = {.n = 1500, .seed = 3, .cost = {0.001, 0.002, 0.004}};
+    const char *const twins[] = {"fixed,model=b", "fixed,model=b,name=twin", "fixed,model=c"};
+    weir_ope r = judged(&l, twins, 3, (weir_ope_options){.seed = 1});
+    check_verdicts(&r, 1, WEIRP_VERDICT_SAME, "same");
+    assert_int_equal(weirp_ope_contrast_of(&r, 0, 2, WEIR_METRIC_COST)->verdict, WEIRP_VERDICT_BETTER);
+    weirp_ope_clear(&r);
+    /* Too few rows to judge either; that they are the same needs none. */
+    l.n = 40;
+    r = judged(&l, twins, 3, (weir_ope_options){.seed = 1});
+    check_verdicts(&r, WEIRP_OPE_LOGGED, WEIRP_VERDICT_REFUSED, "refused");
+    check_verdicts(&r, 1, WEIRP_VERDICT_SAME, "same");
+    check_verdicts(&r, 2, WEIRP_VERDICT_REFUSED, "refused");
+    weirp_ope_clear(&r);
+    l.n = 1500;
+    /* What ran, under its own name and as a table of the same chances. */
+    char path[] = "/tmp/ope_judge_XXXXXX", spec[64];
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    FILE *f = fdopen(fd, "w");
+    assert_true(fputs("model,chance\na,0.5\nb,0.3\nc,0.2\n", f) > 0 && fclose(f) == 0);
+    snprintf(spec, sizeof spec, "table,file=%s", path);
+    const char *const ran[] = {spec, "logged", "random"};
+    r = judged(&l, ran, 3, (weir_ope_options){.margin_cost = 0.1});
+    check_verdicts(&r, WEIRP_OPE_LOGGED, WEIRP_VERDICT_SAME, "same");
+    check_verdicts(&r, 1, WEIRP_VERDICT_SAME, "same");
+    assert_int_equal(weirp_ope_trade_of(&r, 0, 1)->verdict, WEIRP_VERDICT_SAME);
+    assert_int_not_equal(weirp_ope_contrast_of(&r, 0, 2, WEIR_METRIC_COST)->verdict, WEIRP_VERDICT_SAME);
+    weirp_ope_clear(&r);
+    /* Nobody knows what else could have been chosen. */
+    l.only_chosen = true;
+    r = judged(&l, ran, 3, (weir_ope_options){.seed = 1});
+    assert_int_equal(weirp_ope_contrast_of(&r, 0, WEIRP_OPE_LOGGED, WEIR_METRIC_COST)->verdict, WEIRP_VERDICT_MORE);
+    assert_int_equal(weirp_ope_contrast_of(&r, 0, 1, WEIR_METRIC_COST)->verdict, WEIRP_VERDICT_MORE);
+    weirp_ope_clear(&r);
+    remove(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_comparison_has_its_trade),
+        cmocka_unit_test(a_candidate_may_cost_nothing),
+        cmocka_unit_test(the_same_is_said_to_be_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
