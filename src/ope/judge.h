@@ -7,9 +7,9 @@
 #define WEIRP_OPE_JUDGE_H
 
 #include "src/ope/cell.h"
-#include "src/ope/distribution.h"
 #include "src/ope/result.h"
 #include "src/ope/reward.h"
+#include "src/ope/tail.h"
 #include "src/ope/target.h"
 
 enum { WEIRP_OPE_MAX_POLICIES = 16 };
@@ -49,7 +49,7 @@ typedef struct weirp_judging {
     struct weirp_judged {
         weirp_cell *cell;
         weirp_reward *robust;
-        weirp_distribution *tail; /* NULL where the metric has none */
+        weirp_tails *tail; /* NULL where the metric has none */
     } judged[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
     weirp_log_facts facts;
     weirp_sums sums;

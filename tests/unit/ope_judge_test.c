@@ -1,4 +1,4 @@
-/* Whole judgements of logs made in memory: comparisons and trades.
+/* Whole judgements of logs made in memory: comparisons, trades, halves, tails with sessions.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "ope_made.h"
 #include "src/base/base.h"
@@ -54,6 +54,10 @@ static weir_ope judged(const log_of *l, const char *const *policies, size_t n, w
     for (size_t i = 0; i < n; i++) weirp_ope_target_free(target[i]);
     weirp_ope_table_free(table);
     return r;
+}
+
+static const weirp_ope_standing *standing_of(const weir_ope *r, weir_metric m) {
+    return &r->cell[m].standing;
 }
 
 /* ---- trades ---- */
@@ -162,11 +166,68 @@ static void the_same_is_said_to_be_the_same(void **state) {
     remove(path);
 }
 
+/* ---- halves ---- */
+
+static void every_log_has_halves(void **state) {
+    (void)state;
+    const size_t sizes[] = {100, 999, 1024, 1025, 3000};
+    const char *const policies[] = {"random"};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const log_of l = {.n = sizes[k], .seed = 4, .cost = {1, 1, 1}};
+        weirp_ope_table *table = table_made(&l);
+        double sum[2] = {0}, all[2] = {0}; /* of w y and w, by halves */
+        EACH_BLOCK(table, b)
+        for (size_t i = 0; i < b.n; i++) {
+            const size_t half = b.first + i >= l.n / 2;
+            const double w = 1 / 3. / chances[b.chosen[i]];
+            sum[half] += w * b.metric[i * WEIR_N_METRICS + WEIR_METRIC_QUALITY];
+            all[half] += w;
+        }
+        weirp_ope_table_free(table);
+        weir_ope r = judged(&l, policies, 1, (weir_ope_options){.estimator = "snips"});
+        const weirp_ope_standing *s = standing_of(&r, WEIR_METRIC_QUALITY);
+        assert_true(fabs(s->first_half - sum[0] / all[0]) < 1e-12);
+        assert_true(fabs(s->second_half - sum[1] / all[1]) < 1e-12);
+        assert_true(isfinite(s->drift_z));
+        weirp_ope_clear(&r);
+    }
+    const log_of l = {.n = 800, .seed = 5, .cost = {1, 1, 1}, .later = 0.4};
+    weir_ope r = judged(&l, policies, 1, (weir_ope_options){.seed = 1});
+    assert_true(standing_of(&r, WEIR_METRIC_QUALITY)->drift_z > 4); /* within one block */
+    weirp_ope_clear(&r);
+}
+
+/* ---- tails ---- */
+
+/* Ten rows a session that are all the same tell as much as one: mean widths over some logs. */
+static void repeated_rows_dont_narrow_tails(void **state) {
+    (void)state;
+    enum { LOGS = 20, SESSIONS = 500, ROWS = 10 };
+    const char *const policies[] = {"random"};
+    double width[2][2] = {{0}}; /* single, repeated; median, 90 % */
+    for (uint64_t seed = 0; seed < LOGS; seed++)
+        for (size_t k = 0; k < 2; k++) {
+            const log_of l = {.n = k ? SESSIONS * ROWS : SESSIONS,
+                              .seed = 100 + seed,
+                              .session = k ? ROWS : 0,
+                              .cost = {0.001, 0.002, 0.004}};
+            weir_ope r = judged(&l, policies, 1, (weir_ope_options){.reward_model = "table"});
+            const weirp_tail *t = &r.cell[WEIR_METRIC_LATENCY].tail;
+            for (size_t q = 0; q < 2; q++) width[k][q] += log(t->quantile_t[q].hi / t->quantile_t[q].lo) / LOGS;
+            weirp_ope_clear(&r);
+        }
+    for (size_t q = 0; q < 2; q++) {
+        print_message("%g %%: width %.3f of single rows, %.3f of the same ten times\n", q ? 90. : 50., width[0][q],
+                      width[1][q]);
+        assert_true(width[1][q] > 0.9 * width[0][q] && width[1][q] < 1.15 * width[0][q]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_comparison_has_its_trade),
-        cmocka_unit_test(a_candidate_may_cost_nothing),
-        cmocka_unit_test(the_same_is_said_to_be_the_same),
+        cmocka_unit_test(every_comparison_has_its_trade),  cmocka_unit_test(a_candidate_may_cost_nothing),
+        cmocka_unit_test(the_same_is_said_to_be_the_same), cmocka_unit_test(every_log_has_halves),
+        cmocka_unit_test(repeated_rows_dont_narrow_tails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
