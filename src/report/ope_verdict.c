@@ -129,7 +129,7 @@ static void refuse_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp
         add_refusals(h, ope, &c[i], 1);
         told = true;
     }
-    if (!told) add(h, " There is no cost that could be saved.");
+    if (!told) add(h, " Nothing can be saved, compared with a cost of 0.");
 }
 
 static void say_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t) {
@@ -231,6 +231,17 @@ void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t 
         say_trade(h, ope, trade);
     else
         say_all(h, ope, other);
+}
+
+bool weir_ope_is_refused(const weir_ope *ope) {
+    const char *refused = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
+    weirp_ope_headline h;
+    for (size_t k = 0; k <= ope->n_policies && ope->n_policies; k++) {
+        if (k == 1) continue; /* the candidate itself */
+        weirp_ope_headline_make(&h, ope, k ? k - 1 : WEIRP_OPE_LOGGED);
+        if (strcmp(h.word, refused) == 0) return true;
+    }
+    return false;
 }
 
 const char *weirp_ope_certain(const weir_ope *ope) {

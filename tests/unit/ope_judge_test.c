@@ -108,7 +108,7 @@ static void a_candidate_may_cost_nothing(void **state) {
     assert_int_equal(t->verdict, WEIRP_VERDICT_REFUSED);
     weirp_ope_headline_make(&h, &r, 1);
     assert_string_equal(h.word, "refused");
-    assert_non_null(strstr(h.text, "There is no cost that could be saved."));
+    assert_non_null(strstr(h.text, "Nothing can be saved, compared with a cost of 0."));
     weirp_ope_clear(&r);
 }
 
