@@ -50,7 +50,7 @@ typedef struct weir_ope_options {
     double level;                /* of two-sided intervals; 0: 0.95 */
     size_t n_bootstrap;          /* 0: 1000 */
     double margin_quality;       /* a loss of quality that doesn't matter, for "cheaper at no more than that" */
-    double margin_cost;          /* a saving that is wanted, as a share of the logged policy's cost */
+    double margin_cost;          /* a saving that is wanted, as a share of the other's cost */
     const char *curve;           /* a policy with one knob left open: its cost-quality curve from the log; NULL: none */
     bool strict;                 /* stop at the first malformed row instead of counting it */
     uint64_t seed;
@@ -69,8 +69,8 @@ WEIR_API void weir_ope_free(weir_ope *ope); /* NULL is fine */
 /* The i-th reason, from 0, why the log can't judge a policy on a metric; false: there are no more. Borrowed. */
 WEIR_API bool weir_ope_refusal(const weir_ope *ope, size_t i, const char **policy, weir_metric *metric,
                                const char **reason);
-/* Whether a verdict as a whole is "refused": the first policy's against what ran or against another policy. What is
- * refused on some metrics and judged on others isn't. */
+/* Whether a verdict as a whole is "refused", of whichever policies. What is refused on some metrics and judged on
+ * others isn't. */
 WEIR_API bool weir_ope_is_refused(const weir_ope *ope);
 
 /* The machine's version (docs/formats.md, "Evaluation of a log"); *json is new: free() it. */

@@ -116,33 +116,37 @@ static bool all_known(const double *p, size_t n) {
     return true;
 }
 
-/* A policy that is what ran is stood for by the chances that were logged, where these are all there. */
-static void compare_on(weirp_judging *j, size_t k, const weirp_ope_block *b) {
-    struct weirp_likeness *l = &j->likeness[k];
+/* A policy that is what ran ((size_t)-1, or so named) is stood for by the chances that were logged, where these are all
+ * there. */
+static void compare_on(const weirp_judging *j, struct weirp_likeness *l, size_t p, size_t other,
+                       const weirp_ope_block *b) {
     const size_t n = b->n_models;
-    const bool first_ran = weirp_ope_target_is_logged(j->target[0]),
-               other_ran = k == 0 || weirp_ope_target_is_logged(j->target[k]);
+    const bool ran = weirp_ope_target_is_logged(j->target[p]),
+               other_ran = other == (size_t)-1 || weirp_ope_target_is_logged(j->target[other]);
     for (size_t i = 0; i < b->n && !l->unlike; i++) {
         const double *logged = b->propensity ? b->propensity + i * n : NULL;
         if (b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
-        if (first_ran && other_ran) {
+        if (ran && other_ran) {
             l->n++;
             continue;
         }
-        if ((first_ran || other_ran) && !(logged && all_known(logged, n))) {
+        if ((ran || other_ran) && !(logged && all_known(logged, n))) {
             l->unlike = true;
             return;
         }
-        compare(l, first_ran ? logged : j->pi[0] + i * n, other_ran ? logged : j->pi[k] + i * n, n);
+        compare(l, ran ? logged : j->pi[p] + i * n, other_ran ? logged : j->pi[other] + i * n, n);
     }
 }
 
 void weirp_ope_compare_rows(weirp_judging *j, const weirp_ope_block *b) {
-    for (size_t k = 0; k < j->n_targets; k++) compare_on(j, k, b);
+    for (size_t p = 0; p < j->n_targets; p++) {
+        compare_on(j, &j->to_logged[p], p, (size_t)-1, b);
+        if (p) compare_on(j, &j->to_first[p], 0, p, b);
+    }
 }
 
-bool weirp_ope_is_same(const weirp_judging *j, size_t other) {
-    const struct weirp_likeness *l = &j->likeness[other == (size_t)-1 ? 0 : other];
+bool weirp_ope_is_same(const weirp_judging *j, size_t policy, size_t other) {
+    const struct weirp_likeness *l = other == (size_t)-1 ? &j->to_logged[policy] : &j->to_first[other];
     return l->n && !l->unlike;
 }
 

@@ -122,9 +122,10 @@ struct weir_ope {
     const char *recommended;  /* estimator that verdicts go by; static */
     const char *interval;     /* and interval; static */
     weirp_cell_result *cell;  /* (n_policies, WEIR_N_METRICS) */
-    weirp_contrast *contrast; /* (n_contrasts) first policy against the logged and all others */
+    weirp_contrast *contrast; /* (n_contrasts) by comparison: the first policy against the logged one and all others,
+                                 then these against the logged one */
     size_t n_contrasts;
-    weirp_ope_trade *trade; /* (n_trades) one for each other policy, where cost and quality were evaluated */
+    weirp_ope_trade *trade; /* (n_trades) of each comparison, where cost and quality were evaluated */
     size_t n_trades;
     weirp_log_curve curve; /* n == 0: none */
     double seconds;

@@ -184,7 +184,8 @@ static void count_log(trying *y, weir_ope *r, bool right) {
         if (*from->standing.refusal) continue;
         for (size_t e = 0; e < t->n_estimators; e++) count(&c->estimator[e], &from->estimate[e], c->truth);
     }
-    for (size_t i = 0; i < r->n_contrasts; i++) weirp_trials_count_verdict(t, &r->contrast[i]);
+    for (size_t i = 0; i < r->n_contrasts; i++)
+        if (r->contrast[i].policy == 0) weirp_trials_count_verdict(t, &r->contrast[i]);
     t->n_sequences++;
     t->n_sequences_right += right;
     if (r->curve.n) count_curve(t, &r->curve);

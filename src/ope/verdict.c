@@ -106,7 +106,7 @@ static void tell_relative(const weirp_judging *j, const pair *p, weirp_contrast 
  * hang on chances that aren't true. */
 static bool is_same(const weirp_judging *j, const weir_ope *r, const weirp_contrast *c) {
     const weirp_ope_standing *a = standing(r, c->policy, c->metric), *b = standing(r, c->other, c->metric);
-    if (!weirp_ope_is_same(j, c->other)) return false;
+    if (!weirp_ope_is_same(j, c->policy, c->other)) return false;
     return b ? weirp_ope_is_askable(a) && weirp_ope_is_askable(b) : !*a->refusal;
 }
 
@@ -173,25 +173,31 @@ static weirp_ope_trade trade(const weir_ope_options *o, const weirp_contrast *co
     return t;
 }
 
-weir_status weirp_ope_conclude(const weirp_judging *j, weir_ope *r, weir_error *err) {
-    weir_status st = WEIR_OK;
-    r->contrast = weirp_array((j->n_targets + 1) * WEIR_N_METRICS, sizeof *r->contrast);
-    r->trade = weirp_array(j->n_targets + 1, sizeof *r->trade);
-    if (!r->contrast || !r->trade) return weirp_nomem(err);
-    for (size_t other = 0; other <= j->n_targets; other++) {
-        const weirp_contrast *of[WEIR_N_METRICS] = {NULL};
-        if (other == 1)
-            continue; /* place 0 is the logged policy; place k is policy k - 1, and the first is the candidate */
-        for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
-            if (!j->judged[0][m].cell) continue;
-            weirp_contrast *c = &r->contrast[r->n_contrasts++];
-            *c = (weirp_contrast){.policy = 0, .other = other ? other - 1 : (size_t)-1, .metric = m};
-            of[m] = c;
-            st = contrast(j, r, c, err);
-            if (st != WEIR_OK) return st;
-        }
-        if (of[WEIR_METRIC_COST] && of[WEIR_METRIC_QUALITY])
-            r->trade[r->n_trades++] = trade(&j->s->o, of[WEIR_METRIC_COST], of[WEIR_METRIC_QUALITY]);
+/* On every metric, and the trade. */
+static weir_status compare(const weirp_judging *j, weir_ope *r, size_t policy, size_t other, weir_error *err) {
+    const weirp_contrast *of[WEIR_N_METRICS] = {NULL};
+    for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
+        if (!j->judged[policy][m].cell) continue;
+        weirp_contrast *c = &r->contrast[r->n_contrasts++];
+        *c = (weirp_contrast){.policy = policy, .other = other, .metric = m};
+        of[m] = c;
+        weir_status st = contrast(j, r, c, err);
+        if (st != WEIR_OK) return st;
     }
+    if (of[WEIR_METRIC_COST] && of[WEIR_METRIC_QUALITY])
+        r->trade[r->n_trades++] = trade(&j->s->o, of[WEIR_METRIC_COST], of[WEIR_METRIC_QUALITY]);
+    return WEIR_OK;
+}
+
+weir_status weirp_ope_conclude(const weirp_judging *j, weir_ope *r, weir_error *err) {
+    const size_t logged = (size_t)-1;
+    weir_status st = WEIR_OK;
+    r->contrast = weirp_array(2 * j->n_targets * WEIR_N_METRICS, sizeof *r->contrast);
+    r->trade = weirp_array(2 * j->n_targets, sizeof *r->trade);
+    if (!r->contrast || !r->trade) return weirp_nomem(err);
+    if (j->n_targets) WEIRP_TRY(compare(j, r, 0, logged, err));
+    for (size_t other = 1; other < j->n_targets; other++) WEIRP_TRY(compare(j, r, 0, other, err));
+    for (size_t p = 1; p < j->n_targets; p++) WEIRP_TRY(compare(j, r, p, logged, err));
+done:
     return st;
 }

@@ -160,13 +160,12 @@ static json_t *policy_or_null(maker *m, size_t policy) {
 
 static json_t *verdicts(maker *m) {
     json_t *array = json_array();
-    for (size_t k = 0; k <= m->ope->n_policies; k++) {
-        const size_t other = k ? k - 1 : WEIRP_OPE_LOGGED;
+    size_t policy, other;
+    for (size_t i = 0; weirp_ope_comparison(m->ope, i, &policy, &other); i++) {
         weirp_ope_headline h;
-        if (k == 1 || !m->ope->n_policies) continue; /* the candidate itself */
-        weirp_ope_headline_make(&h, m->ope, other);
+        weirp_ope_headline_make(&h, m->ope, policy, other);
         append(m, array,
-               json_pack("{s:o, s:o, s:s, s:o}", "policy", policy_or_null(m, 0), "other", policy_or_null(m, other),
+               json_pack("{s:o, s:o, s:s, s:o}", "policy", policy_or_null(m, policy), "other", policy_or_null(m, other),
                          "verdict", h.word, "text", string(h.text)));
     }
     return array;

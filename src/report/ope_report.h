@@ -60,9 +60,12 @@ typedef struct weirp_ope_headline {
     char text[WEIRP_OPE_SENTENCE];
 } weirp_ope_headline;
 
-/* The first policy against what ran (`other` WEIRP_OPE_LOGGED) or another policy: by the trade, where that was asked
- * for, else by the loss, where an answer's value is known, else by all metrics together. */
-void weirp_ope_headline_make(weirp_ope_headline *headline, const weir_ope *ope, size_t other);
+/* The comparisons, from 0: the first policy with what ran (WEIRP_OPE_LOGGED) and with each other policy, then these
+ * with what ran. False: there are no more. */
+bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t *other);
+/* One of them in words: by the trade, where that was asked for, else by the loss, where an answer's value is known,
+ * else by all metrics together. */
+void weirp_ope_headline_make(weirp_ope_headline *headline, const weir_ope *ope, size_t policy, size_t other);
 /* Why IPS is impossible and what to log instead; NULL: it isn't. Static. */
 const char *weirp_ope_certain(const weir_ope *ope);
 

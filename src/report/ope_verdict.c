@@ -20,17 +20,18 @@ static void add(weirp_ope_headline *h, const char *format, ...) {
 }
 
 /* What was asked for; NULL: no trade was. */
-static const weirp_ope_trade *asked_trade(const weir_ope *ope, size_t other) {
-    const weirp_ope_trade *t = weirp_ope_trade_of(ope, 0, other);
+static const weirp_ope_trade *asked_trade(const weir_ope *ope, size_t policy, size_t other) {
+    const weirp_ope_trade *t = weirp_ope_trade_of(ope, policy, other);
     return t && (t->saving_wanted > 0 || t->quality_margin > 0) ? t : NULL;
 }
 
 /* The contrasts that the verdict is about: the loss alone where it is known. */
-static size_t contrasts_of(const weir_ope *ope, size_t other, const weirp_contrast *out[WEIR_N_METRICS]) {
+static size_t contrasts_of(const weir_ope *ope, size_t policy, size_t other,
+                           const weirp_contrast *out[WEIR_N_METRICS]) {
     size_t n = 0;
-    if ((out[0] = weirp_ope_contrast_of(ope, 0, other, WEIR_METRIC_LOSS))) return 1;
+    if ((out[0] = weirp_ope_contrast_of(ope, policy, other, WEIR_METRIC_LOSS))) return 1;
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
-        if ((out[n] = weirp_ope_contrast_of(ope, 0, other, m))) n++;
+        if ((out[n] = weirp_ope_contrast_of(ope, policy, other, m))) n++;
     return n;
 }
 
@@ -62,8 +63,7 @@ static void add_metrics(weirp_ope_headline *h, const weirp_contrast *const *c, s
 }
 
 /* ": quality +0.013 [...]; 31 % less cost [...]", with the other metrics behind where the loss spoke. */
-static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n,
-                            size_t other) {
+static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
     char text[256];
     const char *before = "";
     for (size_t i = 0; i < n; i++) {
@@ -73,7 +73,7 @@ static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const we
         before = ";";
     }
     for (weir_metric m = 0; n == 1 && c[0]->metric == WEIR_METRIC_LOSS && m < WEIR_METRIC_LOSS; m++) {
-        const weirp_contrast *more = weirp_ope_contrast_of(ope, 0, other, m);
+        const weirp_contrast *more = weirp_ope_contrast_of(ope, c[0]->policy, c[0]->other, m);
         if (!more || more->verdict == WEIRP_VERDICT_REFUSED) continue;
         weirp_ope_difference(text, sizeof text, ope, more);
         add(h, "; %s", text);
@@ -133,7 +133,7 @@ static void refuse_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp
 }
 
 static void say_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t) {
-    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, t->other);
+    const char *name = weirp_ope_policy_name(ope, t->policy), *than = weirp_ope_policy_name(ope, t->other);
     h->word = weirp_verdict_text(t->verdict);
     if (t->verdict == WEIRP_VERDICT_REFUSED) {
         refuse_trade(h, ope, t, name, than);
@@ -167,7 +167,7 @@ static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_co
     add(h, " and worse in ");
     add_metrics(h, c, n, WEIRP_VERDICT_WORSE);
     add(h, ":");
-    add_differences(h, ope, c, n, WEIRP_OPE_LOGGED);
+    add_differences(h, ope, c, n);
     add(h, " Say what a right answer is worth (--value), or how much quality may be lost (--margin-quality), and there "
            "is one verdict.");
 }
@@ -181,10 +181,10 @@ static bool is_open(const weirp_contrast *const *c, size_t n) {
     return false;
 }
 
-static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
-    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
+static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, size_t other) {
+    const char *name = weirp_ope_policy_name(ope, policy), *than = weirp_ope_policy_name(ope, other);
     const weirp_contrast *c[WEIR_N_METRICS];
-    const size_t n = contrasts_of(ope, other, c);
+    const size_t n = contrasts_of(ope, policy, other, c);
     const size_t better = count(c, n, WEIRP_VERDICT_BETTER), worse = count(c, n, WEIRP_VERDICT_WORSE);
     const size_t refused = count(c, n, WEIRP_VERDICT_REFUSED), more = count(c, n, WEIRP_VERDICT_MORE);
     const size_t same = count(c, n, WEIRP_VERDICT_SAME);
@@ -213,32 +213,39 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
             add_metrics(h, c, n, WEIRP_VERDICT_MORE);
         }
         add(h, ":");
-        add_differences(h, ope, c, n, other);
+        add_differences(h, ope, c, n);
     } else {
         h->word = weirp_verdict_text(WEIRP_VERDICT_MORE);
         add(h, "Not enough evidence that %s is better or worse than %s:", name, than);
-        add_differences(h, ope, c, n, other);
+        add_differences(h, ope, c, n);
     }
     add_more(h, ope, c, n);
     add_refusals(h, ope, c, n);
 }
 
-void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
+void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t policy, size_t other) {
     h->word = "";
     h->text[0] = '\0';
-    const weirp_ope_trade *trade = asked_trade(ope, other);
+    const weirp_ope_trade *trade = asked_trade(ope, policy, other);
     if (trade)
         say_trade(h, ope, trade);
     else
-        say_all(h, ope, other);
+        say_all(h, ope, policy, other);
+}
+
+bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t *other) {
+    const size_t n = ope->n_policies;
+    *policy = i < n ? 0 : i - n + 1;
+    *other = i && i < n ? i : WEIRP_OPE_LOGGED;
+    return *policy < n;
 }
 
 bool weir_ope_is_refused(const weir_ope *ope) {
     const char *refused = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
     weirp_ope_headline h;
-    for (size_t k = 0; k <= ope->n_policies && ope->n_policies; k++) {
-        if (k == 1) continue; /* the candidate itself */
-        weirp_ope_headline_make(&h, ope, k ? k - 1 : WEIRP_OPE_LOGGED);
+    size_t policy, other;
+    for (size_t i = 0; weirp_ope_comparison(ope, i, &policy, &other); i++) {
+        weirp_ope_headline_make(&h, ope, policy, other);
         if (strcmp(h.word, refused) == 0) return true;
     }
     return false;

@@ -65,23 +65,35 @@ static const weirp_ope_standing *standing_of(const weir_ope *r, weir_metric m) {
 static void every_comparison_has_its_trade(void **state) {
     (void)state;
     const log_of l = {.n = 3000, .seed = 1, .cost = {0.001, 0.002, 0.004}};
-    const char *const policies[] = {"fixed,model=b", "fixed,model=c", "random"};
+    const char *const policies[] = {"fixed,model=b", "fixed,model=c", "fixed,model=a"};
     weir_ope r = judged(&l, policies, 3, (weir_ope_options){.margin_cost = 0.3, .margin_quality = 0.3});
-    const size_t others[] = {WEIRP_OPE_LOGGED, 1, 2};
-    const weirp_verdict right[] = {WEIRP_VERDICT_WORSE, WEIRP_VERDICT_BETTER, WEIRP_VERDICT_WORSE};
-    assert_int_equal(r.n_trades, 3);
-    for (size_t i = 0; i < 3; i++) {
-        const weirp_ope_trade *t = weirp_ope_trade_of(&r, 0, others[i]);
-        const weirp_contrast *c = weirp_ope_contrast_of(&r, 0, others[i], WEIR_METRIC_COST);
+    const struct {
+        size_t policy, other;
+        weirp_verdict right;
+    } all[] = {{0, WEIRP_OPE_LOGGED, WEIRP_VERDICT_WORSE},
+               {0, 1, WEIRP_VERDICT_BETTER},
+               {0, 2, WEIRP_VERDICT_WORSE},
+               {1, WEIRP_OPE_LOGGED, WEIRP_VERDICT_WORSE},
+               {2, WEIRP_OPE_LOGGED, WEIRP_VERDICT_BETTER}};
+    const size_t n = sizeof all / sizeof *all;
+    size_t policy, other;
+    assert_int_equal(r.n_trades, n);
+    for (size_t i = 0; i < n; i++) {
+        const weirp_ope_trade *t = weirp_ope_trade_of(&r, all[i].policy, all[i].other);
+        const weirp_contrast *c = weirp_ope_contrast_of(&r, all[i].policy, all[i].other, WEIR_METRIC_COST);
         weirp_ope_headline h;
         assert_non_null(t);
-        assert_int_equal(t->verdict, right[i]);
+        assert_int_equal(t->verdict, all[i].right);
         assert_true(t->saving == -c->relative && t->saving_lo == -c->relative_interval.hi);
         assert_true(t->saving_wanted == 0.3 && t->quality_margin == 0.3);
-        weirp_ope_headline_make(&h, &r, others[i]);
+        assert_true(weirp_ope_comparison(&r, i, &policy, &other));
+        assert_true(policy == all[i].policy && other == all[i].other);
+        weirp_ope_headline_make(&h, &r, policy, other);
         assert_non_null(strstr(h.text, "wanted: more than 30.0 %"));
-        assert_string_equal(h.word, weirp_verdict_text(right[i]));
+        assert_int_equal(strncmp(strchr(h.text, 'f'), policies[policy], strlen(policies[policy])), 0);
+        assert_string_equal(h.word, weirp_verdict_text(all[i].right));
     }
+    assert_false(weirp_ope_comparison(&r, n, &policy, &other));
     assert_true(fabs(weirp_ope_trade_of(&r, 0, 1)->saving - 0.5) < 0.05);
     weirp_ope_clear(&r);
 }
@@ -93,7 +105,7 @@ static void a_candidate_may_cost_nothing(void **state) {
     const char *const policies[] = {"fixed,model=a", "fixed,model=b"};
     weir_ope r =
         judged(&l, policies, 2, (weir_ope_options){.margin_cost = 0.99, .margin_quality = 0.3, .estimator = "snips"});
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++) { /* against what ran, and against b */
         assert_true(fabs(r.trade[i].saving - 1) < 1e-9);
         assert_true(fabs(r.trade[i].saving_lo - 1) < 1e-9);
         assert_int_equal(r.trade[i].verdict, WEIRP_VERDICT_BETTER);
@@ -106,7 +118,7 @@ static void a_candidate_may_cost_nothing(void **state) {
     weirp_ope_headline h;
     assert_true(isnan(t->saving));
     assert_int_equal(t->verdict, WEIRP_VERDICT_REFUSED);
-    weirp_ope_headline_make(&h, &r, 1);
+    weirp_ope_headline_make(&h, &r, 0, 1);
     assert_string_equal(h.word, "refused");
     assert_non_null(strstr(h.text, "Nothing can be saved, compared with a cost of 0."));
     weirp_ope_clear(&r);
@@ -123,7 +135,7 @@ static void check_verdicts(const weir_ope *r, size_t other, weirp_verdict verdic
         if (verdict == WEIRP_VERDICT_SAME)
             assert_true(c->difference == 0 && c->interval.lo == 0 && c->interval.hi == 0 && isnan(c->n_more));
     }
-    weirp_ope_headline_make(&h, r, other);
+    weirp_ope_headline_make(&h, r, 0, other);
     assert_string_equal(h.word, word);
 }
 
@@ -155,6 +167,8 @@ static void the_same_is_said_to_be_the_same(void **state) {
     check_verdicts(&r, WEIRP_OPE_LOGGED, WEIRP_VERDICT_SAME, "same");
     check_verdicts(&r, 1, WEIRP_VERDICT_SAME, "same");
     assert_int_equal(weirp_ope_trade_of(&r, 0, 1)->verdict, WEIRP_VERDICT_SAME);
+    assert_int_equal(weirp_ope_trade_of(&r, 1, WEIRP_OPE_LOGGED)->verdict, WEIRP_VERDICT_SAME);
+    assert_int_not_equal(weirp_ope_trade_of(&r, 2, WEIRP_OPE_LOGGED)->verdict, WEIRP_VERDICT_SAME);
     assert_int_not_equal(weirp_ope_contrast_of(&r, 0, 2, WEIR_METRIC_COST)->verdict, WEIRP_VERDICT_SAME);
     weirp_ope_clear(&r);
     /* Nobody knows what else could have been chosen. */

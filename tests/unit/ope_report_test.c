@@ -126,6 +126,8 @@ static made *make(void) {
     compare(m, (size_t)-1, WEIR_METRIC_LATENCY, 5, 24, WEIRP_VERDICT_MORE, 12345.6);
     compare(m, 1, WEIR_METRIC_QUALITY, -0.037, 0.01, WEIRP_VERDICT_WORSE, NAN);
     compare(m, 1, WEIR_METRIC_COST, -0.00331, 0.0001, WEIRP_VERDICT_BETTER, NAN);
+    compare(m, (size_t)-1, WEIR_METRIC_QUALITY, 0.05, 0.01, WEIRP_VERDICT_BETTER, NAN);
+    m->contrast[5].policy = 1;
     return m;
 }
 
@@ -327,17 +329,20 @@ static void json_tells_comparisons(void **state) {
     ask_to_trade(m);
     m->contrast[2].n_more = INFINITY;
     json_t *root = parsed(&m->ope);
-    assert_int_equal(json_array_size(at(root, "contrasts")), 5);
+    assert_int_equal(json_array_size(at(root, "contrasts")), 6);
     assert_true(json_is_null(at(root, "contrasts.0.other")));
     assert_string_equal(json_string_value(at(root, "contrasts.3.other")), "always-large");
     assert_string_equal(json_string_value(at(root, "contrasts.2.verdict")), "not enough evidence");
     assert_true(json_is_null(at(root, "contrasts.2.rows_more")));
     assert_true(json_real_value(at(root, "trades.0.saving_lo")) == 0.27);
     assert_string_equal(json_string_value(at(root, "trades.0.verdict")), "better");
-    assert_int_equal(json_array_size(at(root, "verdicts")), 2);
+    assert_int_equal(json_array_size(at(root, "verdicts")), 3);
     assert_string_equal(json_string_value(at(root, "verdicts.0.verdict")), "better");
     assert_true(json_is_null(at(root, "verdicts.0.other")));
     assert_string_equal(json_string_value(at(root, "verdicts.1.verdict")), "mixed");
+    assert_string_equal(json_string_value(at(root, "verdicts.2.policy")), "always-large");
+    assert_string_equal(json_string_value(at(root, "verdicts.2.verdict")), "better");
+    assert_true(json_is_null(at(root, "verdicts.2.other")));
     assert_string_equal(json_string_value(at(root, "log.from")), "2027-01-15T08:00:00Z");
     assert_string_equal(json_string_value(at(root, "log.propensity_model")), "vendor/middle");
     m->ope.first_ms = m->ope.last_ms = INT64_MIN;
@@ -389,7 +394,7 @@ static void json_survives_bytes(void **state) {
 
 static void check_headline(const made *m, size_t other, const char *word, const char *text) {
     weirp_ope_headline h;
-    weirp_ope_headline_make(&h, &m->ope, other);
+    weirp_ope_headline_make(&h, &m->ope, 0, other);
     assert_string_equal(h.word, word);
     if (strcmp(h.text, text) != 0) print_error("%s\n", h.text);
     assert_string_equal(h.text, text);
@@ -483,10 +488,10 @@ static void verdict_goes_by_the_trade(void **state) {
                    "more than 20.0 %), and quality changes by +0.0130 (at worst +0.0040; allowed: above -0.0050).");
     m->trade[0].verdict = WEIRP_VERDICT_WORSE;
     weirp_ope_headline h;
-    weirp_ope_headline_make(&h, &m->ope, WEIRP_OPE_LOGGED);
+    weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
     assert_string_equal(h.word, "worse");
     m->trade[0].saving_wanted = m->trade[0].quality_margin = 0; /* nobody asked */
-    weirp_ope_headline_make(&h, &m->ope, WEIRP_OPE_LOGGED);
+    weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
     assert_string_equal(h.word, "better");
     free(m);
 }
