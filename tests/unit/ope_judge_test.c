@@ -7,13 +7,14 @@
 
 enum { A, B, C, N_MODELS };
 static const char *const names[] = {"a", "b", "c"};
-static const double chances[] = {0.5, 0.3, 0.2};
+static const double chances[] = {0.5, 0.3, 0.2}, better[] = {0.5, 0.6, 0.7};
 
 typedef struct log {
     size_t n;
     uint64_t seed;
     bool only_chosen; /* no other model's chance is logged */
     size_t session;   /* rows a session, whose outcomes and choices are those of its first row; 0: no sessions */
+    size_t asked;     /* every row but one in so many has estimates; 0: none has */
     double later;     /* quality more in the second half */
     double cost[3];   /* of a model, times a number about 1 */
 } log_of;
@@ -29,6 +30,7 @@ static weirp_ope_table *table_made(const log_of *l) {
         weirp_logged_row row = row_new(chosen, chances[chosen]);
         row.session = session;
         if (!l->only_chosen) row.propensity = chances;
+        if (l->asked && i % l->asked) row.quality_hat = better, row.cost_hat = l->cost;
         row.metric[WEIR_METRIC_QUALITY] =
             weirp_random_uniform(l->seed, 2, from) < 0.5 + 0.1 * (double)chosen + (2 * i >= l->n ? l->later : 0);
         row.metric[WEIR_METRIC_COST] = l->cost[chosen] * exp(0.3 * weirp_random_normal(l->seed, 3, from));
@@ -155,6 +157,16 @@ static void the_same_is_said_to_be_the_same(void **state) {
     check_verdicts(&r, 2, WEIRP_VERDICT_REFUSED, "refused");
     weirp_ope_clear(&r);
     l.n = 1500;
+    /* Both can't be asked about one row in twenty, or one in two. */
+    const char *const askers[] = {"plugin,value=0.5", "plugin,value=0.6"};
+    l.asked = 20;
+    r = judged(&l, askers, 2, (weir_ope_options){.seed = 1});
+    check_verdicts(&r, 1, WEIRP_VERDICT_SAME, "same");
+    weirp_ope_clear(&r);
+    l.asked = 2;
+    r = judged(&l, askers, 2, (weir_ope_options){.seed = 1});
+    check_verdicts(&r, 1, WEIRP_VERDICT_REFUSED, "refused");
+    weirp_ope_clear(&r);
     /* What ran, under its own name and as a table of the same chances. */
     char path[] = "/tmp/ope_judge_XXXXXX", spec[64];
     const int fd = mkstemp(path);
