@@ -72,6 +72,22 @@ static int write_svg(const arguments *a, const weir_ope *ope, const weir_ope_tri
     return rc;
 }
 
+/* "policy: quality, cost: why", a line for the metrics of a policy that have the same reason. */
+static void tell_refusals(const weir_ope *ope) {
+    const char *policy, *reason, *next_policy = NULL, *next_reason = NULL;
+    weir_metric metric;
+    bool more = weir_ope_refusal(ope, 0, &policy, &metric, &reason);
+    for (size_t i = 1; more;) {
+        char metrics[128];
+        size_t at = (size_t)snprintf(metrics, sizeof metrics, "%s", weir_metric_name(metric));
+        while ((more = weir_ope_refusal(ope, i++, &next_policy, &metric, &next_reason)) && next_policy == policy &&
+               strcmp(next_reason, reason) == 0)
+            at += (size_t)snprintf(metrics + at, sizeof metrics - at, ", %s", weir_metric_name(metric));
+        cli_note(COMMAND, "%s: %s: %s", policy, metrics, reason);
+        policy = next_policy, reason = next_reason;
+    }
+}
+
 /* The report is written even where the log can't judge: it says why. */
 static int report(const arguments *a, const weir_ope *ope) {
     weir_error err = {0};
@@ -82,11 +98,9 @@ static int report(const arguments *a, const weir_ope *ope) {
         const int svg = write_svg(a, ope, NULL);
         if (rc == CLI_OK) rc = svg;
     }
-    const char *refusal = weir_ope_refusal(ope);
-    if (!refusal) return rc;
     fflush(stdout);
-    cli_note(COMMAND, "%s", refusal);
-    return CLI_FAILED;
+    tell_refusals(ope);
+    return rc == CLI_OK && weir_ope_is_refused(ope) ? CLI_FAILED : rc;
 }
 
 /* Wrong words are the caller's to mend, and the library says how; all else has failed. */
@@ -258,10 +272,11 @@ int weir_cmd_ope(int argc, char **argv) {
         .text =
             "Reads decisions with the chances they were made by and what came of them, and tells what a candidate "
             "policy would have done on the same traffic: better, worse, or not enough evidence, with intervals, and "
-            "with what speaks against believing them. The first --policy is compared with what ran, and with every "
-            "other one.\n"
-            "A log that can't judge the candidate (too few rows, chances of 1, models that were never tried) is "
-            "refused: the reason is on standard error, the report is written, and the exit status is 1.\n"
+            "with what speaks against believing them. Every --policy is compared with what ran, and the first with "
+            "every other one.\n"
+            "What a log can't judge (too few rows, chances of 1, models that were never tried) is refused: the "
+            "report is written, and standard error tells policy, metric and reason. The exit status is 1 if a verdict "
+            "as a whole is refused, and 0 if only some metric of it is.\n"
             "docs/evaluation.md says what to log, how to name a policy, and what to do with each verdict.",
         .examples = "weir ope --log router.mdb --policy plugin,value=0.02\n"
                     "weir ope --log router.mdb --policy plugin,value=0.02 --margin-quality 0.01 --margin-cost 0.2\n"

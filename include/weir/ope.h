@@ -50,7 +50,7 @@ typedef struct weir_ope_options {
     double level;                /* of two-sided intervals; 0: 0.95 */
     size_t n_bootstrap;          /* 0: 1000 */
     double margin_quality;       /* a loss of quality that doesn't matter, for "cheaper at no more than that" */
-    double margin_cost;          /* a saving that is wanted, as a share of the logged policy's cost */
+    double margin_cost;          /* a saving that is wanted, as a share of the other's cost */
     const char *curve;           /* a policy with one knob left open: its cost-quality curve from the log; NULL: none */
     bool strict;                 /* stop at the first malformed row instead of counting it */
     uint64_t seed;
@@ -62,12 +62,16 @@ typedef struct weir_ope_options {
 } weir_ope_options;
 
 /* Reads the logs once. *out is new; free it with weir_ope_free. A log on which a policy can't be judged is not an error
- * here: weir_ope_refusal tells why. */
+ * here: weir_ope_is_refused says so, and weir_ope_refusal why. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_error *err);
 WEIR_API void weir_ope_free(weir_ope *ope); /* NULL is fine */
 
-/* Why the log can't judge the first policy that it can't judge; NULL: it can. Borrowed. */
-WEIR_API const char *weir_ope_refusal(const weir_ope *ope);
+/* The i-th reason, from 0, why the log can't judge a policy on a metric; false: there are no more. Borrowed. */
+WEIR_API bool weir_ope_refusal(const weir_ope *ope, size_t i, const char **policy, weir_metric *metric,
+                               const char **reason);
+/* Whether a verdict as a whole is "refused", of whichever policies. What is refused on some metrics and judged on
+ * others isn't. */
+WEIR_API bool weir_ope_is_refused(const weir_ope *ope);
 
 /* The machine's version (docs/formats.md, "Evaluation of a log"); *json is new: free() it. */
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err);

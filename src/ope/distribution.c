@@ -9,6 +9,7 @@
 #include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "src/base/base.h"
 
@@ -49,8 +50,17 @@ void weirp_distribution_free(weirp_distribution *d) {
     free(d);
 }
 
+bool weirp_distribution_takes(double x, double w) {
+    return x >= 0 && w > 0 && !isinf(x) && !isinf(w);
+}
+
+void weirp_distribution_clear(weirp_distribution *d) {
+    memset(d->bucket, 0, d->n_buckets * sizeof *d->bucket);
+    d->w = d->w2 = 0;
+}
+
 void weirp_distribution_add(weirp_distribution *d, double x, double w) {
-    if (!(x >= 0) || !(w > 0) || isinf(x) || isinf(w)) return;
+    if (!weirp_distribution_takes(x, w)) return;
     size_t i = 0;
     if (x >= LEAST) {
         const double place = (log(x) - d->log_least) * d->per_log;
@@ -91,6 +101,13 @@ double weirp_distribution_quantile(const weirp_distribution *d, double level) {
     bucket below;
     if (!(d->w > 0) || !(level >= 0 && level <= 1)) return NAN;
     return value_of(d, reach(d, level, &below));
+}
+
+double weirp_distribution_place(const weirp_distribution *d, double level) {
+    bucket below;
+    if (!(d->w > 0) || !(level >= 0 && level <= 1)) return NAN;
+    const size_t i = reach(d, level, &below);
+    return i + 1 == d->n_buckets ? INFINITY : LEAST * pow(GROWTH, (double)i);
 }
 
 weirp_interval weirp_distribution_quantile_interval(const weirp_distribution *d, double level, double inflate,

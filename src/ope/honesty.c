@@ -95,6 +95,65 @@ void weirp_log_facts_tell(const weirp_log_facts *f, size_t n_models, weir_ope *r
     }
 }
 
+/* ---- two policies ---- */
+
+static const double SAME_CHANCE = 1e-9; /* what writing a chance down and reading it again may cost */
+
+/* Rows that one of them can't be asked about tell nothing of both. */
+static void compare(struct weirp_likeness *l, const double *a, const double *b, size_t n) {
+    double most = 0;
+    for (size_t m = 0; m < n; m++) {
+        if (isnan(a[m]) || isnan(b[m])) return;
+        most = fmax(most, fabs(a[m] - b[m]));
+    }
+    l->n++;
+    if (most > SAME_CHANCE) l->unlike = true;
+}
+
+static bool all_known(const double *p, size_t n) {
+    for (size_t m = 0; m < n; m++)
+        if (isnan(p[m])) return false;
+    return true;
+}
+
+/* A policy that is what ran ((size_t)-1, or so named) is stood for by the chances that were logged, where these are all
+ * there. */
+static void compare_on(const weirp_judging *j, struct weirp_likeness *l, size_t p, size_t other,
+                       const weirp_ope_block *b) {
+    const size_t n = b->n_models;
+    const bool ran = weirp_ope_target_is_logged(j->target[p]),
+               other_ran = other == (size_t)-1 || weirp_ope_target_is_logged(j->target[other]);
+    for (size_t i = 0; i < b->n && !l->unlike; i++) {
+        const double *logged = b->propensity ? b->propensity + i * n : NULL;
+        if (b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
+        if (ran && other_ran) {
+            l->n++;
+            continue;
+        }
+        if ((ran || other_ran) && !(logged && all_known(logged, n))) {
+            l->unlike = true;
+            return;
+        }
+        compare(l, ran ? logged : j->pi[p] + i * n, other_ran ? logged : j->pi[other] + i * n, n);
+    }
+}
+
+void weirp_ope_compare_rows(weirp_judging *j, const weirp_ope_block *b) {
+    for (size_t p = 0; p < j->n_targets; p++) {
+        compare_on(j, &j->to_logged[p], p, (size_t)-1, b);
+        if (p) compare_on(j, &j->to_first[p], 0, p, b);
+    }
+}
+
+bool weirp_ope_is_same(const weirp_judging *j, size_t policy, size_t other) {
+    const struct weirp_likeness *l = other == (size_t)-1 ? &j->to_logged[policy] : &j->to_first[other];
+    return l->n && !l->unlike;
+}
+
+bool weirp_ope_is_askable(const weirp_ope_standing *s) {
+    return s->undecided <= MOST_UNDECIDED;
+}
+
 /* ---- a candidate on a metric ---- */
 
 static bool bounded(weir_metric m) {

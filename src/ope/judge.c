@@ -82,7 +82,6 @@ static weir_status make_room(weirp_judging *j, weir_error *err) {
             struct weirp_judged *judged = &j->judged[p][m];
             WEIRP_TRY(weirp_cell_new(&judged->cell, j->table, m, n_columns, judged->robust != NULL, err));
             n_columns += weirp_cell_n_columns();
-            if (has_tail(m)) WEIRP_TRY(weirp_distribution_new(&judged->tail, err));
             if (judged->robust && !(j->q_robust[p][m] = block_table(j->n_models))) return weirp_nomem(err);
         }
     for (size_t p = 0; p < j->n_targets; p++)
@@ -93,6 +92,9 @@ static weir_status make_room(weirp_judging *j, weir_error *err) {
     size_t n_clusters = weirp_ope_table_n_clusters(j->table), most = SUMS_BYTES / sizeof(double) / n_columns;
     if (most < LEAST_CLUSTERS) most = LEAST_CLUSTERS;
     WEIRP_TRY(weirp_sums_init(&j->sums, n_clusters < most ? n_clusters : most, n_columns, err));
+    for (size_t p = 0; p < j->n_targets; p++)
+        for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
+            if (wanted(j, m) && has_tail(m)) WEIRP_TRY(weirp_tails_new(&j->judged[p][m].tail, j->sums.n_clusters, err));
     j->first_half = weirp_array(n_columns, sizeof *j->first_half);
     j->second_half = weirp_array(n_columns, sizeof *j->second_half);
     if (!j->first_half || !j->second_half) return weirp_nomem(err);
@@ -139,12 +141,46 @@ static void predict(void *context, unsigned worker, size_t begin, size_t end) {
     }
 }
 
-static void add_tail(weirp_judging *j, const weirp_ope_block *b, size_t p, weir_metric m) {
+static void add_tail(weirp_judging *j, const weirp_ope_block *b, size_t p, weir_metric m, bool ahead) {
+    weirp_tails *tail = j->judged[p][m].tail;
     for (size_t i = 0; i < b->n; i++) {
         const double x = b->metric[i * WEIR_N_METRICS + m], pi = j->pi[p][i * b->n_models + b->chosen[i]];
         if (isnan(x) || isnan(pi) || b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
-        weirp_distribution_add(j->judged[p][m].tail, x, pi / b->p[i] / j->e[m][i]);
+        const double w = pi / b->p[i] / j->e[m][i];
+        if (ahead)
+            weirp_tails_look(tail, x, w);
+        else
+            weirp_tails_add(tail, b->cluster[i], x, w);
     }
+}
+
+/* A few blocks from all over the log tell about where the quantiles will be. */
+static weir_status look_ahead(weirp_judging *j, weir_error *err) {
+    enum { SOME_BLOCKS = 8 };
+    const size_t n = weirp_ope_table_n(j->table), n_blocks = (n + WEIRP_BLOCK_ROWS - 1) / WEIRP_BLOCK_ROWS;
+    const size_t some = n_blocks < SOME_BLOCKS ? n_blocks : SOME_BLOCKS;
+    weirp_scan *scan = NULL;
+    weirp_ope_block b;
+    weir_status st = WEIR_OK;
+    if (!wanted(j, WEIR_METRIC_COST) && !wanted(j, WEIR_METRIC_LATENCY)) return WEIR_OK;
+    WEIRP_TRY(weirp_scan_new(&scan, j->table, err));
+    for (size_t k = 0; k < some; k++) {
+        WEIRP_TRY(weirp_scan_at(scan, k * n_blocks / some * WEIRP_BLOCK_ROWS, &b, err));
+        for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
+            if (wanted(j, m) && has_tail(m)) weirp_ope_labels_predict(j->labels[m], &b, j->e[m]);
+        for (size_t p = 0; p < j->n_targets; p++) {
+            size_t n_undecided = 0; /* counted when all rows are gone over */
+            WEIRP_TRY(weirp_ope_target_fill(j->target[p], &b, j->pi[p], &n_undecided, err));
+            for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
+                if (j->judged[p][m].tail) add_tail(j, &b, p, m, true);
+        }
+    }
+    for (size_t p = 0; p < j->n_targets; p++)
+        for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
+            if (j->judged[p][m].tail) weirp_tails_settle(j->judged[p][m].tail);
+done:
+    weirp_scan_free(scan);
+    return st;
 }
 
 /* Item i: a cell; each has columns of its own. */
@@ -159,7 +195,7 @@ static void add(void *context, unsigned worker, size_t begin, size_t end) {
         if (!judged->cell) continue;
         const weirp_cell_input input = {.pi = j->pi[p], .q = j->q[m], .q_robust = j->q_robust[p][m], .e = j->e[m]};
         weirp_cell_add(judged->cell, &j->sums, t->block, &input);
-        if (judged->tail) add_tail(j, t->block, p, m);
+        if (judged->tail) add_tail(j, t->block, p, m, false);
     }
 }
 
@@ -171,6 +207,7 @@ static weir_status add_block(weirp_judging *j, const weirp_ope_block *b, weir_er
         const double bound = weight_bound(b, j->pi[p]);
         if (!(bound <= j->bound[p])) j->bound[p] = isnan(j->bound[p]) ? NAN : bound; /* once not known, never known */
     }
+    weirp_ope_compare_rows(j, b);
     weirp_parallel((j->n_targets + 1) * WEIR_N_METRICS, 1, j->s->o.n_threads, predict, &t);
     weirp_parallel(j->n_targets * WEIR_N_METRICS, 1, j->s->o.n_threads, add, &t);
     for (size_t i = 0; i < b->n; i++) j->sums.rows[b->cluster[i] % j->sums.n_clusters]++;
@@ -179,20 +216,52 @@ done:
     return st;
 }
 
+/* Rows [from, to) of a block. */
+static weirp_ope_block rows_of(const weirp_ope_block *b, size_t from, size_t to) {
+    const size_t by_model = from * b->n_models;
+#define FROM(array, by) .array = b->array ? b->array + (by) : NULL
+    return (weirp_ope_block){.first = b->first + from,
+                             .n = to - from,
+                             .n_models = b->n_models,
+                             .dim = b->dim,
+                             .n_loggers = b->n_loggers,
+                             FROM(chosen, from),
+                             FROM(cluster, from),
+                             FROM(segment, from),
+                             FROM(logger, from),
+                             FROM(flags, from),
+                             FROM(time_ms, from),
+                             FROM(p, from),
+                             FROM(metric, from * WEIR_N_METRICS),
+                             FROM(propensity, by_model),
+                             FROM(target, by_model),
+                             FROM(by_logger, from * b->n_loggers),
+                             FROM(quality_hat, by_model),
+                             FROM(cost_hat, by_model),
+                             FROM(dense, from * b->dim),
+                             FROM(features_version, from)};
+#undef FROM
+}
+
+/* The block that the log's middle lies in is taken in two. */
+static weir_status add_halves(weirp_judging *j, const weirp_ope_block *b, weir_error *err) {
+    const size_t middle = weirp_ope_table_n(j->table) / 2;
+    if (middle < b->first || middle >= b->first + b->n) return add_block(j, b, err);
+    const weirp_ope_block before = rows_of(b, 0, middle - b->first), after = rows_of(b, middle - b->first, b->n);
+    weir_status st = before.n ? add_block(j, &before, err) : WEIR_OK;
+    weirp_sums_finish(&j->sums);
+    memcpy(j->first_half, j->sums.total, j->sums.n_columns * sizeof *j->first_half);
+    return st == WEIR_OK ? add_block(j, &after, err) : st;
+}
+
 static weir_status go_over(weirp_judging *j, weir_error *err) {
     const size_t n = weirp_ope_table_n(j->table);
     weirp_scan *scan = NULL;
     weirp_ope_block b;
-    bool halfway = false;
     weir_status st = weirp_scan_new(&scan, j->table, err);
     while (st == WEIR_OK && (st = weirp_scan_next(scan, &b, err)) == WEIR_OK) {
-        if (!halfway && b.first >= n / 2) {
-            weirp_sums_finish(&j->sums);
-            memcpy(j->first_half, j->sums.total, j->sums.n_columns * sizeof *j->first_half);
-            halfway = true;
-        }
         if (!progress(j, "rows", b.first, n)) st = weirp_fail(err, WEIR_CANCELED, 0, "canceled");
-        if (st == WEIR_OK) st = add_block(j, &b, err);
+        if (st == WEIR_OK) st = add_halves(j, &b, err);
     }
     weirp_scan_free(scan);
     if (st != WEIR_END) return st;
@@ -277,20 +346,6 @@ static weir_status tell_estimates(weirp_judging *j, size_t p, weir_metric m, wei
     return WEIR_OK;
 }
 
-const double weirp_quantile_levels[WEIRP_N_QUANTILES] = {0.5, 0.9, 0.95, 0.99};
-
-static void tell_tail(const weirp_judging *j, size_t p, weir_metric m, weirp_cell_result *c) {
-    const weirp_distribution *d = j->judged[p][m].tail;
-    if (!d) return;
-    c->tail.known = true;
-    for (size_t i = 0; i < WEIRP_N_QUANTILES; i++) {
-        const double level = weirp_quantile_levels[i];
-        c->tail.quantile[i] = weirp_distribution_quantile(d, level);
-        c->tail.quantile_t[i] = weirp_distribution_quantile_interval(d, level, 1, j->s->o.level);
-        c->tail.cvar[i] = weirp_distribution_cvar(d, level);
-    }
-}
-
 static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
     weirp_log_facts_tell(&j->facts, j->n_models, r);
     for (size_t p = 0; p < j->n_targets; p++)
@@ -308,7 +363,7 @@ static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
             c->logged_se = weirp_se(&s, &j->sums, true, &df);
             weir_status st = tell_estimates(j, p, m, c, err);
             if (st != WEIR_OK) return st;
-            tell_tail(j, p, m, c);
+            if (j->judged[p][m].tail) weirp_tails_tell(j->judged[p][m].tail, j->s->o.level, &c->tail);
             weirp_ope_stand(j, r, p, m, c);
         }
     return WEIR_OK;
@@ -324,7 +379,7 @@ static void release(weirp_judging *j) {
         for (size_t p = 0; p < j->n_targets; p++) {
             weirp_cell_free(j->judged[p][m].cell);
             weirp_reward_free(j->judged[p][m].robust);
-            weirp_distribution_free(j->judged[p][m].tail);
+            weirp_tails_free(j->judged[p][m].tail);
             free(j->q_robust[p][m]);
         }
     }
@@ -375,6 +430,7 @@ weir_status weirp_ope_judge(weir_ope *result, const weirp_ope_table *table, weir
     weir_status st = describe(result, j, err);
     if (st == WEIR_OK) st = fit(j, err);
     if (st == WEIR_OK) st = make_room(j, err);
+    if (st == WEIR_OK) st = look_ahead(j, err);
     if (st == WEIR_OK) st = go_over(j, err);
     if (st == WEIR_OK) st = tell(j, result, err);
     if (st == WEIR_OK) st = weirp_ope_conclude(j, result, err);

@@ -7,9 +7,9 @@
 #define WEIRP_OPE_JUDGE_H
 
 #include "src/ope/cell.h"
-#include "src/ope/distribution.h"
 #include "src/ope/result.h"
 #include "src/ope/reward.h"
+#include "src/ope/tail.h"
 #include "src/ope/target.h"
 
 enum { WEIRP_OPE_MAX_POLICIES = 16 };
@@ -49,7 +49,7 @@ typedef struct weirp_judging {
     struct weirp_judged {
         weirp_cell *cell;
         weirp_reward *robust;
-        weirp_distribution *tail; /* NULL where the metric has none */
+        weirp_tails *tail; /* NULL where the metric has none */
     } judged[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
     weirp_log_facts facts;
     weirp_sums sums;
@@ -61,6 +61,11 @@ typedef struct weirp_judging {
     double *q_robust[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
     double bound[WEIRP_OPE_MAX_POLICIES]; /* greatest pi/p that any choice could have had; NAN: not all chances known */
     size_t n_undecided[WEIRP_OPE_MAX_POLICIES];
+    /* Of each policy's chances and the logged ones; of the first policy's and each other's. */
+    struct weirp_likeness {
+        size_t n;    /* rows on which both are known */
+        bool unlike; /* on one of them they differ, or on some row the logged ones aren't known */
+    } to_logged[WEIRP_OPE_MAX_POLICIES], to_first[WEIRP_OPE_MAX_POLICIES];
 } weirp_judging;
 
 /* Fills `result`, which begins as zeros; weirp_ope_clear it whatever the status. `router`: for the curve's policy;
@@ -75,6 +80,13 @@ weir_status weirp_log_facts_init(weirp_log_facts *facts, size_t n_models, weir_e
 void weirp_log_facts_add(weirp_log_facts *facts, const weirp_ope_block *block);
 void weirp_log_facts_free(weirp_log_facts *facts);
 void weirp_log_facts_tell(const weirp_log_facts *facts, size_t n_models, weir_ope *result);
+/* Notes whether policies do the same: a block's chances are in j->pi. */
+void weirp_ope_compare_rows(weirp_judging *j, const weirp_ope_block *block);
+/* A policy gives every model the same chance as the logged one ((size_t)-1), or the first one as another, on all rows
+ * on which both are known. */
+bool weirp_ope_is_same(const weirp_judging *j, size_t policy, size_t other);
+/* Of few enough rows it can't be told what the policy would have done. */
+bool weirp_ope_is_askable(const weirp_ope_standing *standing);
 /* Whether one cell can be judged, and how far to trust it. */
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *result, size_t policy, weir_metric metric,
                      weirp_cell_result *cell);

@@ -1,4 +1,5 @@
 /* ope.c: the evaluation of logs from end to end. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,10 +108,33 @@ weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_e
     return st;
 }
 
-const char *weir_ope_refusal(const weir_ope *ope) {
-    for (size_t i = 0; i < ope->n_policies * WEIR_N_METRICS; i++)
-        if (ope->cell[i].asked && *ope->cell[i].standing.refusal) return ope->cell[i].standing.refusal;
-    return NULL;
+static bool wants_what_is_free(const weir_ope *ope, const weirp_ope_trade *t) {
+    if (!(t->saving_wanted > 0 || t->quality_margin > 0)) return false;
+    for (size_t i = 0; i < ope->n_contrasts; i++) {
+        const weirp_contrast *c = &ope->contrast[i];
+        if (c->policy == t->policy && c->other == t->other && c->metric == WEIR_METRIC_COST)
+            return c->verdict != WEIRP_VERDICT_REFUSED && c->verdict != WEIRP_VERDICT_SAME && isnan(c->relative);
+    }
+    return false;
+}
+
+bool weir_ope_refusal(const weir_ope *ope, size_t i, const char **policy, weir_metric *metric, const char **reason) {
+    for (size_t c = 0; c < ope->n_policies * WEIR_N_METRICS; c++) {
+        const weirp_cell_result *cell = &ope->cell[c];
+        if (!cell->asked || !*cell->standing.refusal || i--) continue;
+        *policy = ope->policy[c / WEIR_N_METRICS];
+        *metric = (weir_metric)(c % WEIR_N_METRICS);
+        *reason = cell->standing.refusal;
+        return true;
+    }
+    for (size_t t = 0; t < ope->n_trades; t++) {
+        if (!wants_what_is_free(ope, &ope->trade[t]) || i--) continue;
+        *policy = ope->policy[ope->trade[t].policy];
+        *metric = WEIR_METRIC_COST;
+        *reason = "nothing can be saved, compared with a cost of 0";
+        return true;
+    }
+    return false;
 }
 
 void weirp_ope_clear(weir_ope *ope) {
@@ -123,6 +147,7 @@ void weirp_ope_clear(weir_ope *ope) {
     free(ope->log);
     free(ope->cell);
     free(ope->contrast);
+    free(ope->trade);
     free(ope->curve.point);
     free(ope->curve.single);
     free(ope->curve.policy);

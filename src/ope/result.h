@@ -59,9 +59,10 @@ typedef enum weirp_verdict {
     WEIRP_VERDICT_REFUSED,
     WEIRP_VERDICT_BETTER,
     WEIRP_VERDICT_WORSE,
-    WEIRP_VERDICT_MORE
+    WEIRP_VERDICT_MORE,
+    WEIRP_VERDICT_SAME /* both would have done the same on every row: nothing is left to estimate */
 } weirp_verdict;
-const char *weirp_verdict_text(weirp_verdict verdict); /* "refused", "better", "worse", "not enough evidence" */
+const char *weirp_verdict_text(weirp_verdict verdict); /* "refused", "better", "worse", "not enough evidence", "same" */
 
 /* The candidate against another policy, on one metric: candidate minus other, paired. */
 typedef struct weirp_contrast {
@@ -70,16 +71,17 @@ typedef struct weirp_contrast {
     double difference, se;
     weirp_interval interval; /* of the kind asked for */
     weirp_verdict verdict;
-    double n_more; /* rows more that would settle it, at this difference and variance; NAN, INFINITY: no difference */
+    double n_more;   /* rows more that would settle it, at this difference and variance; NAN, INFINITY: no difference */
+    double relative; /* share of the other's cost, latency or loss; NAN for shares, and of nothing */
+    weirp_interval relative_interval; /* quotient.h; contains 0 exactly when `interval` does */
 } weirp_contrast;
 
-/* "Cheaper by x at no more than y quality lost", both at once with the level asked for. */
+/* "Cheaper by x at no more than y quality lost": both must hold by the ends of the intervals of the level asked for. */
 typedef struct weirp_ope_trade {
-    bool asked;
-    size_t policy, other;
+    size_t policy, other;                 /* as a contrast's */
     double saving_wanted, quality_margin; /* share of the other's cost; quality */
     double saving, quality_lost;          /* estimates */
-    double saving_lo, quality_lost_hi;    /* one-sided bounds, each at 1 - alpha/2 ... as documented */
+    double saving_lo, quality_lost_hi;    /* the ends that must hold */
     weirp_verdict verdict;
 } weirp_ope_trade;
 
@@ -120,9 +122,11 @@ struct weir_ope {
     const char *recommended;  /* estimator that verdicts go by; static */
     const char *interval;     /* and interval; static */
     weirp_cell_result *cell;  /* (n_policies, WEIR_N_METRICS) */
-    weirp_contrast *contrast; /* (n_contrasts) first policy against the logged and all others */
+    weirp_contrast *contrast; /* (n_contrasts) by comparison: the first policy against the logged one and all others,
+                                 then these against the logged one */
     size_t n_contrasts;
-    weirp_ope_trade trade;
+    weirp_ope_trade *trade; /* (n_trades) of each comparison, where cost and quality were evaluated */
+    size_t n_trades;
     weirp_log_curve curve; /* n == 0: none */
     double seconds;
 };

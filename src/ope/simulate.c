@@ -121,20 +121,25 @@ static bool less_is_better(weir_metric m) {
     return m != WEIR_METRIC_QUALITY;
 }
 
-static void count_verdict(weir_ope_trials *t, const weirp_contrast *c) {
+/* What is refused has a standard error all the same, unless there is no estimate: a difference that would have been
+ * clear by it is counted too. */
+void weirp_trials_count_verdict(weir_ope_trials *t, const weirp_contrast *c) {
     const weirp_trial_cell *a = &t->cell[c->policy * WEIR_N_METRICS + c->metric];
     const double other =
         c->other == (size_t)-1 ? a->logged_truth : t->cell[c->other * WEIR_N_METRICS + c->metric].truth;
     const double truth = (a->truth - other) * (less_is_better(c->metric) ? -1 : 1); /* above 0: better */
+    const bool refused = c->verdict == WEIRP_VERDICT_REFUSED,
+               told = c->verdict == WEIRP_VERDICT_BETTER || c->verdict == WEIRP_VERDICT_WORSE;
+    const bool clear = fabs(truth) > 2 * c->se + 1e-12 * fabs(other); /* what is the same differs by rounding */
     weirp_trial_verdicts *v = &t->verdicts[c->metric];
     v->n++;
-    v->n_refused += c->verdict == WEIRP_VERDICT_REFUSED;
-    if (c->verdict == WEIRP_VERDICT_REFUSED) return;
-    const bool told = c->verdict != WEIRP_VERDICT_MORE, clear = fabs(truth) > 2 * c->se;
+    v->n_refused += refused;
+    v->n_same += c->verdict == WEIRP_VERDICT_SAME;
     v->n_told += told;
     v->n_wrong += told && (c->verdict == WEIRP_VERDICT_BETTER ? truth <= 0 : truth >= 0);
     v->n_clear += clear;
     v->n_clear_told += clear && told;
+    v->n_refused_clear += clear && refused;
 }
 
 static void count_curve(weir_ope_trials *t, const weirp_log_curve *c) {
@@ -179,7 +184,8 @@ static void count_log(trying *y, weir_ope *r, bool right) {
         if (*from->standing.refusal) continue;
         for (size_t e = 0; e < t->n_estimators; e++) count(&c->estimator[e], &from->estimate[e], c->truth);
     }
-    for (size_t i = 0; i < r->n_contrasts; i++) count_verdict(t, &r->contrast[i]);
+    for (size_t i = 0; i < r->n_contrasts; i++)
+        if (r->contrast[i].policy == 0) weirp_trials_count_verdict(t, &r->contrast[i]);
     t->n_sequences++;
     t->n_sequences_right += right;
     if (r->curve.n) count_curve(t, &r->curve);

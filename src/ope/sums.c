@@ -44,10 +44,6 @@ void weirp_sums_finish(weirp_sums *sums) {
     }
 }
 
-static double factor_of(const weirp_ratio *r) {
-    return r->factor == 0 ? 1 : r->factor;
-}
-
 static bool is_there(size_t num, size_t den) {
     return num != WEIRP_NO_COLUMN && den != WEIRP_NO_COLUMN;
 }
@@ -59,7 +55,7 @@ double weirp_statistic_value(const weirp_statistic *s, const double *total) {
         double v = 0;
         if (is_there(r->num, r->den)) v += total[r->num] / total[r->den];
         if (is_there(r->add, r->add_den)) v += total[r->add] / total[r->add_den];
-        value += factor_of(r) * v;
+        value += r->factor * v;
     }
     return value;
 }
@@ -88,8 +84,8 @@ void weirp_statistic_influence_of(const weirp_statistic *s, const weirp_sums *su
     for (size_t i = 0; i < s->n; i++) {
         const weirp_ratio *r = &s->ratio[i];
         const bool has = is_there(r->num, r->den), adds = is_there(r->add, r->add_den);
-        const slope first = slope_of(sums->total, r->num, r->den, factor_of(r));
-        const slope second = slope_of(sums->total, r->add, r->add_den, factor_of(r));
+        const slope first = slope_of(sums->total, r->num, r->den, r->factor);
+        const slope second = slope_of(sums->total, r->add, r->add_den, r->factor);
         for (size_t c = begin; c < end; c++) {
             const double *x = sums->x + c * sums->n_columns;
             u[c - begin] += (has ? slope_at(&first, x) : 0) + (adds ? slope_at(&second, x) : 0);

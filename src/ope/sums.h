@@ -24,8 +24,8 @@ void weirp_sums_finish(weirp_sums *sums); /* totals, by compensated summation */
 
 #define WEIRP_NO_COLUMN ((size_t)-1)
 
-/* An estimate as a function of totals: T[num]/T[den] + T[add]/T[add_den]; WEIRP_NO_COLUMN leaves a fraction out. Scaled
- * by `factor` (0: 1), so that differences are lists of them. */
+/* An estimate as a function of totals: T[num]/T[den] + T[add]/T[add_den]; WEIRP_NO_COLUMN leaves a fraction out. Times
+ * `factor`, so that differences are lists of them; a factor of 0 is one like any other: it takes the ratio out. */
 typedef struct weirp_ratio {
     size_t num, den, add, add_den;
     double factor;

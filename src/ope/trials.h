@@ -38,9 +38,15 @@ typedef struct weirp_trial_cell {
 
 /* Verdicts on the first policy against the logged one and the others. */
 typedef struct weirp_trial_verdicts {
-    size_t n, n_refused, n_told, n_wrong; /* verdicts "better" or "worse"; of them, against the truth */
-    size_t n_clear, n_clear_told;         /* true differences beyond twice the standard error; of them, told */
+    size_t n, n_refused, n_same;
+    size_t n_told, n_wrong; /* "better" or "worse"; of them, against the truth */
+    size_t n_clear, n_clear_told,
+        n_refused_clear; /* true differences beyond twice the estimated standard error; of them, told; refused */
 } weirp_trial_verdicts;
+
+struct weir_ope_trials;
+/* Counts one log's comparison, whose truth is in the cells. */
+void weirp_trials_count_verdict(struct weir_ope_trials *trials, const weirp_contrast *contrast);
 
 struct weir_ope_trials {
     size_t n_logs, least_rows, most_rows, n_prompts, n_models, n_policies, n_estimators;

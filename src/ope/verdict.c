@@ -9,6 +9,7 @@
 
 #include "src/base/base.h"
 #include "src/ope/judge.h"
+#include "src/ope/quotient.h"
 
 static const double POWER = 0.8; /* with which n_more rows would settle it */
 
@@ -16,7 +17,8 @@ const char *weirp_verdict_text(weirp_verdict v) {
     static const char *const text[] = {[WEIRP_VERDICT_REFUSED] = "refused",
                                        [WEIRP_VERDICT_BETTER] = "better",
                                        [WEIRP_VERDICT_WORSE] = "worse",
-                                       [WEIRP_VERDICT_MORE] = "not enough evidence"};
+                                       [WEIRP_VERDICT_MORE] = "not enough evidence",
+                                       [WEIRP_VERDICT_SAME] = "same"};
     return (unsigned)v < sizeof text / sizeof *text ? text[v] : "?";
 }
 
@@ -31,16 +33,26 @@ static bool less_is_better(weir_metric m) {
 
 enum { MAX_DIFFERENCE = 2 * WEIRP_MAX_RATIOS };
 
-/* a minus factor times b, as one statistic. False: one of them isn't to be had. */
-static bool difference(const weirp_judging *j, size_t a, size_t b, double factor, weir_metric m,
-                       weirp_ratio ratio[MAX_DIFFERENCE], size_t *n) {
+/* a, b and a minus b as statistics; all borrow the list's room. */
+typedef struct pair {
+    weirp_ratio ratio[MAX_DIFFERENCE], b[WEIRP_MAX_RATIOS];
+    weirp_statistic difference, of_a, of_b;
+} pair;
+
+/* False: one of them isn't to be had. */
+static bool find_pair(const weirp_judging *j, size_t a, size_t b, weir_metric m, pair *p) {
     double lambda;
     const char *why_not;
-    size_t n_b;
-    if (!weirp_ope_statistic(j, a, m, j->s->recommended, ratio, n, &lambda, &why_not)) return false;
-    if (!weirp_ope_statistic(j, b, m, j->s->recommended, ratio + *n, &n_b, &lambda, &why_not)) return false;
-    for (size_t i = *n; i < *n + n_b; i++) ratio[i].factor = -factor * (ratio[i].factor != 0 ? ratio[i].factor : 1);
-    *n += n_b;
+    size_t n_a, n_b;
+    if (!weirp_ope_statistic(j, a, m, j->s->recommended, p->ratio, &n_a, &lambda, &why_not)) return false;
+    if (!weirp_ope_statistic(j, b, m, j->s->recommended, p->b, &n_b, &lambda, &why_not)) return false;
+    for (size_t i = 0; i < n_b; i++) {
+        p->ratio[n_a + i] = p->b[i];
+        p->ratio[n_a + i].factor *= -1;
+    }
+    p->difference = (weirp_statistic){p->ratio, n_a + n_b};
+    p->of_a = (weirp_statistic){p->ratio, n_a};
+    p->of_b = (weirp_statistic){p->b, n_b};
     return true;
 }
 
@@ -66,15 +78,61 @@ static double rows_more(double n, double d, double se, double level) {
     return need > n ? need - n : 0;
 }
 
+/* The difference as a share of the other's value, whose variance counts too. `c` has the difference with its interval,
+ * whose reach on either side, in standard errors, is taken over: so a share's interval contains 0 just when the
+ * difference's does. */
+static void tell_relative(const weirp_judging *j, const pair *p, weirp_contrast *c) {
+    static const char *const unit[] = {
+#define UNIT(name, text, unit, less) unit,
+        WEIR_METRIC_TABLE(UNIT)
+#undef UNIT
+    };
+    if (!*unit[c->metric]) return;
+    const double z = gsl_cdf_ugaussian_Pinv(0.5 + j->s->o.level / 2),
+                 base = weirp_statistic_value(&p->of_b, j->sums.total);
+    const double se_a = weirp_se(&p->of_a, &j->sums, true, NULL), se_b = weirp_se(&p->of_b, &j->sums, true, NULL);
+    const weirp_quotient q = {.d = c->difference,
+                              .b = base,
+                              .var_d = c->se * c->se,
+                              .var_b = se_b * se_b,
+                              .cov = (se_a * se_a - c->se * c->se - se_b * se_b) / 2};
+    if (!(base > 0)) return;
+    c->relative = c->difference / base;
+    c->relative_interval = weirp_quotient_interval(&q, c->se > 0 ? (c->difference - c->interval.lo) / c->se : z,
+                                                   c->se > 0 ? (c->interval.hi - c->difference) / c->se : z);
+}
+
+/* What a log can't judge of two candidates needn't be judged where both do the same. Of one that does what ran it may
+ * hang on chances that aren't true. */
+static bool is_same(const weirp_judging *j, const weir_ope *r, const weirp_contrast *c) {
+    const weirp_ope_standing *a = standing(r, c->policy, c->metric), *b = standing(r, c->other, c->metric);
+    if (!weirp_ope_is_same(j, c->policy, c->other)) return false;
+    return b ? weirp_ope_is_askable(a) && weirp_ope_is_askable(b) : !*a->refusal;
+}
+
+/* Nothing is left to chance: whatever the rows say, two policies that do the same get the same. */
+static void tell_same(weirp_contrast *c) {
+    c->verdict = WEIRP_VERDICT_SAME;
+    c->difference = c->se = c->interval.lo = c->interval.hi = 0;
+    if (isnan(c->relative)) return;
+    c->relative = c->relative_interval.lo = c->relative_interval.hi = 0;
+}
+
 static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_contrast *c, weir_error *err) {
-    weirp_ratio ratio[MAX_DIFFERENCE];
-    size_t n;
+    pair p;
     c->difference = c->se = c->interval.lo = c->interval.hi = c->n_more = NAN;
+    c->relative = c->relative_interval.lo = c->relative_interval.hi = NAN;
     c->verdict = WEIRP_VERDICT_REFUSED;
-    if (!difference(j, c->policy, c->other, 1, c->metric, ratio, &n)) return WEIR_OK;
-    const weirp_statistic s = {ratio, n};
-    weir_status st = weirp_ope_interval(j, &s, &c->difference, &c->se, &c->interval, err);
-    if (st != WEIR_OK || refused(r, c->policy, c->metric) || refused(r, c->other, c->metric)) return st;
+    const bool same = is_same(j, r, c);
+    if (!find_pair(j, c->policy, c->other, c->metric, &p)) {
+        if (same) tell_same(c);
+        return WEIR_OK;
+    }
+    weir_status st = weirp_ope_interval(j, &p.difference, &c->difference, &c->se, &c->interval, err);
+    if (st != WEIR_OK) return st;
+    tell_relative(j, &p, c);
+    if (same) tell_same(c);
+    if (same || refused(r, c->policy, c->metric) || refused(r, c->other, c->metric)) return WEIR_OK;
     const double wide = slack(r, c->policy, c->metric) + slack(r, c->other, c->metric);
     c->interval.lo -= wide;
     c->interval.hi += wide;
@@ -93,63 +151,53 @@ static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_con
 
 /* ---- cheaper by so much, at no more than so much quality lost ---- */
 
-/* Saving 1 - C_a/C_b: its influence is -(u_a - (C_a/C_b) u_b)/C_b, which is that of a difference. */
-static weir_status trade(const weirp_judging *j, const weir_ope *r, weirp_ope_trade *t, weir_error *err) {
-    weirp_ratio ratio[MAX_DIFFERENCE];
-    size_t n;
-    double value, se;
-    weirp_interval interval;
-    double lambda;
-    const char *why_not;
-    t->verdict = WEIRP_VERDICT_REFUSED;
-    t->saving = t->saving_lo = t->quality_lost = t->quality_lost_hi = NAN;
-    if (!weirp_ope_statistic(j, t->other, WEIR_METRIC_COST, j->s->recommended, ratio, &n, &lambda, &why_not))
-        return WEIR_OK;
-    const double base = weirp_statistic_value(&(weirp_statistic){ratio, n}, j->sums.total);
-    if (!weirp_ope_statistic(j, t->policy, WEIR_METRIC_COST, j->s->recommended, ratio, &n, &lambda, &why_not))
-        return WEIR_OK;
-    const double cost = weirp_statistic_value(&(weirp_statistic){ratio, n}, j->sums.total);
-    if (!(base > 0) || !difference(j, t->policy, t->other, cost / base, WEIR_METRIC_COST, ratio, &n)) return WEIR_OK;
-    weir_status st = weirp_ope_interval(j, &(weirp_statistic){ratio, n}, &value, &se, &interval, err);
-    if (st != WEIR_OK) return st;
-    t->saving = 1 - cost / base;
-    t->saving_lo = t->saving - (interval.hi - value) / base;
-    if (!difference(j, t->policy, t->other, 1, WEIR_METRIC_QUALITY, ratio, &n)) return WEIR_OK;
-    st = weirp_ope_interval(j, &(weirp_statistic){ratio, n}, &value, &se, &interval, err);
-    if (st != WEIR_OK) return st;
-    const double wide = slack(r, t->policy, WEIR_METRIC_QUALITY) + slack(r, t->other, WEIR_METRIC_QUALITY);
-    t->quality_lost = -value;
-    t->quality_lost_hi = -interval.lo + wide;
-    const double lost_lo = -interval.hi - wide, saving_hi = t->saving + t->saving - t->saving_lo;
-    if (refused(r, t->policy, WEIR_METRIC_COST) || refused(r, t->policy, WEIR_METRIC_QUALITY) ||
-        refused(r, t->other, WEIR_METRIC_COST) || refused(r, t->other, WEIR_METRIC_QUALITY))
-        return WEIR_OK;
-    t->verdict = t->saving_lo > t->saving_wanted && t->quality_lost_hi < t->quality_margin ? WEIRP_VERDICT_BETTER
-                 : saving_hi < t->saving_wanted || lost_lo > t->quality_margin             ? WEIRP_VERDICT_WORSE
-                                                                                           : WEIRP_VERDICT_MORE;
+/* Off the contrasts of cost and quality: a saving is a relative difference of cost. */
+static weirp_ope_trade trade(const weir_ope_options *o, const weirp_contrast *cost, const weirp_contrast *quality) {
+    weirp_ope_trade t = {.policy = cost->policy,
+                         .other = cost->other,
+                         .saving_wanted = o->margin_cost,
+                         .quality_margin = o->margin_quality,
+                         .saving = 0 - cost->relative, /* no minus zero */
+                         .saving_lo = 0 - cost->relative_interval.hi,
+                         .quality_lost = 0 - quality->difference,
+                         .quality_lost_hi = 0 - quality->interval.lo,
+                         .verdict = WEIRP_VERDICT_REFUSED};
+    const double saving_hi = -cost->relative_interval.lo, lost_lo = -quality->interval.hi;
+    if (cost->verdict == WEIRP_VERDICT_REFUSED || quality->verdict == WEIRP_VERDICT_REFUSED) return t;
+    if (cost->verdict == WEIRP_VERDICT_SAME && quality->verdict == WEIRP_VERDICT_SAME)
+        t.verdict = WEIRP_VERDICT_SAME;
+    else if (!isnan(t.saving)) /* of nothing nothing can be saved */
+        t.verdict = t.saving_lo > t.saving_wanted && t.quality_lost_hi < t.quality_margin ? WEIRP_VERDICT_BETTER
+                    : saving_hi < t.saving_wanted || lost_lo > t.quality_margin           ? WEIRP_VERDICT_WORSE
+                                                                                          : WEIRP_VERDICT_MORE;
+    return t;
+}
+
+/* On every metric, and the trade. */
+static weir_status compare(const weirp_judging *j, weir_ope *r, size_t policy, size_t other, weir_error *err) {
+    const weirp_contrast *of[WEIR_N_METRICS] = {NULL};
+    for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
+        if (!j->judged[policy][m].cell) continue;
+        weirp_contrast *c = &r->contrast[r->n_contrasts++];
+        *c = (weirp_contrast){.policy = policy, .other = other, .metric = m};
+        of[m] = c;
+        weir_status st = contrast(j, r, c, err);
+        if (st != WEIR_OK) return st;
+    }
+    if (of[WEIR_METRIC_COST] && of[WEIR_METRIC_QUALITY])
+        r->trade[r->n_trades++] = trade(&j->s->o, of[WEIR_METRIC_COST], of[WEIR_METRIC_QUALITY]);
     return WEIR_OK;
 }
 
 weir_status weirp_ope_conclude(const weirp_judging *j, weir_ope *r, weir_error *err) {
+    const size_t logged = (size_t)-1;
     weir_status st = WEIR_OK;
-    r->contrast = weirp_array((j->n_targets + 1) * WEIR_N_METRICS, sizeof *r->contrast);
-    if (!r->contrast) return weirp_nomem(err);
-    for (size_t other = 0; other <= j->n_targets && st == WEIR_OK; other++) {
-        if (other == 1)
-            continue; /* place 0 is the logged policy; place k is policy k - 1, and the first is the candidate */
-        for (weir_metric m = 0; m < WEIR_N_METRICS && st == WEIR_OK; m++) {
-            if (!j->judged[0][m].cell) continue;
-            weirp_contrast *c = &r->contrast[r->n_contrasts++];
-            *c = (weirp_contrast){.policy = 0, .other = other ? other - 1 : (size_t)-1, .metric = m};
-            st = contrast(j, r, c, err);
-        }
-    }
-    const weir_ope_options *o = &j->s->o;
-    if (st != WEIR_OK || !j->judged[0][WEIR_METRIC_COST].cell || !j->judged[0][WEIR_METRIC_QUALITY].cell) return st;
-    r->trade = (weirp_ope_trade){.asked = true,
-                                 .policy = 0,
-                                 .other = j->n_targets > 1 ? 1 : (size_t)-1,
-                                 .saving_wanted = o->margin_cost,
-                                 .quality_margin = o->margin_quality};
-    return trade(j, r, &r->trade, err);
+    r->contrast = weirp_array(2 * j->n_targets * WEIR_N_METRICS, sizeof *r->contrast);
+    r->trade = weirp_array(2 * j->n_targets, sizeof *r->trade);
+    if (!r->contrast || !r->trade) return weirp_nomem(err);
+    if (j->n_targets) WEIRP_TRY(compare(j, r, 0, logged, err));
+    for (size_t other = 1; other < j->n_targets; other++) WEIRP_TRY(compare(j, r, 0, other, err));
+    for (size_t p = 1; p < j->n_targets; p++) WEIRP_TRY(compare(j, r, p, logged, err));
+done:
+    return st;
 }

@@ -160,13 +160,12 @@ static json_t *policy_or_null(maker *m, size_t policy) {
 
 static json_t *verdicts(maker *m) {
     json_t *array = json_array();
-    for (size_t k = 0; k <= m->ope->n_policies; k++) {
-        const size_t other = k ? k - 1 : WEIRP_OPE_LOGGED;
+    size_t policy, other;
+    for (size_t i = 0; weirp_ope_comparison(m->ope, i, &policy, &other); i++) {
         weirp_ope_headline h;
-        if (k == 1 || !m->ope->n_policies) continue; /* the candidate itself */
-        weirp_ope_headline_make(&h, m->ope, other);
+        weirp_ope_headline_make(&h, m->ope, policy, other);
         append(m, array,
-               json_pack("{s:o, s:o, s:s, s:o}", "policy", policy_or_null(m, 0), "other", policy_or_null(m, other),
+               json_pack("{s:o, s:o, s:s, s:o}", "policy", policy_or_null(m, policy), "other", policy_or_null(m, other),
                          "verdict", h.word, "text", string(h.text)));
     }
     return array;
@@ -183,6 +182,8 @@ static json_t *contrasts(maker *m) {
         put(m, o, "difference", number(c->difference));
         put(m, o, "se", number(c->se));
         put(m, o, "interval", interval(c->interval));
+        put(m, o, "relative", number(c->relative));
+        put(m, o, "relative_interval", interval(c->relative_interval));
         put(m, o, "verdict", string(weirp_verdict_text(c->verdict)));
         put(m, o, "rows_more", number(c->n_more));
         append(m, array, o);
@@ -190,20 +191,23 @@ static json_t *contrasts(maker *m) {
     return array;
 }
 
-static json_t *trade(maker *m) {
-    const weirp_ope_trade *t = &m->ope->trade;
-    if (!t->asked) return json_null();
-    json_t *o = json_object();
-    put(m, o, "policy", policy_or_null(m, t->policy));
-    put(m, o, "other", policy_or_null(m, t->other));
-    put(m, o, "saving_wanted", number(t->saving_wanted));
-    put(m, o, "quality_margin", number(t->quality_margin));
-    put(m, o, "saving", number(t->saving));
-    put(m, o, "saving_lo", number(t->saving_lo));
-    put(m, o, "quality_lost", number(t->quality_lost));
-    put(m, o, "quality_lost_hi", number(t->quality_lost_hi));
-    put(m, o, "verdict", string(weirp_verdict_text(t->verdict)));
-    return o;
+static json_t *trades(maker *m) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < m->ope->n_trades; i++) {
+        const weirp_ope_trade *t = &m->ope->trade[i];
+        json_t *o = json_object();
+        put(m, o, "policy", policy_or_null(m, t->policy));
+        put(m, o, "other", policy_or_null(m, t->other));
+        put(m, o, "saving_wanted", number(t->saving_wanted));
+        put(m, o, "quality_margin", number(t->quality_margin));
+        put(m, o, "saving", number(t->saving));
+        put(m, o, "saving_lo", number(t->saving_lo));
+        put(m, o, "quality_lost", number(t->quality_lost));
+        put(m, o, "quality_lost_hi", number(t->quality_lost_hi));
+        put(m, o, "verdict", string(weirp_verdict_text(t->verdict)));
+        append(m, array, o);
+    }
+    return array;
 }
 
 /* ---- the curve ---- */
@@ -291,7 +295,7 @@ weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     put(&m, o, "folds", count(ope->n_folds));
     put(&m, o, "policies", policies(&m));
     put(&m, o, "contrasts", contrasts(&m));
-    put(&m, o, "trade", trade(&m));
+    put(&m, o, "trades", trades(&m));
     put(&m, o, "curve", curve(&m));
     put(&m, o, "seconds", number(ope->seconds));
     if (!m.failed) *json = json_dumps(o, JSON_REAL_PRECISION(DIGITS) | JSON_INDENT(1));

@@ -47,13 +47,13 @@ static void put_title(const printing *p, const char *title) {
 /* ---- the verdict ---- */
 
 static void put_verdicts(const printing *p) {
-    for (size_t k = 0; k <= p->ope->n_policies; k++) {
+    size_t policy, other;
+    for (size_t i = 0; weirp_ope_comparison(p->ope, i, &policy, &other); i++) {
         weirp_ope_headline h;
-        if (k == 1) continue; /* the candidate itself */
-        weirp_ope_headline_make(&h, p->ope, k ? k - 1 : WEIRP_OPE_LOGGED);
-        if (p->color && k == 0) fputs("\033[1m", p->out);
+        weirp_ope_headline_make(&h, p->ope, policy, other);
+        if (p->color && i == 0) fputs("\033[1m", p->out);
         weirp_ope_paragraph(h.text, p->out, p->width, 0, 0);
-        if (p->color && k == 0) fputs("\033[0m", p->out);
+        if (p->color && i == 0) fputs("\033[0m", p->out);
     }
     const char *certain = weirp_ope_certain(p->ope);
     if (!certain) return;

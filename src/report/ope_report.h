@@ -25,6 +25,7 @@ const weirp_ope_estimate *weirp_ope_shown(const weir_ope *ope, const weirp_cell_
 weirp_interval weirp_ope_shown_interval(const weir_ope *ope, const weirp_ope_estimate *estimate);
 /* `policy` against `other`, NULL: they weren't compared. */
 const weirp_contrast *weirp_ope_contrast_of(const weir_ope *ope, size_t policy, size_t other, weir_metric metric);
+const weirp_ope_trade *weirp_ope_trade_of(const weir_ope *ope, size_t policy, size_t other); /* NULL: as above */
 const char *weirp_ope_policy_name(const weir_ope *ope, size_t policy); /* "what ran" for the logged one */
 const char *weirp_ope_metric_name(weir_metric metric);
 bool weirp_ope_less_is_better(weir_metric metric);
@@ -54,13 +55,17 @@ void weirp_ope_difference(char *out, size_t size, const weir_ope *ope, const wei
 enum { WEIRP_OPE_SENTENCE = 2048 };
 
 typedef struct weirp_ope_headline {
-    const char *word; /* weirp_verdict_text's, or "mixed": better in one metric, worse in another; static */
+    const char *word; /* weirp_verdict_text's, or "mixed": better in one metric, worse in another; static. A
+                         "refused" here is a refusal of the whole */
     char text[WEIRP_OPE_SENTENCE];
 } weirp_ope_headline;
 
-/* The first policy against what ran (`other` WEIRP_OPE_LOGGED) or another policy: by the trade, where that was asked
- * for, else by the loss, where an answer's value is known, else by all metrics together. */
-void weirp_ope_headline_make(weirp_ope_headline *headline, const weir_ope *ope, size_t other);
+/* The comparisons, from 0: the first policy with what ran (WEIRP_OPE_LOGGED) and with each other policy, then these
+ * with what ran. False: there are no more. */
+bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t *other);
+/* One of them in words: by the trade, where that was asked for, else by the loss, where an answer's value is known,
+ * else by all metrics together. */
+void weirp_ope_headline_make(weirp_ope_headline *headline, const weir_ope *ope, size_t policy, size_t other);
 /* Why IPS is impossible and what to log instead; NULL: it isn't. Static. */
 const char *weirp_ope_certain(const weir_ope *ope);
 

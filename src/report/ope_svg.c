@@ -232,7 +232,7 @@ static void put_forest(const weir_ope *ope, FILE *out) {
     weirp_ope_headline h;
     char rows[32], name[WEIRP_CELL];
     double y = TOP;
-    weirp_ope_headline_make(&h, ope, WEIRP_OPE_LOGGED);
+    weirp_ope_headline_make(&h, ope, 0, WEIRP_OPE_LOGGED);
     weirp_text_fit(name, sizeof name, weirp_ope_policy_name(ope, 0), 40);
     fprintf(out, "<text x=\"%d\" y=\"24\" font-size=\"16\" font-weight=\"bold\">", NAMES);
     weirp_svg_text(out, name);
@@ -256,7 +256,7 @@ weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err) {
     weirp_ope_headline h;
     const double forest = forest_height(ope), height = forest + (ope->curve.n ? CURVE : 0);
     weir_status st = WEIR_OK;
-    weirp_ope_headline_make(&h, ope, WEIRP_OPE_LOGGED);
+    weirp_ope_headline_make(&h, ope, 0, WEIRP_OPE_LOGGED);
     fprintf(out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
             "role=\"img\">\n<title>",

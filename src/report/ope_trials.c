@@ -63,9 +63,10 @@ static json_t *cell_json(const weirp_trial_cell *c, size_t n_estimators) {
 }
 
 static json_t *verdicts_json(const weirp_trial_verdicts *v) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)v->n, "refused", (json_int_t)v->n_refused,
-                     "told", (json_int_t)v->n_told, "wrong", (json_int_t)v->n_wrong, "clear", (json_int_t)v->n_clear,
-                     "clear_told", (json_int_t)v->n_clear_told);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "pairs", (json_int_t)v->n, "refused",
+                     (json_int_t)v->n_refused, "same", (json_int_t)v->n_same, "told", (json_int_t)v->n_told, "wrong",
+                     (json_int_t)v->n_wrong, "clear", (json_int_t)v->n_clear, "clear_told", (json_int_t)v->n_clear_told,
+                     "refused_clear", (json_int_t)v->n_refused_clear);
 }
 
 static json_t *curve_json(const weir_ope_trials *t) {
@@ -162,12 +163,13 @@ weir_status weir_ope_trials_print(const weir_ope_trials *t, FILE *out, int colum
     fprintf(out, "\n");
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
         const weirp_trial_verdicts *v = &t->verdicts[m];
-        if (v->n)
-            fprintf(
-                out,
-                "verdicts on %s: %zu of %zu told, %zu of them wrong; of %zu whose true difference is over twice its "
-                "standard error, %zu told; %zu refused\n",
-                weir_metric_name(m), v->n_told, v->n, v->n_wrong, v->n_clear, v->n_clear_told, v->n_refused);
+        if (!v->n) continue;
+        fprintf(out, "verdicts on %s: %zu pairs, %zu of them refused", weir_metric_name(m), v->n, v->n_refused);
+        if (v->n_same) fprintf(out, ", %zu the same", v->n_same);
+        fprintf(out,
+                "; %zu told, %zu of them wrong; of %zu whose true difference is over twice its standard error %zu told "
+                "and %zu refused\n",
+                v->n_told, v->n_wrong, v->n_clear, v->n_clear_told, v->n_refused_clear);
     }
     fprintf(out, "confidence sequence: held at every row in %.1f %% of %zu logs\n",
             100 * share(t->n_sequences_right, t->n_sequences), t->n_sequences);

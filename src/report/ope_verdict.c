@@ -19,17 +19,19 @@ static void add(weirp_ope_headline *h, const char *format, ...) {
     va_end(rest);
 }
 
-static bool asked_to_trade(const weir_ope *ope, size_t other) {
-    const weirp_ope_trade *t = &ope->trade;
-    return t->asked && t->other == other && t->policy == 0 && (t->saving_wanted > 0 || t->quality_margin > 0);
+/* What was asked for; NULL: no trade was. */
+static const weirp_ope_trade *asked_trade(const weir_ope *ope, size_t policy, size_t other) {
+    const weirp_ope_trade *t = weirp_ope_trade_of(ope, policy, other);
+    return t && (t->saving_wanted > 0 || t->quality_margin > 0) ? t : NULL;
 }
 
 /* The contrasts that the verdict is about: the loss alone where it is known. */
-static size_t contrasts_of(const weir_ope *ope, size_t other, const weirp_contrast *out[WEIR_N_METRICS]) {
+static size_t contrasts_of(const weir_ope *ope, size_t policy, size_t other,
+                           const weirp_contrast *out[WEIR_N_METRICS]) {
     size_t n = 0;
-    if ((out[0] = weirp_ope_contrast_of(ope, 0, other, WEIR_METRIC_LOSS))) return 1;
+    if ((out[0] = weirp_ope_contrast_of(ope, policy, other, WEIR_METRIC_LOSS))) return 1;
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
-        if ((out[n] = weirp_ope_contrast_of(ope, 0, other, m))) n++;
+        if ((out[n] = weirp_ope_contrast_of(ope, policy, other, m))) n++;
     return n;
 }
 
@@ -61,8 +63,7 @@ static void add_metrics(weirp_ope_headline *h, const weirp_contrast *const *c, s
 }
 
 /* ": quality +0.013 [...]; 31 % less cost [...]", with the other metrics behind where the loss spoke. */
-static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n,
-                            size_t other) {
+static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
     char text[256];
     const char *before = "";
     for (size_t i = 0; i < n; i++) {
@@ -72,7 +73,7 @@ static void add_differences(weirp_ope_headline *h, const weir_ope *ope, const we
         before = ";";
     }
     for (weir_metric m = 0; n == 1 && c[0]->metric == WEIR_METRIC_LOSS && m < WEIR_METRIC_LOSS; m++) {
-        const weirp_contrast *more = weirp_ope_contrast_of(ope, 0, other, m);
+        const weirp_contrast *more = weirp_ope_contrast_of(ope, c[0]->policy, c[0]->other, m);
         if (!more || more->verdict == WEIRP_VERDICT_REFUSED) continue;
         weirp_ope_difference(text, sizeof text, ope, more);
         add(h, "; %s", text);
@@ -107,19 +108,53 @@ static double unsigned_zero(double x) {
     return fabs(x) < 5e-5 ? 0 : x;
 }
 
-static void say_trade(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
-    const weirp_ope_trade *t = &ope->trade;
-    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
+static void say_same(weirp_ope_headline *h, const char *name, const char *than) {
+    h->word = weirp_verdict_text(WEIRP_VERDICT_SAME);
+    add(h,
+        "%s is the same as %s on this log: both give every model the same chance on every row that both can be asked "
+        "about, so "
+        "there is nothing to choose between them.",
+        name, than);
+}
+
+/* Both parts must be there: which aren't, and why. */
+static void refuse_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t, const char *name,
+                         const char *than) {
+    const weirp_contrast *c[] = {weirp_ope_contrast_of(ope, t->policy, t->other, WEIR_METRIC_COST),
+                                 weirp_ope_contrast_of(ope, t->policy, t->other, WEIR_METRIC_QUALITY)};
+    bool told = false;
+    add(h, "Refused: this log can't judge the trade that was asked of %s, compared with %s.", name, than);
+    for (size_t i = 0; i < 2; i++) {
+        if (!c[i] || c[i]->verdict != WEIRP_VERDICT_REFUSED) continue;
+        add_refusals(h, ope, &c[i], 1);
+        told = true;
+    }
+    if (!told) add(h, " Nothing can be saved, compared with a cost of 0.");
+}
+
+static void say_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t) {
+    const char *name = weirp_ope_policy_name(ope, t->policy), *than = weirp_ope_policy_name(ope, t->other);
     h->word = weirp_verdict_text(t->verdict);
-    if (t->verdict == WEIRP_VERDICT_REFUSED) return;
+    if (t->verdict == WEIRP_VERDICT_REFUSED) {
+        refuse_trade(h, ope, t, name, than);
+        return;
+    }
+    if (t->verdict == WEIRP_VERDICT_SAME) {
+        say_same(h, name, than);
+        return;
+    }
     if (t->verdict == WEIRP_VERDICT_BETTER)
         add(h, "%s is better than %s:", name, than);
     else if (t->verdict == WEIRP_VERDICT_WORSE)
         add(h, "%s doesn't do what was asked of it, compared with %s:", name, than);
     else
         add(h, "Not enough evidence on %s, compared with %s:", name, than);
-    add(h, " it saves %.1f %% of the cost (at least %.1f %%; wanted: more than %.1f %%)", 100 * t->saving,
-        100 * t->saving_lo, 100 * t->saving_wanted);
+    add(h, " it saves %.1f %% of the cost (", 100 * t->saving);
+    if (isfinite(t->saving_lo))
+        add(h, "at least %.1f %%; ", 100 * t->saving_lo);
+    else
+        add(h, "at least: not known; ");
+    add(h, "wanted: more than %.1f %%)", 100 * t->saving_wanted);
     add(h, ", and quality changes by %+.4f (at worst %+.4f; allowed: above %.4f).", unsigned_zero(-t->quality_lost),
         unsigned_zero(-t->quality_lost_hi), unsigned_zero(-t->quality_margin));
 }
@@ -132,7 +167,7 @@ static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_co
     add(h, " and worse in ");
     add_metrics(h, c, n, WEIRP_VERDICT_WORSE);
     add(h, ":");
-    add_differences(h, ope, c, n, WEIRP_OPE_LOGGED);
+    add_differences(h, ope, c, n);
     add(h, " Say what a right answer is worth (--value), or how much quality may be lost (--margin-quality), and there "
            "is one verdict.");
 }
@@ -146,15 +181,21 @@ static bool is_open(const weirp_contrast *const *c, size_t n) {
     return false;
 }
 
-static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
-    const char *name = weirp_ope_policy_name(ope, 0), *than = weirp_ope_policy_name(ope, other);
+static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, size_t other) {
+    const char *name = weirp_ope_policy_name(ope, policy), *than = weirp_ope_policy_name(ope, other);
     const weirp_contrast *c[WEIR_N_METRICS];
-    const size_t n = contrasts_of(ope, other, c);
+    const size_t n = contrasts_of(ope, policy, other, c);
     const size_t better = count(c, n, WEIRP_VERDICT_BETTER), worse = count(c, n, WEIRP_VERDICT_WORSE);
     const size_t refused = count(c, n, WEIRP_VERDICT_REFUSED), more = count(c, n, WEIRP_VERDICT_MORE);
+    const size_t same = count(c, n, WEIRP_VERDICT_SAME);
     if (refused == n) {
         h->word = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
         add(h, "Refused: this log can't judge %s: %s.", name, n ? reason_of(ope, c[0]) : "nothing was compared");
+        return;
+    }
+    if (same && same + refused == n) {
+        say_same(h, name, than);
+        add_refusals(h, ope, c, n);
         return;
     }
     if (better && worse) {
@@ -172,21 +213,42 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
             add_metrics(h, c, n, WEIRP_VERDICT_MORE);
         }
         add(h, ":");
-        add_differences(h, ope, c, n, other);
+        add_differences(h, ope, c, n);
     } else {
         h->word = weirp_verdict_text(WEIRP_VERDICT_MORE);
         add(h, "Not enough evidence that %s is better or worse than %s:", name, than);
-        add_differences(h, ope, c, n, other);
+        add_differences(h, ope, c, n);
     }
     add_more(h, ope, c, n);
     add_refusals(h, ope, c, n);
 }
 
-void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t other) {
+void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t policy, size_t other) {
     h->word = "";
     h->text[0] = '\0';
-    if (asked_to_trade(ope, other)) say_trade(h, ope, other);
-    if (!h->text[0]) say_all(h, ope, other);
+    const weirp_ope_trade *trade = asked_trade(ope, policy, other);
+    if (trade)
+        say_trade(h, ope, trade);
+    else
+        say_all(h, ope, policy, other);
+}
+
+bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t *other) {
+    const size_t n = ope->n_policies;
+    *policy = i < n ? 0 : i - n + 1;
+    *other = i && i < n ? i : WEIRP_OPE_LOGGED;
+    return *policy < n;
+}
+
+bool weir_ope_is_refused(const weir_ope *ope) {
+    const char *refused = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
+    weirp_ope_headline h;
+    size_t policy, other;
+    for (size_t i = 0; weirp_ope_comparison(ope, i, &policy, &other); i++) {
+        weirp_ope_headline_make(&h, ope, policy, other);
+        if (strcmp(h.word, refused) == 0) return true;
+    }
+    return false;
 }
 
 const char *weirp_ope_certain(const weir_ope *ope) {

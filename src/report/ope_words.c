@@ -68,6 +68,12 @@ const weirp_contrast *weirp_ope_contrast_of(const weir_ope *ope, size_t policy, 
     return NULL;
 }
 
+const weirp_ope_trade *weirp_ope_trade_of(const weir_ope *ope, size_t policy, size_t other) {
+    for (size_t i = 0; i < ope->n_trades; i++)
+        if (ope->trade[i].policy == policy && ope->trade[i].other == other) return &ope->trade[i];
+    return NULL;
+}
+
 /* ---- saying ---- */
 
 /* The logged policy's mean, or the first estimate that there is. */
@@ -120,31 +126,24 @@ void weirp_ope_rows(char *out, size_t size, double n) {
 }
 
 /* A share of what the other policy has; false: that has nothing to be a share of. */
-static bool put_relative(char *out, size_t size, const weirp_contrast *c, double base) {
-    if (!(base > 0) || weirp_ope_scale_of(&(weir_ope){0}, c->metric).unit[0] == '\0') return false;
+static bool put_relative(char *out, size_t size, const weirp_contrast *c) {
     const char *name = metrics[c->metric].name;
-    const double d = 100 * c->difference / base, lo = 100 * c->interval.lo / base, hi = 100 * c->interval.hi / base;
+    const double d = 100 * c->relative, lo = 100 * c->relative_interval.lo, hi = 100 * c->relative_interval.hi;
     const int decimals = fabs(d) < 10 ? 1 : 0;
     if (isnan(d)) return false;
-    if (hi < 0)
+    if (!isfinite(lo) || !isfinite(hi))
+        snprintf(out, size, "%s %+.*f %%", name, decimals, d);
+    else if (hi < 0)
         snprintf(out, size, "%.*f %% less %s [%.*f %%, %.*f %%]", decimals, -d, name, decimals, -hi, decimals, -lo);
     else if (lo > 0)
         snprintf(out, size, "%.*f %% more %s [%.*f %%, %.*f %%]", decimals, d, name, decimals, lo, decimals, hi);
-    else if (isnan(lo) || isnan(hi))
-        snprintf(out, size, "%s %+.*f %%", name, decimals, d);
     else
         snprintf(out, size, "%s %+.*f %% [%+.*f %%, %+.*f %%]", name, decimals, d, decimals, lo, decimals, hi);
     return true;
 }
 
 void weirp_ope_difference(char *out, size_t size, const weir_ope *ope, const weirp_contrast *c) {
-    const weirp_cell_result *own = weirp_ope_cell(ope, c->policy, c->metric);
-    double base = own->logged_mean;
-    if (c->other < ope->n_policies) {
-        const weirp_ope_estimate *e = weirp_ope_shown(ope, weirp_ope_cell(ope, c->other, c->metric));
-        base = e ? e->value : NAN;
-    }
-    if (put_relative(out, size, c, base)) return;
+    if (put_relative(out, size, c)) return;
     const weirp_ope_scale scale = weirp_ope_scale_of(ope, c->metric);
     char value[48], range[112];
     weirp_ope_number(value, sizeof value, &scale, c->difference, true);

@@ -218,7 +218,8 @@ class Own(Scratch):
         done = run("ope", "--log", self.at / "live.mdb", "--policy", "plugin,value=0.02", "--policy", "random", "--curve",
                    "plugin,value=?", "--json", out, "--svg", svg)
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 80)
-        self.assertEqual(len(json.loads(out.read_text())["verdicts"]), 2)
+        self.assertEqual([(v["policy"], v["other"]) for v in json.loads(out.read_text())["verdicts"]],
+                         [("plugin,value=0.02", None), ("plugin,value=0.02", "random"), ("random", None)])
         tree = xml.etree.ElementTree.fromstring(svg.read_text())
         self.assertTrue(tree.tag.endswith("svg"))
         self.assertIn("plugin,value=0.02", "".join(tree.itertext()))
@@ -325,6 +326,38 @@ class Made(Scratch):
         self.assertIn("deterministic", said)
         self.assertEqual(r["verdicts"][0]["verdict"], "refused")
         self.assertTrue(all(v["ips"] is None or v["ips"] == 0 for v in [estimates(r)]))
+
+    def test_exit_status_goes_by_the_verdict(self):
+        """A metric that hardly a row knows is told and no failure; what can't be judged at all is, and so is what was asked for."""
+        rows = self.uniform(600)
+        for i, x in enumerate(rows):
+            if i >= 12:
+                del x["ms"]
+        why = "weir ope: %s: %s: 12 rows know the %s: at least 50 are needed\n"
+        r, said = self.asked(rows, "--policy", "random", policy="fixed,model=c")
+        self.assertEqual(said, why % ("fixed,model=c", "latency", "latency") + why % ("random", "latency", "latency"))
+        self.assertNotIn("refused", [v["verdict"] for v in r["verdicts"]])
+        self.assertEqual([c["verdict"] for c in r["contrasts"] if c["metric"] == "latency"], ["refused"] * 3)
+        r, said = self.asked(rows, "--metric", "latency", policy="fixed,model=c", status=1)
+        self.assertEqual([said, r["verdicts"][0]["verdict"]], [why % ("fixed,model=c", "latency", "latency"), "refused"])
+        rows = self.uniform(600)
+        for i, x in enumerate(rows):
+            if i >= 12:
+                del x["quality"]
+        margins = "--margin-cost", "0.1", "--margin-quality", "0.1"
+        r, said = self.asked(rows, policy="fixed,model=c")
+        self.assertIn("fixed,model=c: quality: 12 rows", said)
+        r, said = self.asked(rows, *margins, policy="fixed,model=c", status=1)
+        self.assertEqual([r["verdicts"][0]["verdict"], r["trades"][0]["verdict"]], ["refused", "refused"])
+        r, said = self.asked(rows[:30], "--policy", "random", policy="fixed,model=c", status=1)
+        self.assertIn("weir ope: random: cost: 30 rows know the cost", said)
+        self.assertEqual([v["verdict"] for v in r["verdicts"]], ["refused"] * 3)
+        _, said = self.asked(self.uniform(600), policy="column", status=1)
+        self.assertTrue(said.startswith("weir ope: column: quality, cost, latency: the candidate can't be asked about 600 of"), said)
+        self.assertEqual(said.count("\n"), 1)
+        free = [dict(x, cost=0) for x in self.uniform(600)]
+        r, said = self.asked(free, *margins, policy="fixed,model=c", status=1)
+        self.assertEqual(said, "weir ope: fixed,model=c: cost: nothing can be saved, compared with a cost of 0\n")
 
     def test_two_loggers_in_the_map_order(self):
         """The mapping names policies in another order than the log shows them first."""

@@ -17,8 +17,8 @@
 /* Columns of the tests' sums: count of rows, and up to three of numbers. */
 enum { ROWS, A, B, C, N_COLUMNS };
 
-static const weirp_ratio MEAN = {A, ROWS, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 0};
-static const weirp_ratio RATIO = {A, B, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 0};
+static const weirp_ratio MEAN = {A, ROWS, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 1};
+static const weirp_ratio RATIO = {A, B, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 1};
 
 static weirp_statistic of(const weirp_ratio *ratio) {
     return (weirp_statistic){ratio, 1};
@@ -148,7 +148,7 @@ static void denominators_are_resampled(void **state) {
             put(&sums, i, 0.75 * w, w, 0.25); /* clusters of 1 to 5 rows: C / ROWS is 0.25 whatever is drawn */
         }
     weirp_sums_finish(&sums);
-    const weirp_ratio constant[] = {RATIO, {C, ROWS, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 0}};
+    const weirp_ratio constant[] = {RATIO, {C, ROWS, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 1}};
     weirp_interval p, bca;
     for (size_t i = 0; i < 2; i++) {
         const weirp_statistic s = of(&constant[i]);
@@ -179,8 +179,8 @@ static void identical_policies_differ_by_nothing(void **state) {
     }
     weirp_sums_finish(&sums);
     static const weirp_ratio pairs[][2] = {
-        {{1, 2, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 0}, {4, 5, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, -1}},
-        {{1, 2, 3, 0, 0}, {4, 5, 6, 0, -1}}, /* self-normalised doubly robust */
+        {{1, 2, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 1}, {4, 5, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, -1}},
+        {{1, 2, 3, 0, 1}, {4, 5, 6, 0, -1}}, /* self-normalised doubly robust */
     };
     for (size_t k = 0; k < 2; k++) {
         const weirp_statistic s = {pairs[k], 2};
@@ -439,7 +439,7 @@ static void bands_cover_all_points(void **state) {
     weirp_ratio ratio[POINTS];
     weirp_statistic s[POINTS];
     for (size_t j = 0; j < POINTS; j++) {
-        ratio[j] = (weirp_ratio){1 + j, ROWS, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 0};
+        ratio[j] = (weirp_ratio){1 + j, ROWS, WEIRP_NO_COLUMN, WEIRP_NO_COLUMN, 1};
         s[j] = of(&ratio[j]);
     }
     size_t all = 0, each = 0;

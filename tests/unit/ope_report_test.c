@@ -23,6 +23,7 @@ typedef struct made {
     weirp_cell_result cell[MAX_POLICIES * WEIR_N_METRICS];
     weirp_ope_estimate estimate[MAX_POLICIES * WEIR_N_METRICS][64];
     weirp_contrast contrast[MAX_POLICIES * WEIR_N_METRICS];
+    weirp_ope_trade trade[MAX_POLICIES];
     weirp_curve_point point[MAX_POINTS], single[N_MODELS];
 } made;
 
@@ -71,8 +72,13 @@ static void estimate_cell(made *m, size_t p, weir_metric k, double logged, doubl
 }
 
 static void compare(made *m, size_t other, weir_metric k, double difference, double by, weirp_verdict v, double more) {
-    m->contrast[m->ope.n_contrasts++] =
-        (weirp_contrast){0, other, k, difference, by / 2, around(difference, by), v, more};
+    weirp_contrast *c = &m->contrast[m->ope.n_contrasts++];
+    *c = (weirp_contrast){0, other, k, difference, by / 2, around(difference, by), v, more, NAN, none};
+    if (k == WEIR_METRIC_QUALITY) return;
+    const weirp_cell_result *base = &m->cell[(other == (size_t)-1 ? 0 : other) * WEIR_N_METRICS + k];
+    const double b = other == (size_t)-1 ? base->logged_mean : base->estimate[0].value - base->estimate[0].se / 100;
+    c->relative = difference / b;
+    c->relative_interval = around(c->relative, by / b);
 }
 
 /* Two policies on quality, cost and latency: the candidate is better in the first two. */
@@ -108,6 +114,7 @@ static made *make(void) {
                     .interval = "t",
                     .cell = m->cell,
                     .contrast = m->contrast,
+                    .trade = m->trade,
                     .seconds = 1.5};
     for (size_t p = 0; p < 2; p++) {
         estimate_cell(m, p, WEIR_METRIC_QUALITY, 0.80, p ? 0.85 : 0.813, 0.004);
@@ -119,20 +126,22 @@ static made *make(void) {
     compare(m, (size_t)-1, WEIR_METRIC_LATENCY, 5, 24, WEIRP_VERDICT_MORE, 12345.6);
     compare(m, 1, WEIR_METRIC_QUALITY, -0.037, 0.01, WEIRP_VERDICT_WORSE, NAN);
     compare(m, 1, WEIR_METRIC_COST, -0.00331, 0.0001, WEIRP_VERDICT_BETTER, NAN);
+    compare(m, (size_t)-1, WEIR_METRIC_QUALITY, 0.05, 0.01, WEIRP_VERDICT_BETTER, NAN);
+    m->contrast[5].policy = 1;
     return m;
 }
 
 /* At least 20 % saved, less than 0.005 of quality lost. */
 static void ask_to_trade(made *m) {
-    m->ope.trade = (weirp_ope_trade){.asked = true,
-                                     .other = WEIRP_OPE_LOGGED,
-                                     .saving_wanted = 0.2,
-                                     .quality_margin = 0.005,
-                                     .saving = 0.31,
-                                     .saving_lo = 0.27,
-                                     .quality_lost = -0.013,
-                                     .quality_lost_hi = -0.004,
-                                     .verdict = WEIRP_VERDICT_BETTER};
+    m->trade[0] = (weirp_ope_trade){.other = WEIRP_OPE_LOGGED,
+                                    .saving_wanted = 0.2,
+                                    .quality_margin = 0.005,
+                                    .saving = 0.31,
+                                    .saving_lo = 0.27,
+                                    .quality_lost = -0.013,
+                                    .quality_lost_hi = -0.004,
+                                    .verdict = WEIRP_VERDICT_BETTER};
+    m->ope.n_trades = 1;
 }
 
 static void add_tail(made *m, weir_metric k, double scale) {
@@ -320,17 +329,20 @@ static void json_tells_comparisons(void **state) {
     ask_to_trade(m);
     m->contrast[2].n_more = INFINITY;
     json_t *root = parsed(&m->ope);
-    assert_int_equal(json_array_size(at(root, "contrasts")), 5);
+    assert_int_equal(json_array_size(at(root, "contrasts")), 6);
     assert_true(json_is_null(at(root, "contrasts.0.other")));
     assert_string_equal(json_string_value(at(root, "contrasts.3.other")), "always-large");
     assert_string_equal(json_string_value(at(root, "contrasts.2.verdict")), "not enough evidence");
     assert_true(json_is_null(at(root, "contrasts.2.rows_more")));
-    assert_true(json_real_value(at(root, "trade.saving_lo")) == 0.27);
-    assert_string_equal(json_string_value(at(root, "trade.verdict")), "better");
-    assert_int_equal(json_array_size(at(root, "verdicts")), 2);
+    assert_true(json_real_value(at(root, "trades.0.saving_lo")) == 0.27);
+    assert_string_equal(json_string_value(at(root, "trades.0.verdict")), "better");
+    assert_int_equal(json_array_size(at(root, "verdicts")), 3);
     assert_string_equal(json_string_value(at(root, "verdicts.0.verdict")), "better");
     assert_true(json_is_null(at(root, "verdicts.0.other")));
     assert_string_equal(json_string_value(at(root, "verdicts.1.verdict")), "mixed");
+    assert_string_equal(json_string_value(at(root, "verdicts.2.policy")), "always-large");
+    assert_string_equal(json_string_value(at(root, "verdicts.2.verdict")), "better");
+    assert_true(json_is_null(at(root, "verdicts.2.other")));
     assert_string_equal(json_string_value(at(root, "log.from")), "2027-01-15T08:00:00Z");
     assert_string_equal(json_string_value(at(root, "log.propensity_model")), "vendor/middle");
     m->ope.first_ms = m->ope.last_ms = INT64_MIN;
@@ -382,7 +394,7 @@ static void json_survives_bytes(void **state) {
 
 static void check_headline(const made *m, size_t other, const char *word, const char *text) {
     weirp_ope_headline h;
-    weirp_ope_headline_make(&h, &m->ope, other);
+    weirp_ope_headline_make(&h, &m->ope, 0, other);
     assert_string_equal(h.word, word);
     if (strcmp(h.text, text) != 0) print_error("%s\n", h.text);
     assert_string_equal(h.text, text);
@@ -397,8 +409,8 @@ static void verdict_names_what_is_better(void **state) {
         "quality +0.0130 [+0.0040, +0.0220]; 31 % less cost [27 %, 35 %]; latency +0.6 % [-2.1 %, +3.2 %]. "
         "About 12,400 rows more would settle the latency, if the difference is what it looks like.");
     m->contrast[2].verdict = WEIRP_VERDICT_BETTER;
-    m->contrast[2].difference = -50;
-    m->contrast[2].interval = around(-50, 24);
+    m->contrast[2].relative = -50 / 900.;
+    m->contrast[2].relative_interval = around(-50 / 900., 24 / 900.);
     check_headline(m, WEIRP_OPE_LOGGED, "better",
                    "plugin,value=0.02 is better than what ran: quality +0.0130 [+0.0040, +0.0220]; 31 % less cost "
                    "[27 %, 35 %]; 5.6 % less latency [2.9 %, 8.2 %].");
@@ -474,13 +486,81 @@ static void verdict_goes_by_the_trade(void **state) {
     check_headline(m, WEIRP_OPE_LOGGED, "better",
                    "plugin,value=0.02 is better than what ran: it saves 31.0 % of the cost (at least 27.0 %; wanted: "
                    "more than 20.0 %), and quality changes by +0.0130 (at worst +0.0040; allowed: above -0.0050).");
-    m->ope.trade.verdict = WEIRP_VERDICT_WORSE;
+    m->trade[0].verdict = WEIRP_VERDICT_WORSE;
     weirp_ope_headline h;
-    weirp_ope_headline_make(&h, &m->ope, WEIRP_OPE_LOGGED);
+    weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
     assert_string_equal(h.word, "worse");
-    m->ope.trade.saving_wanted = m->ope.trade.quality_margin = 0; /* nobody asked */
-    weirp_ope_headline_make(&h, &m->ope, WEIRP_OPE_LOGGED);
+    m->trade[0].saving_wanted = m->trade[0].quality_margin = 0; /* nobody asked */
+    weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
     assert_string_equal(h.word, "better");
+    free(m);
+}
+
+/* Each comparison has its own; one that can't be judged is refused as a whole, whatever else is known. */
+static void every_trade_is_told(void **state) {
+    (void)state;
+    made *m = make();
+    ask_to_trade(m);
+    m->trade[1] = m->trade[0];
+    m->trade[1].other = 1;
+    m->trade[1].saving = 0.83, m->trade[1].saving_lo = -INFINITY;
+    m->trade[1].verdict = WEIRP_VERDICT_MORE;
+    m->ope.n_trades = 2;
+    check_headline(
+        m, 1, "not enough evidence",
+        "Not enough evidence on plugin,value=0.02, compared with always-large: it saves 83.0 % of the cost (at "
+        "least: not known; wanted: more than 20.0 %), and quality changes by +0.0130 (at worst +0.0040; allowed: "
+        "above -0.0050).");
+    json_t *root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "trades")), 2);
+    assert_true(json_is_null(at(root, "trades.0.other")) && json_is_null(at(root, "trades.1.saving_lo")));
+    assert_string_equal(json_string_value(at(root, "trades.1.other")), "always-large");
+    json_decref(root);
+    m->trade[0].verdict = m->contrast[0].verdict = WEIRP_VERDICT_REFUSED;
+    snprintf(m->cell[0].standing.refusal, sizeof m->cell[0].standing.refusal, "12 rows know the quality");
+    check_headline(
+        m, WEIRP_OPE_LOGGED, "refused",
+        "Refused: this log can't judge the trade that was asked of plugin,value=0.02, compared with what ran. "
+        "The quality can't be judged: 12 rows know the quality.");
+    free(m);
+}
+
+static void verdict_knows_what_is_the_same(void **state) {
+    (void)state;
+    made *m = make();
+    for (size_t i = 0; i < m->ope.n_contrasts; i++) m->contrast[i].verdict = WEIRP_VERDICT_SAME;
+    static const char same[] =
+        "plugin,value=0.02 is the same as what ran on this log: both give every model the same chance "
+        "on every row that both can be asked about, so there is nothing to choose between them.";
+    check_headline(m, WEIRP_OPE_LOGGED, "same", same);
+    ask_to_trade(m);
+    m->trade[0].verdict = WEIRP_VERDICT_SAME;
+    check_headline(m, WEIRP_OPE_LOGGED, "same", same);
+    json_t *root = parsed(&m->ope);
+    assert_string_equal(json_string_value(at(root, "verdicts.0.verdict")), "same");
+    assert_string_equal(json_string_value(at(root, "contrasts.0.verdict")), "same");
+    json_decref(root);
+    char *text = written(&m->ope, print_80);
+    assert_has(text, "  same\n"), assert_hasnt(text, "undecided");
+    free(text), free(m);
+}
+
+/* Of a base that may be nothing a share has no interval; of nothing there is no share. */
+static void shares_may_be_unknown(void **state) {
+    (void)state;
+    made *m = make();
+    char text[256];
+    m->contrast[1].relative_interval = (weirp_interval){-INFINITY, INFINITY};
+    weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
+    assert_string_equal(text, "cost -31 %");
+    m->contrast[1].relative = NAN;
+    m->contrast[1].relative_interval = none;
+    weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
+    assert_string_equal(text, "cost -0.310 USD/1k [-0.350, -0.270]");
+    json_t *root = parsed(&m->ope);
+    assert_true(json_is_null(at(root, "contrasts.1.relative")) && json_is_null(at(root, "contrasts.0.relative")));
+    assert_true(json_real_value(at(root, "contrasts.4.relative")) == m->contrast[4].relative);
+    json_decref(root);
     free(m);
 }
 
@@ -694,15 +774,27 @@ static void forest_survives_odd_intervals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(json_tells_every_number),       cmocka_unit_test(json_tells_comparisons),
-        cmocka_unit_test(json_tells_tails_and_curves),   cmocka_unit_test(json_survives_bytes),
-        cmocka_unit_test(verdict_names_what_is_better),  cmocka_unit_test(verdict_may_be_mixed),
-        cmocka_unit_test(verdict_asks_for_rows),         cmocka_unit_test(verdict_says_why_it_is_refused),
-        cmocka_unit_test(verdict_goes_by_the_loss),      cmocka_unit_test(verdict_goes_by_the_trade),
-        cmocka_unit_test(rows_are_rounded_up),           cmocka_unit_test(report_begins_with_the_verdict),
-        cmocka_unit_test(report_flags_what_is_doubtful), cmocka_unit_test(certain_log_is_told_plainly),
-        cmocka_unit_test(report_survives_unknowns),      cmocka_unit_test(forest_shows_every_policy),
-        cmocka_unit_test(curve_shows_its_band),          cmocka_unit_test(forest_survives_odd_intervals),
+        cmocka_unit_test(json_tells_every_number),
+        cmocka_unit_test(json_tells_comparisons),
+        cmocka_unit_test(json_tells_tails_and_curves),
+        cmocka_unit_test(json_survives_bytes),
+        cmocka_unit_test(verdict_names_what_is_better),
+        cmocka_unit_test(verdict_may_be_mixed),
+        cmocka_unit_test(verdict_asks_for_rows),
+        cmocka_unit_test(verdict_says_why_it_is_refused),
+        cmocka_unit_test(verdict_goes_by_the_loss),
+        cmocka_unit_test(verdict_goes_by_the_trade),
+        cmocka_unit_test(every_trade_is_told),
+        cmocka_unit_test(verdict_knows_what_is_the_same),
+        cmocka_unit_test(shares_may_be_unknown),
+        cmocka_unit_test(rows_are_rounded_up),
+        cmocka_unit_test(report_begins_with_the_verdict),
+        cmocka_unit_test(report_flags_what_is_doubtful),
+        cmocka_unit_test(certain_log_is_told_plainly),
+        cmocka_unit_test(report_survives_unknowns),
+        cmocka_unit_test(forest_shows_every_policy),
+        cmocka_unit_test(curve_shows_its_band),
+        cmocka_unit_test(forest_survives_odd_intervals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

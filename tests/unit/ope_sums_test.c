@@ -59,9 +59,9 @@ static void influences_are_derivatives(void **state) {
     enum { N = 40, M = 6 };
     const size_t no = WEIRP_NO_COLUMN;
     const weirp_ratio ratios[][2] = {
-        {{.num = 0, .den = 1, .add = no, .add_den = no}},
-        {{.num = no, .den = no, .add = 2, .add_den = 3}},
-        {{.num = 0, .den = 1, .add = 2, .add_den = 3}},
+        {{.num = 0, .den = 1, .add = no, .add_den = no, .factor = 1}},
+        {{.num = no, .den = no, .add = 2, .add_den = 3, .factor = 1}},
+        {{.num = 0, .den = 1, .add = 2, .add_den = 3, .factor = 1}},
         {{.num = 0, .den = 1, .add = 2, .add_den = 3, .factor = 1},
          {.num = 4, .den = 1, .add = 5, .add_den = 3, .factor = -1}},
         {{.num = 0, .den = 3, .add = no, .add_den = no, .factor = -0.5},
@@ -91,11 +91,13 @@ static void influences_are_derivatives(void **state) {
 static void values_by_hand(void **state) {
     (void)state;
     const double total[] = {6, 4, -3, 12};
-    const weirp_ratio both = {.num = 0, .den = 1, .add = 2, .add_den = 3};
+    const weirp_ratio both = {.num = 0, .den = 1, .add = 2, .add_den = 3, .factor = 1};
     const weirp_ratio minus[] = {{.num = 0, .den = 3, .add = WEIRP_NO_COLUMN, .factor = 2},
-                                 {.num = 2, .den = 1, .add = WEIRP_NO_COLUMN, .factor = -1}};
+                                 {.num = 2, .den = 1, .add = WEIRP_NO_COLUMN, .factor = -1},
+                                 {.num = 0, .den = 1, .add = WEIRP_NO_COLUMN, .factor = -0.0}};
     assert_true(weirp_statistic_value(&(weirp_statistic){&both, 1}, total) == 1.25);
     assert_true(weirp_statistic_value(&(weirp_statistic){minus, 2}, total) == 1.75);
+    assert_true(weirp_statistic_value(&(weirp_statistic){minus, 3}, total) == 1.75); /* no part of it */
     assert_true(weirp_statistic_value(&(weirp_statistic){NULL, 0}, total) == 0);
 }
 

@@ -1,0 +1,64 @@
+/* How verdicts are counted where the truth is known. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "src/ope/trials.h"
+
+static void counts_by_hand(void **state) {
+    (void)state;
+    const size_t logged = (size_t)-1;
+    weirp_trial_cell cell[2 * WEIR_N_METRICS] = {{.asked = false}};
+    weir_ope_trials t = {.cell = cell, .n_policies = 2};
+    const struct {
+        size_t other;
+        double se;
+        weirp_verdict verdict;
+    } quality[] = {
+        {logged, 0.04, WEIRP_VERDICT_BETTER},  /* 0.7 against 0.6: clear, told, right */
+        {logged, 0.06, WEIRP_VERDICT_BETTER},  /* told, right, not clear */
+        {logged, 0.04, WEIRP_VERDICT_MORE},    /* clear, not told */
+        {logged, 0.04, WEIRP_VERDICT_REFUSED}, /* clear, refused */
+        {logged, 0.06, WEIRP_VERDICT_REFUSED},
+        {logged, NAN, WEIRP_VERDICT_REFUSED}, /* no estimate: nobody knows whether it's clear */
+        {1, 0.04, WEIRP_VERDICT_BETTER},      /* 0.7 against 0.9: clear, told, wrong */
+        {1, 0.04, WEIRP_VERDICT_WORSE},       /* clear, told, right */
+        {1, 0, WEIRP_VERDICT_SAME},           /* said to be the same, clearly isn't */
+    };
+    cell[WEIR_METRIC_QUALITY] = (weirp_trial_cell){.asked = true, .truth = 0.7, .logged_truth = 0.6};
+    cell[WEIR_N_METRICS + WEIR_METRIC_QUALITY] = (weirp_trial_cell){.asked = true, .truth = 0.9, .logged_truth = 0.6};
+    for (size_t i = 0; i < sizeof quality / sizeof *quality; i++)
+        weirp_trials_count_verdict(&t, &(weirp_contrast){.other = quality[i].other,
+                                                         .metric = WEIR_METRIC_QUALITY,
+                                                         .se = quality[i].se,
+                                                         .verdict = quality[i].verdict});
+    const weirp_trial_verdicts *v = &t.verdicts[WEIR_METRIC_QUALITY];
+    assert_int_equal(v->n, 9);
+    assert_int_equal(v->n_refused, 3);
+    assert_int_equal(v->n_same, 1);
+    assert_int_equal(v->n_told, 4);
+    assert_int_equal(v->n_wrong, 1);
+    assert_int_equal(v->n_clear, 6);
+    assert_int_equal(v->n_clear_told, 3);
+    assert_int_equal(v->n_refused_clear, 1);
+    /* Less cost is better; the same but for rounding isn't clear. */
+    cell[WEIR_METRIC_COST] = (weirp_trial_cell){.asked = true, .truth = 0.001, .logged_truth = 0.002};
+    cell[WEIR_N_METRICS + WEIR_METRIC_COST] = (weirp_trial_cell){.asked = true, .truth = 0.001 * (1 + 1e-15)};
+    weirp_trials_count_verdict(
+        &t,
+        &(weirp_contrast){.other = logged, .metric = WEIR_METRIC_COST, .se = 1e-4, .verdict = WEIRP_VERDICT_BETTER});
+    weirp_trials_count_verdict(
+        &t, &(weirp_contrast){.other = 1, .metric = WEIR_METRIC_COST, .verdict = WEIRP_VERDICT_SAME});
+    v = &t.verdicts[WEIR_METRIC_COST];
+    assert_true(v->n == 2 && v->n_told == 1 && v->n_wrong == 0 && v->n_clear == 1 && v->n_clear_told == 1);
+    assert_int_equal(t.verdicts[WEIR_METRIC_LATENCY].n, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_hand)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
