@@ -234,7 +234,7 @@ void weirp_cell_add(weirp_cell *cell, weirp_sums *sums, const weirp_ope_block *b
     s.n = 0;
     cell->has_q |= input->q != NULL;
     for (size_t i = 0; i < block->n; i++) {
-        if (block->flags[i] & (WEIRP_LOGGED_CACHED | WEIRP_LOGGED_FORCED)) continue;
+        if (!weirp_ope_is_decided(block, i)) continue;
         take_row(cell, &s, block, input, i);
         if (s.n == SOME_ROWS) flush(cell, sums, &s);
     }

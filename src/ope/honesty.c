@@ -197,5 +197,5 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     s->model_slope = vq > 0 ? covariance / vq : NAN;
     s->model_r2 = vy > 0 ? 1 - (f->sum_y2 - 2 * f->sum_yq + f->sum_q2) / vy : NAN;
     compare_halves(j, p, m, c, s);
-    if (!weirp_ope_target_is_logged(j->target[p])) refuse(r, m, s, f->n_undecided);
+    if (!weirp_ope_target_is_logged(j->target[p]) || !r->n_decided) refuse(r, m, s, f->n_undecided);
 }

@@ -60,6 +60,7 @@ static weir_status fit(weirp_judging *j, weir_error *err) {
             options[n++] = r;
         }
     }
+    if (!weirp_ope_table_n_decided(j->table)) return WEIR_OK; /* there is nothing to fit on, nor to judge */
     if (!progress(j, "reward models", 0, 2)) return weirp_fail(err, WEIR_CANCELED, 0, "canceled");
     weir_status st = weirp_reward_fit_all(fitted, j->table, options, n, err);
     for (size_t k = 0; k < n && st == WEIR_OK; k++) *to[k] = fitted[k];
@@ -130,10 +131,10 @@ static void predict(void *context, unsigned worker, size_t begin, size_t end) {
         const weir_metric m = (weir_metric)(i % WEIR_N_METRICS);
         const size_t p = i / WEIR_N_METRICS;
         if (!wanted(j, m)) continue;
-        if (p == j->n_targets) {
+        if (p == j->n_targets && j->reward[m]) {
             weirp_reward_predict(j->reward[m], t->block, j->q[m]);
             weirp_ope_labels_predict(j->labels[m], t->block, j->e[m]);
-        } else if (j->judged[p][m].robust) {
+        } else if (p < j->n_targets && j->judged[p][m].robust) {
             weirp_reward_predict(j->judged[p][m].robust, t->block, j->q_robust[p][m]);
         }
     }
@@ -300,7 +301,7 @@ static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
             c->asked = true;
             c->n_estimates = weirp_ope_n_estimators();
             if (!(c->estimate = weirp_array(c->n_estimates, sizeof *c->estimate))) return weirp_nomem(err);
-            snprintf(c->reward_model, sizeof c->reward_model, "%s", weirp_reward_name(j->reward[m]));
+            if (j->reward[m]) snprintf(c->reward_model, sizeof c->reward_model, "%s", weirp_reward_name(j->reward[m]));
             const weirp_ratio logged = weirp_cell_logged(j->judged[p][m].cell);
             const weirp_statistic s = {&logged, 1};
             double df;

@@ -43,10 +43,6 @@ typedef struct filled {
     double x[MOST_FILLED];
 } filled;
 
-static bool decided(const weirp_ope_block *b, size_t i) {
-    return !(b->flags[i] & (WEIRP_LOGGED_CACHED | WEIRP_LOGGED_FORCED));
-}
-
 static bool known(const weirp_ope_labels *l, const weirp_ope_block *b, size_t i) {
     return isfinite(b->metric[i * WEIR_N_METRICS + l->metric]);
 }
@@ -108,7 +104,7 @@ static void look_at(void *context, const weirp_ope_block *b) {
     look *k = context;
     for (size_t i = 0; i < b->n; i++) {
         double x[N_NUMBERS];
-        if (!decided(b, i)) continue;
+        if (!weirp_ope_is_decided(b, i)) continue;
         const bool is_known = known(k->l, b, i);
         k->n++, k->n_known += is_known;
         for (size_t f = 0; f < k->l->n_folds; f++)
@@ -166,7 +162,7 @@ static void add_block(void *context, const weirp_ope_block *b) {
     newton *w = context;
     size_t n = 0;
     for (size_t i = 0; i < b->n; i++)
-        if (decided(b, i)) fill(w->l, b, i, &w->block[n++]);
+        if (weirp_ope_is_decided(b, i)) fill(w->l, b, i, &w->block[n++]);
     add_rows(w, w->block, n);
 }
 
@@ -174,7 +170,8 @@ static void add_block(void *context, const weirp_ope_block *b) {
 static void keep(void *context, const weirp_ope_block *b) {
     newton *w = context;
     for (size_t i = 0; i < b->n && w->n_kept < KEPT_ROWS; i++)
-        if (decided(b, i) && weirp_mix64(b->first + i) % w->every == 0) fill(w->l, b, i, &w->kept[w->n_kept++]);
+        if (weirp_ope_is_decided(b, i) && weirp_mix64(b->first + i) % w->every == 0)
+            fill(w->l, b, i, &w->kept[w->n_kept++]);
 }
 
 /* Newton's step, or half the way back where the last one has overshot: far from the top the likelihood is no parabola,
@@ -285,7 +282,7 @@ weir_status weirp_ope_labels_fit(weirp_ope_labels **out, const weirp_ope_table *
     if (!l->n_models) l->n_models = 1;
     if (!l->n_segments) l->n_segments = 1;
     l->last_ms = weirp_ope_table_last_ms(table);
-    l->all = weirp_ope_table_known(table, metric) == weirp_ope_table_n(table);
+    l->all = weirp_ope_table_known(table, metric) == weirp_ope_table_n_decided(table);
     look k = {.l = l};
     if (!l->all) {
         WEIRP_TRY(each(table, look_at, &k, err));

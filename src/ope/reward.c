@@ -64,8 +64,7 @@ weir_status weirp_reward_folds_make(weirp_reward_folds *o, size_t n_folds, weir_
 /* ---- rows ---- */
 
 static bool usable(const weirp_ope_block *b, size_t i, weir_metric metric) {
-    return !(b->flags[i] & (WEIRP_LOGGED_CACHED | WEIRP_LOGGED_FORCED)) &&
-           isfinite(b->metric[i * WEIR_N_METRICS + metric]);
+    return weirp_ope_is_decided(b, i) && isfinite(b->metric[i * WEIR_N_METRICS + metric]);
 }
 
 /* NAN, or 0: the row doesn't count. */

@@ -326,6 +326,30 @@ class Made(Scratch):
         self.assertEqual(r["verdicts"][0]["verdict"], "refused")
         self.assertTrue(all(v["ips"] is None or v["ips"] == 0 for v in [estimates(r)]))
 
+    def test_nobody_decided(self):
+        self.map.write_text(GRADED + "flags: {forced: pinned, cached: hit}\n")
+        rows = [dict(x, **{("pinned", "hit")[i % 2]: 1}) for i, x in enumerate(self.uniform(300))]
+        for policy in "random", "logged":
+            for more in [], ["--metric", "quality"], ["--value", "0.01", "--margin-cost", "0.1"]:
+                r, said = self.asked(rows, *more, policy=policy, status=1)
+                self.assertIn("no row of the log was decided by a policy: all were pinned or cached", said)
+                self.assertEqual([r["log"]["rows"], r["log"]["decided"], r["log"]["forced"]], [300, 0, 0.5])
+                self.assertEqual({v["verdict"] for v in r["verdicts"]}, {"refused"})
+                self.assertIsNone(metric(r)["estimates"]["sndr"]["value"])
+        log = self.dir / "log.jsonl"
+        text = run("ope", "--log", log, "--map", self.map, "--policy", "random", "--svg", self.dir / "o.svg", status=1).stdout
+        self.assertTrue(text.startswith("Refused: this log can't judge random: no row of the log was decided"), text)
+        xml.etree.ElementTree.fromstring((self.dir / "o.svg").read_text())
+
+    def test_what_pinned_rows_know_counts_for_nothing(self):
+        """The quality is known of pinned rows alone: it is as good as unknown, and stops nothing else."""
+        self.map.write_text(GRADED + "flags: {forced: pinned}\n")
+        rows = [dict(x, pinned=int(i % 2), quality=x["quality"] if i % 2 else None) for i, x in enumerate(self.uniform(600))]
+        r, _ = self.asked(rows)
+        self.assertEqual(sorted(r["policies"][0]["metrics"]), ["cost", "latency"])
+        done = run("ope", "--log", self.dir / "log.jsonl", "--map", self.map, "--policy", "random", "--metric", "quality", status=1)
+        self.assertIn("no row of the log that somebody decided on knows the quality", done.stderr)
+
     def test_two_loggers_in_the_map_order(self):
         """The mapping names policies in another order than the log shows them first."""
         self.map.write_text("format: csv\nchosen: m\npropensity: p\nlogger: who\nby_logger: {new: p_new, old: p_old}\n"

@@ -296,9 +296,18 @@ static void off_a_table(void **state) {
         size_t chosen;
         double y, p;
         const char *logger;
-    } made[] = {{0, 1, 0.8, "a"}, {1, 1, 0.2, "a"}, {0, 0, 0.8, "a"}, {1, 0, 0.6, "b"}};
+        uint32_t flags;
+    } made[] = {
+        {0, 1, 0.8, "a", 0},
+        {1, 1, 0.2, "a", 0},
+        {0, 0, 0.8, "a", 0},
+        {1, 0, 0.6, "b", 0},
+        {1, 1, 0.6, "b", WEIRP_LOGGED_FORCED}, /* neither policy's */
+    };
+    enum { N_MADE = sizeof made / sizeof *made };
     static const double by[2][2] = {{0.8, 0.4}, {0.2, 0.6}};
-    const double pi[] = {0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5}, q[] = {0.2, 0.6, 0.2, 0.6, 0.2, 0.6, 0.2, 0.6};
+    double pi[2 * N_MADE], q[2 * N_MADE];
+    for (size_t i = 0; i < 2 * N_MADE; i++) pi[i] = 0.5, q[i] = i % 2 ? 0.6 : 0.2;
     weirp_ope_table *table;
     weirp_scan *scan;
     weirp_ope_block block;
@@ -306,7 +315,7 @@ static void off_a_table(void **state) {
     assert_int_equal(weirp_ope_table_new(&table, NULL), WEIR_OK);
     assert_int_equal(weirp_ope_table_model(table, "small", &model[0], NULL), WEIR_OK);
     assert_int_equal(weirp_ope_table_model(table, "large", &model[1], NULL), WEIR_OK);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < N_MADE; i++) {
         weirp_logged_row row = {.file = "log", .line = i + 1, .id = "", .session = "", .segment = ""};
         row.logger = made[i].logger;
         row.time_ms = WEIRP_LOGGED_NO_TIME;
@@ -314,6 +323,7 @@ static void off_a_table(void **state) {
         row.p = made[i].p;
         row.by_logger = by[row.chosen];
         row.n_loggers = 2;
+        row.flags = made[i].flags;
         for (size_t m = 0; m < WEIR_N_METRICS; m++) row.metric[m] = NAN;
         row.metric[WEIR_METRIC_QUALITY] = made[i].y;
         assert_int_equal(weirp_ope_table_add(table, &row, 2, model, NULL), WEIR_OK);
