@@ -84,6 +84,7 @@ static void take_row(weirp_cell *cell, some *s, const weirp_ope_block *block, co
         cell->facts.n_undecided++;
         return;
     }
+    if (input->left_out && input->left_out[i]) return;
     if (most < 1 - 1e-9) cell->drawn = true;
     s->n++;
     s->cluster[at] = block->cluster[i];

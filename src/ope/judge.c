@@ -104,11 +104,45 @@ done:
 
 /* ---- the rows ---- */
 
+/* fill() makes all chances of a row NAN where the candidate is undecided. */
+static bool is_undecided(const weirp_judging *j, size_t p, size_t i) {
+    return isnan(j->pi[p][i * j->n_models]);
+}
+
+/* Who of several candidates can't be asked too often to be judged. One alone has nobody to take rows from. */
+static weir_status set_apart(weirp_judging *j, weir_error *err) {
+    size_t n_undecided[WEIRP_OPE_MAX_POLICIES] = {0}, n = 0;
+    weirp_scan *scan = NULL;
+    weirp_ope_block b;
+    if (j->n_targets < 2) return WEIR_OK;
+    weir_status st = weirp_scan_new(&scan, j->table, err);
+    while (st == WEIR_OK && (st = weirp_scan_next(scan, &b, err)) == WEIR_OK)
+        for (size_t p = 0; p < j->n_targets && st == WEIR_OK; p++) {
+            if (weirp_ope_target_is_logged(j->target[p])) continue;
+            st = weirp_ope_target_fill(j->target[p], &b, j->pi[p], &n, err);
+            for (size_t i = 0; i < b.n && st == WEIR_OK; i++)
+                n_undecided[p] += weirp_ope_is_decided(&b, i) && is_undecided(j, p, i);
+        }
+    weirp_scan_free(scan);
+    if (st != WEIR_END) return st;
+    const double most = WEIRP_OPE_MOST_UNDECIDED * (double)weirp_ope_table_n_decided(j->table);
+    for (size_t p = 0; p < j->n_targets; p++) j->apart[p] = (double)n_undecided[p] > most;
+    return WEIR_OK;
+}
+
+/* Where some candidate is undecided the row is left out for all, and for what was logged: a difference of two means
+ * over different rows would be paired by nothing. */
+static void leave_out(weirp_judging *j, const weirp_ope_block *b) {
+    memset(j->left_out, 0, sizeof j->left_out);
+    for (size_t p = 0; p < j->n_targets; p++)
+        for (size_t i = 0; i < b->n && !j->apart[p]; i++) j->left_out[i] |= is_undecided(j, p, i);
+}
+
 /* The greatest weight that any choice could have had: a bound on what is seen, known without seeing it. */
-static double weight_bound(const weirp_ope_block *b, const double *pi) {
+static double weight_bound(const weirp_ope_block *b, const double *pi, const bool *left_out) {
     double most = 0;
     for (size_t i = 0; i < b->n; i++) {
-        if (b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
+        if (!weirp_ope_is_decided(b, i) || left_out[i]) continue;
         const double *p = b->propensity + i * b->n_models, *t = pi + i * b->n_models;
         if (isnan(p[b->chosen[i]])) return NAN;
         for (size_t a = 0; a < b->n_models; a++)
@@ -143,7 +177,7 @@ static void predict(void *context, unsigned worker, size_t begin, size_t end) {
 static void add_tail(weirp_judging *j, const weirp_ope_block *b, size_t p, weir_metric m) {
     for (size_t i = 0; i < b->n; i++) {
         const double x = b->metric[i * WEIR_N_METRICS + m], pi = j->pi[p][i * b->n_models + b->chosen[i]];
-        if (isnan(x) || isnan(pi) || b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
+        if (isnan(x) || isnan(pi) || j->left_out[i] || !weirp_ope_is_decided(b, i)) continue;
         weirp_distribution_add(j->judged[p][m].tail, x, pi / b->p[i] / j->e[m][i]);
     }
 }
@@ -158,7 +192,8 @@ static void add(void *context, unsigned worker, size_t begin, size_t end) {
         const weir_metric m = (weir_metric)(i % WEIR_N_METRICS);
         struct weirp_judged *judged = &j->judged[p][m];
         if (!judged->cell) continue;
-        const weirp_cell_input input = {.pi = j->pi[p], .q = j->q[m], .q_robust = j->q_robust[p][m], .e = j->e[m]};
+        const weirp_cell_input input = {
+            .pi = j->pi[p], .q = j->q[m], .q_robust = j->q_robust[p][m], .e = j->e[m], .left_out = j->left_out};
         weirp_cell_add(judged->cell, &j->sums, t->block, &input);
         if (judged->tail) add_tail(j, t->block, p, m);
     }
@@ -166,10 +201,13 @@ static void add(void *context, unsigned worker, size_t begin, size_t end) {
 
 static weir_status add_block(weirp_judging *j, const weirp_ope_block *b, weir_error *err) {
     weir_status st = WEIR_OK;
+    size_t n_undecided = 0;
     task t = {j, b};
+    for (size_t p = 0; p < j->n_targets; p++)
+        WEIRP_TRY(weirp_ope_target_fill(j->target[p], b, j->pi[p], &n_undecided, err));
+    leave_out(j, b);
     for (size_t p = 0; p < j->n_targets; p++) {
-        WEIRP_TRY(weirp_ope_target_fill(j->target[p], b, j->pi[p], &j->n_undecided[p], err));
-        const double bound = weight_bound(b, j->pi[p]);
+        const double bound = weight_bound(b, j->pi[p], j->left_out);
         if (!(bound <= j->bound[p])) j->bound[p] = isnan(j->bound[p]) ? NAN : bound; /* once not known, never known */
     }
     weirp_parallel((j->n_targets + 1) * WEIR_N_METRICS, 1, j->s->o.n_threads, predict, &t);
@@ -185,7 +223,8 @@ static weir_status go_over(weirp_judging *j, weir_error *err) {
     weirp_scan *scan = NULL;
     weirp_ope_block b;
     bool halfway = false;
-    weir_status st = weirp_scan_new(&scan, j->table, err);
+    weir_status st = set_apart(j, err);
+    if (st == WEIR_OK) st = weirp_scan_new(&scan, j->table, err);
     while (st == WEIR_OK && (st = weirp_scan_next(scan, &b, err)) == WEIR_OK) {
         if (!halfway && b.first >= n / 2) {
             weirp_sums_finish(&j->sums);

@@ -326,6 +326,39 @@ class Made(Scratch):
         self.assertEqual(r["verdicts"][0]["verdict"], "refused")
         self.assertTrue(all(v["ips"] is None or v["ips"] == 0 for v in [estimates(r)]))
 
+    def test_candidates_stand_on_the_same_rows(self):
+        """The candidate is the other one, but can't be asked about 8 % of the rows, the good ones: there is no difference."""
+        rows, third = self.uniform(1000), {m: 1 / 3 for m in "abc"}
+        self.map.write_text(GRADED + "target: t\n")
+        for i, x in enumerate(rows):
+            x.update({"t": third} if i % 25 > 1 else {"quality": 1, "cost": 0.05, "ms": 9000})
+        asked = [x for x in rows if "t" in x]
+        r, _ = self.asked(rows, "--policy", "random", policy="column")
+        found = [metric(r, policy=p) for p in (0, 1)]
+        self.assertEqual([f["standing"]["rows"] for f in found], [920, 920])
+        self.assertEqual([f["standing"]["undecided"] for f in found], [0.08, 0])
+        for name, key in ("quality", "quality"), ("cost", "cost"), ("latency", "ms"):
+            mean = sum(x[key] for x in asked) / len(asked)
+            for p in 0, 1:
+                self.assertAlmostEqual(metric(r, name, p)["logged"]["mean"] / mean, 1, delta=1e-12)
+                self.assertAlmostEqual(metric(r, name, p)["estimates"]["ips"]["value"] / mean, 1, delta=1e-12)
+            self.assertEqual(metric(r, name, 0)["tail"], metric(r, name, 1)["tail"])
+            d = next(c for c in r["contrasts"] if c["metric"] == name and c["other"] == "random")
+            self.assertLess(max(abs(d["difference"]), d["se"]), 1e-12 * mean, f"{name}: {d}")
+
+    def test_who_is_refused_takes_no_rows_from_others(self):
+        rows = self.uniform(400)
+        self.map.write_text(GRADED + "target: t\n")
+        for i, x in enumerate(rows):
+            if i % 3:
+                x["t"] = {"a": 0, "b": 0, "c": 1}
+        r, said = self.asked(rows, "--policy", "column", status=1)
+        alone, _ = self.asked(rows)
+        self.assertIn("can't be asked about 134 of 400 rows", said)
+        self.assertEqual(metric(r, policy=0), metric(alone))
+        self.assertEqual(metric(r, policy=1)["standing"]["rows"], 266)
+        self.assertEqual([(c["other"], c["verdict"]) for c in r["contrasts"] if c["metric"] == "quality"][1], ("column", "refused"))
+
     def test_nobody_decided(self):
         self.map.write_text(GRADED + "flags: {forced: pinned, cached: hit}\n")
         rows = [dict(x, **{("pinned", "hit")[i % 2]: 1}) for i, x in enumerate(self.uniform(300))]
