@@ -275,11 +275,6 @@ weir_status weirp_reward_fit_all(weirp_reward **out, const weirp_ope_table *tabl
     return st;
 }
 
-weir_status weirp_reward_fit(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
-                             weir_error *err) {
-    return weirp_reward_fit_all(out, table, options, 1, err);
-}
-
 const char *weirp_reward_name(const weirp_reward *reward) {
     return reward->name;
 }

@@ -266,10 +266,6 @@ size_t weirp_ope_table_n_loggers(const weirp_ope_table *t) {
     return t->loggers.n;
 }
 
-const char *weirp_ope_table_logger(const weirp_ope_table *t, size_t index) {
-    return t->loggers.text[index];
-}
-
 size_t weirp_ope_table_logger_rows(const weirp_ope_table *t, size_t index) {
     return t->logger_rows[index];
 }
