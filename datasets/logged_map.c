@@ -116,11 +116,6 @@ weir_status weirp_log_map_load(weirp_log_map *map, const char *path, weir_error 
     return st == WEIR_OK ? finish(map, path, err) : st;
 }
 
-weir_status weirp_log_map_parse(weirp_log_map *map, const char *name, const char *text, size_t len, weir_error *err) {
-    weir_status st = weirp_yaml_parse(name, text, len, &schema, map, err);
-    return st == WEIR_OK ? finish(map, name, err) : st;
-}
-
 void weirp_log_map_free(weirp_log_map *map) {
     weir_pool_free(map->pool);
     map->pool = NULL;

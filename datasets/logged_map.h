@@ -65,8 +65,6 @@ typedef struct weirp_log_map {
 
 /* Reads and checks. Free its contents with weirp_log_map_free. */
 weir_status weirp_log_map_load(weirp_log_map *map, const char *path, weir_error *err);
-/* The same from memory, for tests. */
-weir_status weirp_log_map_parse(weirp_log_map *map, const char *name, const char *text, size_t len, weir_error *err);
 void weirp_log_map_free(weirp_log_map *map);
 
 #endif

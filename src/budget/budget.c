@@ -29,20 +29,8 @@ const char *weirp_unit_name(weirp_unit unit) {
     return name_of(unit_names, WEIRP_N_UNITS, (int)unit);
 }
 
-bool weirp_unit_find(const char *name, weirp_unit *unit) {
-    int at = find(unit_names, WEIRP_N_UNITS, name);
-    if (at >= 0) *unit = (weirp_unit)at;
-    return at >= 0;
-}
-
 const char *weirp_dimension_name(weirp_dimension dim) {
     return name_of(dimension_names, WEIRP_N_DIMS, (int)dim);
-}
-
-bool weirp_dimension_find(const char *name, weirp_dimension *dim) {
-    int at = find(dimension_names, WEIRP_N_DIMS, name);
-    if (at >= 0) *dim = (weirp_dimension)at;
-    return at >= 0;
 }
 
 const char *weirp_exhausted_name(weirp_exhausted what) {

@@ -30,9 +30,7 @@ const char *weirp_unit_name(weirp_unit unit); /* "usd", "tokens", "requests" */
 static inline double weirp_unit_value(weirp_unit unit, int64_t amount) {
     return unit == WEIRP_UNIT_USD ? (double)amount / 1e9 : (double)amount;
 }
-bool weirp_unit_find(const char *name, weirp_unit *unit);
 const char *weirp_dimension_name(weirp_dimension dim); /* "key", "team", "user", "tag", "model", "provider" */
-bool weirp_dimension_find(const char *name, weirp_dimension *dim);
 
 /* Texts are borrowed; NULL or "": not known. */
 typedef struct weirp_subject {

@@ -111,10 +111,6 @@ void weirp_keys_drop(weirp_keys *keys) {
     free(keys);
 }
 
-size_t weirp_keys_n(const weirp_keys *keys) {
-    return keys->n;
-}
-
 size_t weirp_keys_n_unreadable(const weirp_keys *keys) {
     return keys->n_unreadable;
 }

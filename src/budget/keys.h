@@ -59,7 +59,6 @@ weir_status weirp_keys_version(weirp_snapshot *snapshot, uint64_t *version, weir
 weir_status weirp_keys_load(weirp_keys **out, weirp_snapshot *snapshot, const weirp_keys *earlier, weir_error *err);
 weirp_keys *weirp_keys_keep(weirp_keys *keys);
 void weirp_keys_drop(weirp_keys *keys); /* NULL is fine */
-size_t weirp_keys_n(const weirp_keys *keys);
 size_t weirp_keys_n_unreadable(const weirp_keys *keys);
 uint64_t weirp_keys_loaded_version(const weirp_keys *keys);
 

@@ -257,24 +257,6 @@ void weirp_limiter_leave(weirp_limiter *l, weirp_pass *pass, int64_t tokens, uin
     *pass = (weirp_pass){0};
 }
 
-void weirp_limiter_look(weirp_limiter *l, const char *key, const weirp_limits *limits, uint64_t now_ns,
-                        weirp_quota *quota) {
-    uint64_t hash = XXH3_64bits(key, strlen(key));
-    pthread_mutex_lock(&l->mutex);
-    int64_t now = tick(l, now_ns);
-    limited *k = find(l, key, hash);
-    if (k) advance(k, now);
-    tell(l, k, limits, quota);
-    pthread_mutex_unlock(&l->mutex);
-}
-
-size_t weirp_limiter_n_keys(weirp_limiter *l) {
-    pthread_mutex_lock(&l->mutex);
-    size_t n = l->n;
-    pthread_mutex_unlock(&l->mutex);
-    return n;
-}
-
 void weirp_limiter_time_text(char *out, size_t size, int64_t ms) {
     long long whole = ms > 0 ? ms : 0;
     if (whole < 1000)

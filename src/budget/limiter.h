@@ -57,10 +57,6 @@ weirp_limit_result weirp_limiter_enter(weirp_limiter *limiter, const char *key, 
  * need is given back to the second in which it came, if that still counts; what it needed beyond counts from now on.
  * Empties the pass. */
 void weirp_limiter_leave(weirp_limiter *limiter, weirp_pass *pass, int64_t tokens, uint64_t now_ns);
-/* Only looks: `quota` as it is. */
-void weirp_limiter_look(weirp_limiter *limiter, const char *key, const weirp_limits *limits, uint64_t now_ns,
-                        weirp_quota *quota);
-size_t weirp_limiter_n_keys(weirp_limiter *limiter); /* that it remembers */
 
 /* "250ms", "7s", "1m0s", "23h59m59s": how OpenAI's headers write such times. */
 void weirp_limiter_time_text(char *out, size_t size, int64_t ms);

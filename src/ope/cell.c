@@ -35,7 +35,7 @@ weir_status weirp_cell_make(weirp_cell **out, const double *logger_rows, size_t 
         }
         double all = 0;
         for (size_t l = 0; l < n_loggers; l++) all += logger_rows[l];
-        for (size_t l = 0; l < n_loggers; l++) cell->share[l] = logger_rows[l] / all;
+        for (size_t l = 0; l < n_loggers; l++) cell->share[l] = all > 0 ? logger_rows[l] / all : 0;
     }
     *out = cell;
     return WEIR_OK;

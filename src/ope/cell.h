@@ -24,6 +24,9 @@ typedef struct weirp_cell_input {
     const double *q;        /* (n, n_models) reward model; NULL: none, and no estimator that needs one */
     const double *q_robust; /* (n, n_models); NULL */
     const double *e;        /* (n) chance of a label; NULL: all are labelled */
+    /* (n) rows that no cell takes since some candidate is undecided there, so that all stand on the same rows; NULL:
+     * none */
+    const bool *left_out;
 } weirp_cell_input;
 
 /* Forced and cached rows were nobody's decision: they are left out. Doesn't count sums->rows: cells share them. */
@@ -42,12 +45,13 @@ double weirp_cell_variance(const weirp_cell *cell, size_t estimator);
 
 /* Sums over rows, for what can be trusted. */
 typedef struct weirp_cell_facts {
-    size_t n, n_known, n_undecided; /* rows taken; of them, that know the metric; rows left out as undecided */
-    double sum_w, sum_w2, max_w;    /* weights w = pi/p of rows that were taken, labels aside */
-    double sum_wk, sum_wk2, max_wk; /* of w/e over those that know the metric: what estimates rest on */
-    double least_p, least_e;        /* least chance of a chosen model; of a label */
-    double unsupported;             /* sum over rows of the candidate's mass on models of chance 0 */
-    size_t n_full;                  /* rows that logged all chances, over which that sum goes */
+    size_t n, n_known;           /* rows taken; of them, that know the metric */
+    size_t n_undecided;          /* decided rows on which this candidate is undecided; others' may be left out, too */
+    double sum_w, sum_w2, max_w; /* weights w = pi/p of rows that were taken, labels aside */
+    double sum_wk, sum_wk2, max_wk;              /* of w/e over those that know the metric: what estimates rest on */
+    double least_p, least_e;                     /* least chance of a chosen model; of a label */
+    double unsupported;                          /* sum over rows of the candidate's mass on models of chance 0 */
+    size_t n_full;                               /* rows that logged all chances, over which that sum goes */
     double sum_y, sum_q, sum_y2, sum_q2, sum_yq; /* outcomes and predictions on rows that know the metric */
 } weirp_cell_facts;
 const weirp_cell_facts *weirp_cell_facts_of(const weirp_cell *cell); /* borrowed; whole after weirp_cell_finish */

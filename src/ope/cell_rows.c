@@ -84,6 +84,7 @@ static void take_row(weirp_cell *cell, some *s, const weirp_ope_block *block, co
         cell->facts.n_undecided++;
         return;
     }
+    if (input->left_out && input->left_out[i]) return;
     if (most < 1 - 1e-9) cell->drawn = true;
     s->n++;
     s->cluster[at] = block->cluster[i];
@@ -234,7 +235,7 @@ void weirp_cell_add(weirp_cell *cell, weirp_sums *sums, const weirp_ope_block *b
     s.n = 0;
     cell->has_q |= input->q != NULL;
     for (size_t i = 0; i < block->n; i++) {
-        if (block->flags[i] & (WEIRP_LOGGED_CACHED | WEIRP_LOGGED_FORCED)) continue;
+        if (!weirp_ope_is_decided(block, i)) continue;
         take_row(cell, &s, block, input, i);
         if (s.n == SOME_ROWS) flush(cell, sums, &s);
     }

@@ -55,12 +55,6 @@ size_t weirp_ope_n_estimators(void) {
     return sizeof weirp_ope_estimators / sizeof *weirp_ope_estimators - 1;
 }
 
-size_t weirp_ope_n_main_estimators(void) {
-    size_t n = 0;
-    while (weirp_ope_estimators[n].name && !weirp_ope_estimators[n].spare) n++;
-    return n;
-}
-
 /* Names that papers and other programs use. */
 static const struct alias {
     const char *name, *ours;

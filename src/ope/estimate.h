@@ -52,7 +52,6 @@ typedef struct weirp_ope_estimator {
  * "-mse" by the bound on the squared error. */
 extern const weirp_ope_estimator weirp_ope_estimators[];
 size_t weirp_ope_n_estimators(void); /* spare ones among them */
-size_t weirp_ope_n_main_estimators(void);
 /* The place of a name, of which "sndr" is the recommended; (size_t)-1: none. Knows other names that are in use: "ipw",
  * "snipw", "dros", "clipped-ips-slope", "clipped-ips(inf)", "clipped-ips(5.0)". */
 size_t weirp_ope_estimator_find(const char *name);

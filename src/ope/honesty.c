@@ -15,7 +15,7 @@
 #include "src/ope/judge.h"
 
 enum { LEAST_ESS = 100, LEAST_KNOWN = 50, LEAST_CLUSTERS = 20, MINUTE_MS = 60000 };
-static const double MOST_WEIGHT_SHARE = 0.2, MOST_UNDECIDED = 0.1, SURE = 1 - 1e-12, NO_MASS = 1e-9;
+static const double MOST_WEIGHT_SHARE = 0.2, SURE = 1 - 1e-12, NO_MASS = 1e-9;
 /* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
 static const double MOST_Z = 5, MOST_OFF = 0.02;
 
@@ -151,7 +151,7 @@ bool weirp_ope_is_same(const weirp_judging *j, size_t policy, size_t other) {
 }
 
 bool weirp_ope_is_askable(const weirp_ope_standing *s) {
-    return s->undecided <= MOST_UNDECIDED;
+    return s->undecided <= WEIRP_OPE_MOST_UNDECIDED;
 }
 
 /* ---- a candidate on a metric ---- */
@@ -164,14 +164,13 @@ static bool bounded(weir_metric m) {
 static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
     char *out = s->refusal;
     const size_t size = sizeof s->refusal;
-    const size_t asked = s->n + n_undecided;
     if (!r->n_decided)
         snprintf(out, size, "no row of the log was decided by a policy: all were pinned or cached");
-    else if (share(n_undecided, asked) > MOST_UNDECIDED)
+    else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED)
         snprintf(out, size,
                  "the candidate can't be asked about %zu of %zu rows: they lack the estimates or features "
                  "that it decides by",
-                 n_undecided, asked);
+                 n_undecided, r->n_decided);
     else if (s->unsupported > NO_MASS && r->deterministic)
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, so what other models would have "
@@ -237,7 +236,7 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     weirp_ope_standing *s = &c->standing;
     const double n = (double)f->n, known = (double)f->n_known;
     *s = (weirp_ope_standing){.n = f->n, .n_known = f->n_known, .least_label = f->least_e, .least_p = f->least_p};
-    s->undecided = share(f->n_undecided, f->n + f->n_undecided);
+    s->undecided = share(f->n_undecided, r->n_decided);
     s->unsupported = f->n_full ? f->unsupported / (double)f->n_full : NAN;
     s->max_weight = f->max_w;
     /* Of the rows that know the metric: an estimate rests on no other's weight. */
@@ -256,5 +255,5 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     s->model_slope = vq > 0 ? covariance / vq : NAN;
     s->model_r2 = vy > 0 ? 1 - (f->sum_y2 - 2 * f->sum_yq + f->sum_q2) / vy : NAN;
     compare_halves(j, p, m, c, s);
-    if (!weirp_ope_target_is_logged(j->target[p])) refuse(r, m, s, f->n_undecided);
+    if (!weirp_ope_target_is_logged(j->target[p]) || !r->n_decided) refuse(r, m, s, f->n_undecided);
 }

@@ -60,6 +60,7 @@ static weir_status fit(weirp_judging *j, weir_error *err) {
             options[n++] = r;
         }
     }
+    if (!weirp_ope_table_n_decided(j->table)) return WEIR_OK; /* there is nothing to fit on, nor to judge */
     if (!progress(j, "reward models", 0, 2)) return weirp_fail(err, WEIR_CANCELED, 0, "canceled");
     weir_status st = weirp_reward_fit_all(fitted, j->table, options, n, err);
     for (size_t k = 0; k < n && st == WEIR_OK; k++) *to[k] = fitted[k];
@@ -105,11 +106,45 @@ done:
 
 /* ---- the rows ---- */
 
+/* fill() makes all chances of a row NAN where the candidate is undecided. */
+static bool is_undecided(const weirp_judging *j, size_t p, size_t i) {
+    return isnan(j->pi[p][i * j->n_models]);
+}
+
+/* Who of several candidates can't be asked too often to be judged. One alone has nobody to take rows from. */
+static weir_status set_apart(weirp_judging *j, weir_error *err) {
+    size_t n_undecided[WEIRP_OPE_MAX_POLICIES] = {0}, n = 0;
+    weirp_scan *scan = NULL;
+    weirp_ope_block b;
+    if (j->n_targets < 2) return WEIR_OK;
+    weir_status st = weirp_scan_new(&scan, j->table, err);
+    while (st == WEIR_OK && (st = weirp_scan_next(scan, &b, err)) == WEIR_OK)
+        for (size_t p = 0; p < j->n_targets && st == WEIR_OK; p++) {
+            if (weirp_ope_target_is_logged(j->target[p])) continue;
+            st = weirp_ope_target_fill(j->target[p], &b, j->pi[p], &n, err);
+            for (size_t i = 0; i < b.n && st == WEIR_OK; i++)
+                n_undecided[p] += weirp_ope_is_decided(&b, i) && is_undecided(j, p, i);
+        }
+    weirp_scan_free(scan);
+    if (st != WEIR_END) return st;
+    const double most = WEIRP_OPE_MOST_UNDECIDED * (double)weirp_ope_table_n_decided(j->table);
+    for (size_t p = 0; p < j->n_targets; p++) j->apart[p] = (double)n_undecided[p] > most;
+    return WEIR_OK;
+}
+
+/* Where some candidate is undecided the row is left out for all, and for what was logged: a difference of two means
+ * over different rows would be paired by nothing. */
+static void leave_out(weirp_judging *j, const weirp_ope_block *b) {
+    memset(j->left_out, 0, sizeof j->left_out);
+    for (size_t p = 0; p < j->n_targets; p++)
+        for (size_t i = 0; i < b->n && !j->apart[p]; i++) j->left_out[i] |= is_undecided(j, p, i);
+}
+
 /* The greatest weight that any choice could have had: a bound on what is seen, known without seeing it. */
-static double weight_bound(const weirp_ope_block *b, const double *pi) {
+static double weight_bound(const weirp_ope_block *b, const double *pi, const bool *left_out) {
     double most = 0;
     for (size_t i = 0; i < b->n; i++) {
-        if (b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
+        if (!weirp_ope_is_decided(b, i) || left_out[i]) continue;
         const double *p = b->propensity + i * b->n_models, *t = pi + i * b->n_models;
         if (isnan(p[b->chosen[i]])) return NAN;
         for (size_t a = 0; a < b->n_models; a++)
@@ -132,10 +167,10 @@ static void predict(void *context, unsigned worker, size_t begin, size_t end) {
         const weir_metric m = (weir_metric)(i % WEIR_N_METRICS);
         const size_t p = i / WEIR_N_METRICS;
         if (!wanted(j, m)) continue;
-        if (p == j->n_targets) {
+        if (p == j->n_targets && j->reward[m]) {
             weirp_reward_predict(j->reward[m], t->block, j->q[m]);
             weirp_ope_labels_predict(j->labels[m], t->block, j->e[m]);
-        } else if (j->judged[p][m].robust) {
+        } else if (p < j->n_targets && j->judged[p][m].robust) {
             weirp_reward_predict(j->judged[p][m].robust, t->block, j->q_robust[p][m]);
         }
     }
@@ -145,7 +180,7 @@ static void add_tail(weirp_judging *j, const weirp_ope_block *b, size_t p, weir_
     weirp_tails *tail = j->judged[p][m].tail;
     for (size_t i = 0; i < b->n; i++) {
         const double x = b->metric[i * WEIR_N_METRICS + m], pi = j->pi[p][i * b->n_models + b->chosen[i]];
-        if (isnan(x) || isnan(pi) || b->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)) continue;
+        if (isnan(x) || isnan(pi) || j->left_out[i] || !weirp_ope_is_decided(b, i)) continue;
         const double w = pi / b->p[i] / j->e[m][i];
         if (ahead)
             weirp_tails_look(tail, x, w);
@@ -159,6 +194,7 @@ static weir_status look_ahead(weirp_judging *j, weir_error *err) {
     enum { SOME_BLOCKS = 8 };
     const size_t n = weirp_ope_table_n(j->table), n_blocks = (n + WEIRP_BLOCK_ROWS - 1) / WEIRP_BLOCK_ROWS;
     const size_t some = n_blocks < SOME_BLOCKS ? n_blocks : SOME_BLOCKS;
+    size_t n_undecided = 0; /* rows are counted when all are gone over */
     weirp_scan *scan = NULL;
     weirp_ope_block b;
     weir_status st = WEIR_OK;
@@ -167,13 +203,13 @@ static weir_status look_ahead(weirp_judging *j, weir_error *err) {
     for (size_t k = 0; k < some; k++) {
         WEIRP_TRY(weirp_scan_at(scan, k * n_blocks / some * WEIRP_BLOCK_ROWS, &b, err));
         for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
-            if (wanted(j, m) && has_tail(m)) weirp_ope_labels_predict(j->labels[m], &b, j->e[m]);
-        for (size_t p = 0; p < j->n_targets; p++) {
-            size_t n_undecided = 0; /* counted when all rows are gone over */
+            if (j->labels[m] && has_tail(m)) weirp_ope_labels_predict(j->labels[m], &b, j->e[m]);
+        for (size_t p = 0; p < j->n_targets; p++)
             WEIRP_TRY(weirp_ope_target_fill(j->target[p], &b, j->pi[p], &n_undecided, err));
+        leave_out(j, &b);
+        for (size_t p = 0; p < j->n_targets; p++)
             for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
                 if (j->judged[p][m].tail) add_tail(j, &b, p, m, true);
-        }
     }
     for (size_t p = 0; p < j->n_targets; p++)
         for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
@@ -193,7 +229,8 @@ static void add(void *context, unsigned worker, size_t begin, size_t end) {
         const weir_metric m = (weir_metric)(i % WEIR_N_METRICS);
         struct weirp_judged *judged = &j->judged[p][m];
         if (!judged->cell) continue;
-        const weirp_cell_input input = {.pi = j->pi[p], .q = j->q[m], .q_robust = j->q_robust[p][m], .e = j->e[m]};
+        const weirp_cell_input input = {
+            .pi = j->pi[p], .q = j->q[m], .q_robust = j->q_robust[p][m], .e = j->e[m], .left_out = j->left_out};
         weirp_cell_add(judged->cell, &j->sums, t->block, &input);
         if (judged->tail) add_tail(j, t->block, p, m, false);
     }
@@ -201,10 +238,13 @@ static void add(void *context, unsigned worker, size_t begin, size_t end) {
 
 static weir_status add_block(weirp_judging *j, const weirp_ope_block *b, weir_error *err) {
     weir_status st = WEIR_OK;
+    size_t n_undecided = 0;
     task t = {j, b};
+    for (size_t p = 0; p < j->n_targets; p++)
+        WEIRP_TRY(weirp_ope_target_fill(j->target[p], b, j->pi[p], &n_undecided, err));
+    leave_out(j, b);
     for (size_t p = 0; p < j->n_targets; p++) {
-        WEIRP_TRY(weirp_ope_target_fill(j->target[p], b, j->pi[p], &j->n_undecided[p], err));
-        const double bound = weight_bound(b, j->pi[p]);
+        const double bound = weight_bound(b, j->pi[p], j->left_out);
         if (!(bound <= j->bound[p])) j->bound[p] = isnan(j->bound[p]) ? NAN : bound; /* once not known, never known */
     }
     weirp_ope_compare_rows(j, b);
@@ -258,7 +298,8 @@ static weir_status go_over(weirp_judging *j, weir_error *err) {
     const size_t n = weirp_ope_table_n(j->table);
     weirp_scan *scan = NULL;
     weirp_ope_block b;
-    weir_status st = weirp_scan_new(&scan, j->table, err);
+    weir_status st = set_apart(j, err);
+    if (st == WEIR_OK) st = weirp_scan_new(&scan, j->table, err);
     while (st == WEIR_OK && (st = weirp_scan_next(scan, &b, err)) == WEIR_OK) {
         if (!progress(j, "rows", b.first, n)) st = weirp_fail(err, WEIR_CANCELED, 0, "canceled");
         if (st == WEIR_OK) st = add_halves(j, &b, err);
@@ -355,7 +396,7 @@ static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
             c->asked = true;
             c->n_estimates = weirp_ope_n_estimators();
             if (!(c->estimate = weirp_array(c->n_estimates, sizeof *c->estimate))) return weirp_nomem(err);
-            snprintf(c->reward_model, sizeof c->reward_model, "%s", weirp_reward_name(j->reward[m]));
+            if (j->reward[m]) snprintf(c->reward_model, sizeof c->reward_model, "%s", weirp_reward_name(j->reward[m]));
             const weirp_ratio logged = weirp_cell_logged(j->judged[p][m].cell);
             const weirp_statistic s = {&logged, 1};
             double df;

@@ -14,6 +14,9 @@
 
 enum { WEIRP_OPE_MAX_POLICIES = 16 };
 
+/* A candidate that can't be asked about more than this share of the rows is refused. */
+#define WEIRP_OPE_MOST_UNDECIDED 0.1
+
 /* Options with their defaults filled in; names are resolved. */
 typedef struct weirp_ope_settings {
     weir_ope_options o; /* every 0 and NULL replaced */
@@ -60,12 +63,14 @@ typedef struct weirp_judging {
     double *pi[WEIRP_OPE_MAX_POLICIES], *q[WEIR_N_METRICS], *e[WEIR_N_METRICS];
     double *q_robust[WEIRP_OPE_MAX_POLICIES][WEIR_N_METRICS];
     double bound[WEIRP_OPE_MAX_POLICIES]; /* greatest pi/p that any choice could have had; NAN: not all chances known */
-    size_t n_undecided[WEIRP_OPE_MAX_POLICIES];
     /* Of each policy's chances and the logged ones; of the first policy's and each other's. */
     struct weirp_likeness {
         size_t n;    /* rows on which both are known */
         bool unlike; /* on one of them they differ, or on some row the logged ones aren't known */
     } to_logged[WEIRP_OPE_MAX_POLICIES], to_first[WEIRP_OPE_MAX_POLICIES];
+    bool left_out[WEIRP_BLOCK_ROWS]; /* rows that no cell takes: some candidate is undecided there */
+    /* Candidates that are refused for being undecided too often, of several: they take no rows from the others. */
+    bool apart[WEIRP_OPE_MAX_POLICIES];
 } weirp_judging;
 
 /* Fills `result`, which begins as zeros; weirp_ope_clear it whatever the status. `router`: for the curve's policy;

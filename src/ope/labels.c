@@ -5,7 +5,9 @@
  * next to nothing. Steps start on some of the rows, which are kept; from the place they lead to, two or three over the
  * whole log are enough, as each squares the error. The penalty is a normal prior of variance 1
  * on all but the first. Fit f has seen no row of clusters c with c % n_folds == f. Chances are bounded from below, so
- * that no row weighs more than 1 / LEAST for want of labels. SPDX-License-Identifier: GPL-3.0-or-later */
+ * that no row weighs more for want of labels than MOST_WEIGHT, or MOST_TIMES what a labelled row weighs on average
+ * where that is more: where few rows are labelled their weights must be large, or sums over them come out too small.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +17,10 @@
 #include "src/linalg/parallel.h"
 #include "src/ope/reward.h"
 
-#define LEAST     0.01
-#define TOLERANCE 1e-6 /* of the last step, which leaves about its square to go */
-#define MOST_STEP 3.0
+#define MOST_WEIGHT 100.0
+#define MOST_TIMES  10.0
+#define TOLERANCE   1e-6 /* of the last step, which leaves about its square to go */
+#define MOST_STEP   3.0
 enum {
     KEPT_ROWS = 32768,
     MOST_SLOTS = 256,
@@ -32,6 +35,7 @@ struct weirp_ope_labels {
     weir_metric metric;
     size_t n_folds, n_models, n_segments, d; /* slots of models and segments */
     int64_t last_ms;
+    double least[MOST_FOLDS];                   /* chance that fit f may give */
     double centre[N_NUMBERS], scale[N_NUMBERS]; /* scale 0: unused */
     double *theta;                              /* (n_folds, d) */
 };
@@ -42,10 +46,6 @@ typedef struct filled {
     bool is_known;
     double x[MOST_FILLED];
 } filled;
-
-static bool decided(const weirp_ope_block *b, size_t i) {
-    return !(b->flags[i] & (WEIRP_LOGGED_CACHED | WEIRP_LOGGED_FORCED));
-}
 
 static bool known(const weirp_ope_labels *l, const weirp_ope_block *b, size_t i) {
     return isfinite(b->metric[i * WEIR_N_METRICS + l->metric]);
@@ -108,7 +108,7 @@ static void look_at(void *context, const weirp_ope_block *b) {
     look *k = context;
     for (size_t i = 0; i < b->n; i++) {
         double x[N_NUMBERS];
-        if (!decided(b, i)) continue;
+        if (!weirp_ope_is_decided(b, i)) continue;
         const bool is_known = known(k->l, b, i);
         k->n++, k->n_known += is_known;
         for (size_t f = 0; f < k->l->n_folds; f++)
@@ -166,7 +166,7 @@ static void add_block(void *context, const weirp_ope_block *b) {
     newton *w = context;
     size_t n = 0;
     for (size_t i = 0; i < b->n; i++)
-        if (decided(b, i)) fill(w->l, b, i, &w->block[n++]);
+        if (weirp_ope_is_decided(b, i)) fill(w->l, b, i, &w->block[n++]);
     add_rows(w, w->block, n);
 }
 
@@ -174,7 +174,8 @@ static void add_block(void *context, const weirp_ope_block *b) {
 static void keep(void *context, const weirp_ope_block *b) {
     newton *w = context;
     for (size_t i = 0; i < b->n && w->n_kept < KEPT_ROWS; i++)
-        if (decided(b, i) && weirp_mix64(b->first + i) % w->every == 0) fill(w->l, b, i, &w->kept[w->n_kept++]);
+        if (weirp_ope_is_decided(b, i) && weirp_mix64(b->first + i) % w->every == 0)
+            fill(w->l, b, i, &w->kept[w->n_kept++]);
 }
 
 /* Newton's step, or half the way back where the last one has overshot: far from the top the likelihood is no parabola,
@@ -256,8 +257,11 @@ static weir_status fit(weirp_ope_labels *l, const weirp_ope_table *table, const 
     w.kept = weirp_array(n < KEPT_ROWS ? n : KEPT_ROWS, sizeof *w.kept);
     w.block = weirp_array(WEIRP_BLOCK_ROWS, sizeof *w.block);
     if (!l->theta || !w.hessian || !w.step || !w.last || !w.kept || !w.block) WEIRP_TRY(weirp_nomem(err));
-    for (size_t f = 0; f < l->n_folds; f++)
+    for (size_t f = 0; f < l->n_folds; f++) {
         l->theta[f * l->d] = log((k->fold_known[f] + 0.5) / (k->fold_n[f] - k->fold_known[f] + 0.5));
+        l->least[f] = 1 / MOST_WEIGHT;
+        if (k->fold_known[f] > 0) l->least[f] = fmin(l->least[f], k->fold_known[f] / k->fold_n[f] / MOST_TIMES);
+    }
     WEIRP_TRY(each(table, keep, &w, err));
     WEIRP_TRY(climb(&w, NULL, err));
     if (w.every > 1) WEIRP_TRY(climb(&w, table, err));
@@ -285,7 +289,7 @@ weir_status weirp_ope_labels_fit(weirp_ope_labels **out, const weirp_ope_table *
     if (!l->n_models) l->n_models = 1;
     if (!l->n_segments) l->n_segments = 1;
     l->last_ms = weirp_ope_table_last_ms(table);
-    l->all = weirp_ope_table_known(table, metric) == weirp_ope_table_n(table);
+    l->all = weirp_ope_table_known(table, metric) == weirp_ope_table_n_decided(table);
     look k = {.l = l};
     if (!l->all) {
         WEIRP_TRY(each(table, look_at, &k, err));
@@ -304,7 +308,8 @@ void weirp_ope_labels_predict(const weirp_ope_labels *labels, const weirp_ope_bl
         e[i] = 1;
         if (labels->all) continue;
         fill(labels, block, i, &row);
-        e[i] = fmax(LEAST, chance(&row, labels->theta + block->cluster[i] % labels->n_folds * labels->d));
+        const size_t f = block->cluster[i] % labels->n_folds;
+        e[i] = fmax(labels->least[f], chance(&row, labels->theta + f * labels->d));
     }
 }
 

@@ -23,12 +23,9 @@ typedef struct weirp_reward_options {
     unsigned n_threads;
 } weirp_reward_options;
 
-/* Goes over the table as often as it needs; rows that don't know the metric, and forced or cached ones, are left out.
- * *out is new. */
-weir_status weirp_reward_fit(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
-                             weir_error *err);
-/* Several at once, which then go over the table together: out (n) is new where it succeeds, untouched where it fails.
- * The number of threads is the first one's. */
+/* Several at once, which go over the table together, as often as they need; rows that don't know the metric, and forced
+ * or cached ones, are left out. out (n) is new where it succeeds, untouched where it fails. The number of threads is
+ * the first one's. */
 weir_status weirp_reward_fit_all(weirp_reward **out, const weirp_ope_table *table, const weirp_reward_options *options,
                                  size_t n, weir_error *err);
 /* q (n, n_models): predictions, finite always. Threads may share a fitted model. */

@@ -70,6 +70,22 @@ typedef struct weirp_reward_pass {
 } weirp_reward_pass;
 weir_status weirp_reward_each_of(const weirp_reward_pass *passes, size_t n, unsigned n_threads, weir_error *err);
 
+/* ---- the frame ---- */
+
+/* What is seen of the rows before anything is fitted. */
+typedef struct weirp_reward_looking {
+    double n, sum_w, n_hat[3], sum[3], square[3], n_dense;
+    double *dense, *dense2; /* (table's dim) */
+    double lo[WEIRP_REWARD_MAX_PARTS], hi[WEIRP_REWARD_MAX_PARTS];
+} weirp_reward_looking;
+/* All but what comes of the rows. */
+weir_status weirp_reward_frame_begin(weirp_reward_frame *frame, const weirp_ope_table *table,
+                                     const weirp_reward_options *options, weir_error *err);
+weir_status weirp_reward_looking_init(weirp_reward_looking *l, const weirp_reward_frame *frame, weir_error *err);
+void weirp_reward_look(void *looking, const weirp_reward_rows *rows);
+weir_status weirp_reward_frame_settle(weirp_reward_frame *frame, const weirp_reward_looking *l, weir_error *err);
+void weirp_reward_looking_free(weirp_reward_looking *l);
+
 /* ---- table ---- */
 
 typedef struct weirp_reward_table weirp_reward_table;

@@ -71,10 +71,6 @@ static double first_size(const weirp_sequence *q) {
     return MOST / (q->hi - q->lo);
 }
 
-weirp_sequence weirp_sequence_start(double lo, double hi, double level) {
-    return weirp_sequence_start_weighted(lo, hi, 1, 1, 1, level);
-}
-
 weirp_sequence weirp_sequence_start_weighted(double lo, double hi, double w_lo, double w_hi, double w_mean,
                                              double level) {
     assert(isfinite(lo) && isfinite(hi) && lo < hi && isfinite(w_lo) && isfinite(w_hi) && level > 0 && level < 1);
@@ -112,10 +108,6 @@ static void bet(double *capital, const weirp_sequence *q, const end *s, double u
         const double x = broken ? least : fmax(s->e * centre + w * (r - centre), least);
         capital[k] += log1p(size * (x - g)) - size * (guess - g);
     }
-}
-
-bool weirp_sequence_add(weirp_sequence *sequence, double x) {
-    return weirp_sequence_add_weighted(sequence, sequence->w_mean, x);
 }
 
 /* `x` within [lo, hi], but for rounding; false: not. */

@@ -17,7 +17,7 @@ enum { WEIRP_SEQUENCE_BETS = 40 };
 /* Plain numbers: may be copied and stored as they are (a rollout keeps one in its store). */
 typedef struct weirp_sequence {
     double lo, hi;             /* range of outcomes */
-    double w_lo, w_hi, w_mean; /* range of weights, and what they are on average; 1, 1, 1: no weights */
+    double w_lo, w_hi, w_mean; /* range of weights, and what they are on average */
     double level;
     uint64_t n;
     double sum;                             /* of readings */
@@ -26,17 +26,15 @@ typedef struct weirp_sequence {
     double capital[2][WEIRP_SEQUENCE_BETS]; /* logs of each bet's capital, against too low a mean and too high a one */
 } weirp_sequence;
 
-/* For the mean of outcomes that lie in [lo, hi]. 0 < level < 1. */
-weirp_sequence weirp_sequence_start(double lo, double hi, double level);
 /* For the mean of w r, where outcomes r lie in [lo, hi] and weights w in [w_lo, w_hi] have the mean w_mean whatever
  * came before: a policy's value (w = pi/p from 0 to 1/p_min, w_mean 1), or the difference of two arms of a rollout (a
  * row of the candidate, whose share is s: w = 1/s, of the other: w = -1/(1-s); w_mean 0). Tighter by far than the
- * products as observations in a range of their own. */
+ * products as observations in a range of their own. Weights that are all 1: the mean of the outcomes.
+ * 0 < level < 1. */
 weirp_sequence weirp_sequence_start_weighted(double lo, double hi, double w_lo, double w_hi, double w_mean,
                                              double level);
 /* What isn't a number or lies outside the range is the caller's error: it gives false and counts as whatever within the
  * range is worst for either end, so that the interval is right for any value that should have been there. */
-bool weirp_sequence_add(weirp_sequence *sequence, double x);
 bool weirp_sequence_add_weighted(weirp_sequence *sequence, double w, double r);
 /* Finite always: before the first observation the whole range. */
 weirp_interval weirp_sequence_now(const weirp_sequence *sequence);

@@ -62,13 +62,18 @@ weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *give
     const unsigned parts = 1u << WEIR_METRIC_QUALITY | 1u << WEIR_METRIC_COST;
     if (o->value_usd > 0 && (o->metrics & parts) == parts) o->metrics |= 1u << WEIR_METRIC_LOSS;
     for (weir_metric m = 0; table && m < WEIR_N_METRICS; m++) {
-        const size_t known = weirp_ope_table_known(table, m);
+        /* Where nobody decided on any row, that is what a report must tell, of the metrics that there would be. */
+        const bool known =
+            weirp_ope_table_n_decided(table) ? weirp_ope_table_known(table, m) > 0 : weirp_ope_table_mentions(table, m);
         if (o->metrics >> m & 1 && !known)
-            return weirp_fail(err, WEIR_NODATA, 0, "no row of the log knows the %s%s", weir_metric_name(m),
+            return weirp_fail(err, WEIR_NODATA, 0, "no row of the log%s knows the %s%s",
+                              weirp_ope_table_mentions(table, m) ? " that somebody decided on" : "",
+                              weir_metric_name(m),
                               m == WEIR_METRIC_LOSS ? " (it needs a value, quality and cost)" : "");
         if (known && (!o->metrics || o->metrics >> m & 1)) s->metrics |= 1u << m;
     }
     if (table && !s->metrics)
-        return weirp_fail(err, WEIR_NODATA, 0, "no row of the log knows a quality, cost, latency or error");
+        return weirp_fail(err, WEIR_NODATA, 0, "no row of the log%s knows a quality, cost, latency or error",
+                          weirp_ope_table_n_decided(table) ? " that somebody decided on" : "");
     return WEIR_OK;
 }

@@ -162,17 +162,22 @@ static weir_status pack(weirp_ope_table *t, const weirp_packed *head, const weir
     return WEIR_OK;
 }
 
-static void note_metrics(weirp_ope_table *t, const double *metric) {
-    for (size_t i = 0; i < WEIR_METRIC_LOSS; i++) t->known[i] += !isnan(metric[i]);
-    t->known[WEIR_METRIC_LOSS] += !isnan(metric[WEIR_METRIC_QUALITY]) && !isnan(metric[WEIR_METRIC_COST]);
+static void note_metrics(weirp_ope_table *t, const double *metric, bool decided) {
+    for (size_t i = 0; i < WEIR_N_METRICS; i++) {
+        const bool loss = i == WEIR_METRIC_LOSS;
+        if (loss ? isnan(metric[WEIR_METRIC_QUALITY]) || isnan(metric[WEIR_METRIC_COST]) : isnan(metric[i])) continue;
+        t->mentioned |= 1u << i;
+        t->known[i] += decided;
+    }
+    t->n_decided += decided;
 }
 
-static weir_status note_logger(weirp_ope_table *t, uint32_t logger, weir_error *err) {
+static weir_status note_logger(weirp_ope_table *t, uint32_t logger, bool decided, weir_error *err) {
     size_t before = t->logger_rows_capacity;
     if (!weirp_reserve((void **)&t->logger_rows, &t->logger_rows_capacity, t->loggers.n, sizeof *t->logger_rows))
         return weirp_nomem(err);
     for (; before < t->logger_rows_capacity; before++) t->logger_rows[before] = 0;
-    t->logger_rows[logger]++;
+    t->logger_rows[logger] += decided;
     return WEIR_OK;
 }
 
@@ -183,6 +188,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
                          .p = row->p,
                          .chosen = (uint32_t)model[row->chosen],
                          .flags = row->flags};
+    const bool decided = !(row->flags & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED));
     size_t last = 0;
     weir_status st;
     WEIRP_TRY(intern(&t->segments, "segment", row, row->segment, &head.segment, err));
@@ -196,7 +202,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
         WEIRP_TRY(sort_by_logger(t, row, &head.n_loggers, err));
         head.has |= WEIRP_PACKED_BY_LOGGER;
     }
-    WEIRP_TRY(note_logger(t, head.logger, err));
+    WEIRP_TRY(note_logger(t, head.logger, decided, err));
     if (row->dense && !t->dim_known) {
         t->dim = row->dim;
         t->dim_known = true;
@@ -208,7 +214,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     memcpy(head.metric, row->metric, sizeof head.metric);
     head.cluster = cluster_of(t, row->session);
     WEIRP_TRY(pack(t, &head, row, n_models, model, err));
-    note_metrics(t, row->metric);
+    note_metrics(t, row->metric, decided);
     if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
     if (head.n_loggers > t->n_loggers) t->n_loggers = head.n_loggers;
     t->has |= head.has;
@@ -220,7 +226,10 @@ done:
 
 weir_status weirp_ope_table_finish(weirp_ope_table *t, double value_usd, weir_error *err) {
     weir_status st = flush(t, err);
-    if (!(value_usd > 0)) t->known[WEIR_METRIC_LOSS] = 0;
+    if (!(value_usd > 0)) {
+        t->known[WEIR_METRIC_LOSS] = 0;
+        t->mentioned &= ~(1u << WEIR_METRIC_LOSS);
+    }
     t->value_usd = value_usd;
     t->finished = true;
     weirp_writer_free(&t->block);
@@ -231,6 +240,10 @@ weir_status weirp_ope_table_finish(weirp_ope_table *t, double value_usd, weir_er
 
 size_t weirp_ope_table_n(const weirp_ope_table *t) {
     return t->n;
+}
+
+size_t weirp_ope_table_n_decided(const weirp_ope_table *t) {
+    return t->n_decided;
 }
 
 size_t weirp_ope_table_n_models(const weirp_ope_table *t) {
@@ -251,10 +264,6 @@ const char *weirp_ope_table_segment(const weirp_ope_table *t, size_t index) {
 
 size_t weirp_ope_table_n_loggers(const weirp_ope_table *t) {
     return t->loggers.n;
-}
-
-const char *weirp_ope_table_logger(const weirp_ope_table *t, size_t index) {
-    return t->loggers.text[index];
 }
 
 size_t weirp_ope_table_logger_rows(const weirp_ope_table *t, size_t index) {
@@ -279,4 +288,8 @@ int64_t weirp_ope_table_last_ms(const weirp_ope_table *t) {
 
 size_t weirp_ope_table_known(const weirp_ope_table *t, weir_metric metric) {
     return t->known[metric];
+}
+
+bool weirp_ope_table_mentions(const weirp_ope_table *t, weir_metric metric) {
+    return t->mentioned >> metric & 1;
 }

@@ -36,6 +36,11 @@ typedef struct weirp_ope_block {
     const uint64_t *features_version; /* (n) */
 } weirp_ope_block;
 
+/* Whether row i was decided by a policy: forced and cached ones say nothing of any. */
+static inline bool weirp_ope_is_decided(const weirp_ope_block *block, size_t i) {
+    return !(block->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED));
+}
+
 weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err); /* *out is new */
 void weirp_ope_table_free(weirp_ope_table *table);                       /* NULL is fine */
 
@@ -50,18 +55,20 @@ weir_status weirp_ope_table_add(weirp_ope_table *table, const weirp_logged_row *
 weir_status weirp_ope_table_finish(weirp_ope_table *table, double value_usd, weir_error *err);
 
 size_t weirp_ope_table_n(const weirp_ope_table *table);
+size_t weirp_ope_table_n_decided(const weirp_ope_table *table); /* of them, that somebody decided */
 size_t weirp_ope_table_n_models(const weirp_ope_table *table);
 const char *weirp_ope_table_model_name(const weirp_ope_table *table, size_t index);
 size_t weirp_ope_table_n_segments(const weirp_ope_table *table);
 const char *weirp_ope_table_segment(const weirp_ope_table *table, size_t index);
 size_t weirp_ope_table_n_loggers(const weirp_ope_table *table);
-const char *weirp_ope_table_logger(const weirp_ope_table *table, size_t index);
-size_t weirp_ope_table_logger_rows(const weirp_ope_table *table, size_t index); /* rows that this policy made */
+size_t weirp_ope_table_logger_rows(const weirp_ope_table *table, size_t index); /* decided rows of this policy */
 size_t weirp_ope_table_n_clusters(const weirp_ope_table *table);                /* at most 65,536 */
 bool weirp_ope_table_has_sessions(const weirp_ope_table *table); /* some cluster holds rows for that reason */
 size_t weirp_ope_table_dim(const weirp_ope_table *table);
 int64_t weirp_ope_table_last_ms(const weirp_ope_table *table); /* latest time; WEIRP_LOGGED_NO_TIME: no row has one */
-size_t weirp_ope_table_known(const weirp_ope_table *table, weir_metric metric); /* rows that know it */
+/* Decided rows that know it: whatever depends on how many there are goes by the rows that are used. */
+size_t weirp_ope_table_known(const weirp_ope_table *table, weir_metric metric);
+bool weirp_ope_table_mentions(const weirp_ope_table *table, weir_metric metric); /* some row knows it, decided or not */
 
 /* One way through the rows. Blocks are borrowed until the scan's next call; several scans of one finished table may run
  * in several threads. */

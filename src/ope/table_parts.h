@@ -63,8 +63,9 @@ struct weirp_ope_table {
     size_t n_loggers; /* of by_logger, the most of any row */
     size_t dim;
     bool dim_known, has_sessions, finished;
-    unsigned has; /* of any row */
-    size_t known[WEIR_N_METRICS];
+    unsigned has;                            /* of any row */
+    size_t n_decided, known[WEIR_N_METRICS]; /* of decided rows */
+    unsigned mentioned;                      /* set of the metrics that any row knows */
     int64_t last_ms;
     double value_usd;
     /* sessions that have a cluster of their own: an open table by hash */

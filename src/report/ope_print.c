@@ -79,6 +79,7 @@ static void put_fact(const printing *p, const char *label, const char *format, .
 
 static void put_propensities(const printing *p) {
     const weir_ope *r = p->ope;
+    if (!r->n_decided) return;
     if (!r->propensities_known)
         put_fact(p, "propensities",
                  "only the chosen models' were logged: they can't be checked, and mass that the "

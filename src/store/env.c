@@ -566,10 +566,3 @@ weir_status weirp_env_grow(weirp_env *env, size_t more, weir_error *err) {
     pthread_mutex_unlock(&env->mutex);
     return st;
 }
-
-weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err) {
-    pthread_mutex_lock(&env->mutex);
-    weir_status st = move_map(env, bytes, WEIR_FULL, err);
-    pthread_mutex_unlock(&env->mutex);
-    return st;
-}

@@ -182,8 +182,6 @@ const uint8_t *weirp_env_map(weirp_env *env, MDB_txn *txn);
 void weirp_env_forget(weirp_env *env);
 /* Readers that died keep pages from being used again: their slots are cleared. */
 void weirp_env_sweep(weirp_env *env);
-/* For tests of growth: a map of just so many bytes. */
-weir_status weirp_env_set_map(weirp_env *env, size_t bytes, weir_error *err);
 
 /* ---- pages ---- */
 

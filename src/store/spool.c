@@ -260,16 +260,6 @@ void weirp_spool_durable(weirp_spool *s, uint64_t number) {
     atomic_store_explicit(&s->tail, end, memory_order_release);
 }
 
-void weirp_spool_rewind(weirp_spool *s) {
-    s->cursor = atomic_load_explicit(&s->tail, memory_order_relaxed);
-}
-
-size_t weirp_spool_waiting(const weirp_spool *s, size_t *ring_bytes) {
-    if (ring_bytes) *ring_bytes = (size_t)s->ring_bytes;
-    uint64_t tail = atomic_load_explicit(&s->tail, memory_order_acquire); /* first: head is never behind it */
-    return (size_t)(atomic_load_explicit(&s->head, memory_order_relaxed) - tail);
-}
-
 /* ---- slots ---- */
 
 /* A slot that was used before, from 1; 0: none. The count above the index tells a list that has changed and changed

@@ -54,10 +54,6 @@ weir_status weirp_spool_next(weirp_spool *spool, uint64_t *number, const uint8_t
  * them counted once whatever happens, keep id and number in the same transaction: a process may die before it comes
  * here. */
 void weirp_spool_durable(weirp_spool *spool, uint64_t number);
-/* What was given since the last durable one is given again. */
-void weirp_spool_rewind(weirp_spool *spool);
-/* Bytes that wait in the ring (any thread), and its size. */
-size_t weirp_spool_waiting(const weirp_spool *spool, size_t *ring_bytes);
 
 /* ---- slots ---- */
 

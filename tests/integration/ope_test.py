@@ -359,6 +359,63 @@ class Made(Scratch):
         r, said = self.asked(free, *margins, policy="fixed,model=c", status=1)
         self.assertEqual(said, "weir ope: fixed,model=c: cost: nothing can be saved, compared with a cost of 0\n")
 
+    def test_candidates_stand_on_the_same_rows(self):
+        """The candidate is the other one, but can't be asked about 8 % of the rows, the good ones: there is no difference."""
+        rows, third = self.uniform(1000), {m: 1 / 3 for m in "abc"}
+        self.map.write_text(GRADED + "target: t\n")
+        for i, x in enumerate(rows):
+            x.update({"t": third} if i % 25 > 1 else {"quality": 1, "cost": 0.05, "ms": 9000})
+        asked = [x for x in rows if "t" in x]
+        r, _ = self.asked(rows, "--policy", "random", policy="column")
+        found = [metric(r, policy=p) for p in (0, 1)]
+        self.assertEqual([f["standing"]["rows"] for f in found], [920, 920])
+        self.assertEqual([f["standing"]["undecided"] for f in found], [0.08, 0])
+        for name, key in ("quality", "quality"), ("cost", "cost"), ("latency", "ms"):
+            mean = sum(x[key] for x in asked) / len(asked)
+            for p in 0, 1:
+                self.assertAlmostEqual(metric(r, name, p)["logged"]["mean"] / mean, 1, delta=1e-12)
+                self.assertAlmostEqual(metric(r, name, p)["estimates"]["ips"]["value"] / mean, 1, delta=1e-12)
+            self.assertEqual(metric(r, name, 0)["tail"], metric(r, name, 1)["tail"])
+            d = next(c for c in r["contrasts"] if c["metric"] == name and c["other"] == "random")
+            self.assertLess(max(abs(d["difference"]), d["se"]), 1e-12 * mean, f"{name}: {d}")
+
+    def test_who_is_refused_takes_no_rows_from_others(self):
+        rows = self.uniform(400)
+        self.map.write_text(GRADED + "target: t\n")
+        for i, x in enumerate(rows):
+            if i % 3:
+                x["t"] = {"a": 0, "b": 0, "c": 1}
+        r, said = self.asked(rows, "--policy", "column", status=1)
+        alone, _ = self.asked(rows)
+        self.assertIn("can't be asked about 134 of 400 rows", said)
+        self.assertEqual(metric(r, policy=0), metric(alone))
+        self.assertEqual(metric(r, policy=1)["standing"]["rows"], 266)
+        self.assertEqual([(c["other"], c["verdict"]) for c in r["contrasts"] if c["metric"] == "quality"][1], ("column", "refused"))
+
+    def test_nobody_decided(self):
+        self.map.write_text(GRADED + "flags: {forced: pinned, cached: hit}\n")
+        rows = [dict(x, **{("pinned", "hit")[i % 2]: 1}) for i, x in enumerate(self.uniform(300))]
+        for policy in "random", "logged":
+            for more in [], ["--metric", "quality"], ["--value", "0.01", "--margin-cost", "0.1"]:
+                r, said = self.asked(rows, *more, policy=policy, status=1)
+                self.assertIn("no row of the log was decided by a policy: all were pinned or cached", said)
+                self.assertEqual([r["log"]["rows"], r["log"]["decided"], r["log"]["forced"]], [300, 0, 0.5])
+                self.assertEqual({v["verdict"] for v in r["verdicts"]}, {"refused"})
+                self.assertIsNone(metric(r)["estimates"]["sndr"]["value"])
+        log = self.dir / "log.jsonl"
+        text = run("ope", "--log", log, "--map", self.map, "--policy", "random", "--svg", self.dir / "o.svg", status=1).stdout
+        self.assertTrue(text.startswith("Refused: this log can't judge random: no row of the log was decided"), text)
+        xml.etree.ElementTree.fromstring((self.dir / "o.svg").read_text())
+
+    def test_what_pinned_rows_know_counts_for_nothing(self):
+        """The quality is known of pinned rows alone: it is as good as unknown, and stops nothing else."""
+        self.map.write_text(GRADED + "flags: {forced: pinned}\n")
+        rows = [dict(x, pinned=int(i % 2), quality=x["quality"] if i % 2 else None) for i, x in enumerate(self.uniform(600))]
+        r, _ = self.asked(rows)
+        self.assertEqual(sorted(r["policies"][0]["metrics"]), ["cost", "latency"])
+        done = run("ope", "--log", self.dir / "log.jsonl", "--map", self.map, "--policy", "random", "--metric", "quality", status=1)
+        self.assertIn("no row of the log that somebody decided on knows the quality", done.stderr)
+
     def test_two_loggers_in_the_map_order(self):
         """The mapping names policies in another order than the log shows them first."""
         self.map.write_text("format: csv\nchosen: m\npropensity: p\nlogger: who\nby_logger: {new: p_new, old: p_old}\n"

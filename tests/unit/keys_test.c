@@ -213,7 +213,6 @@ static void test_life(void **state) {
     char secret[WEIR_KEY_TEXT], other[WEIR_KEY_TEXT];
     int64_t now = weirp_unix_ms();
     weirp_keys *keys = load(NULL), *later;
-    assert_int_equal(weirp_keys_n(keys), 0);
     assert_int_equal(find(keys, "sk-weir-none", now), WEIRP_KEY_UNKNOWN);
     weirp_keys_drop(keys);
 
@@ -224,7 +223,6 @@ static void test_life(void **state) {
           "over");
     FAILS(weir_key_create(path, "carol", &(weir_key_options){.expires = "soon"}, other, &err), WEIR_INVALID, "30d");
     keys = load(NULL);
-    assert_int_equal(weirp_keys_n(keys), 2);
     const weirp_key *key;
     assert_int_equal(weirp_keys_find(keys, secret, strlen(secret), now, &key), WEIRP_KEY_VALID);
     assert_string_equal(key->name, "alice");
@@ -388,7 +386,6 @@ static void test_one_bad_record(void **state) {
     OK(weirp_store_transact(store, NULL, 0, spoil, bad, &err));
     weirp_store_close(store);
     weirp_keys *keys = load(NULL);
-    assert_int_equal(weirp_keys_n(keys), 1);
     assert_int_equal(weirp_keys_n_unreadable(keys), 1);
     assert_int_equal(find(keys, secret, 0), WEIRP_KEY_VALID);
     weirp_keys_drop(keys);
@@ -478,7 +475,6 @@ static void test_a_hundred_thousand(void **state) {
     weirp_keys *keys = load(NULL);
     uint64_t loaded = weirp_cpu_ns();
     size_t bytes = mallinfo2().uordblks + mallinfo2().hblkhd - before;
-    assert_int_equal(weirp_keys_n(keys), MANY);
     for (size_t i = 0; i < MANY; i++) {
         weirp_key key;
         const weirp_key *found;

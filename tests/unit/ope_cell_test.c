@@ -288,6 +288,49 @@ static void without_a_model(void **state) {
     rows_free(&r);
 }
 
+/* Rows that are left out for another candidate's sake aren't there; who is undecided on them is counted all the same.
+ */
+static void left_out_rows_arent_there(void **state) {
+    (void)state;
+    enum { N = 300, M = 3 };
+    rows r = rows_random(N, M, 71);
+    bool left_out[N];
+    weirp_sums sums[2];
+    weirp_cell *cell[2];
+    double metric[N * WEIR_N_METRICS];
+    size_t n_undecided = 0, n = 0;
+    for (size_t i = 0; i < N; i++) {
+        left_out[i] = i % 11 == 4;
+        if (i % 22 == 4 || i % 17 == 1) n_undecided++, r.pi[i * M] = r.pi[i * M + 1] = r.pi[i * M + 2] = NAN;
+        n += !left_out[i] && !isnan(r.pi[i * M]);
+        for (size_t m = 0; m < WEIR_N_METRICS; m++) metric[i * WEIR_N_METRICS + m] = r.y[i];
+    }
+    const weirp_ope_block block = {
+        .n = N, .n_models = M, .chosen = r.chosen, .cluster = r.cluster, .flags = r.flags, .p = r.p, .metric = metric};
+    for (size_t k = 0; k < 2; k++) {
+        assert_int_equal(weirp_sums_init(&sums[k], N, weirp_cell_n_columns(), NULL), WEIR_OK);
+        assert_int_equal(weirp_cell_make(&cell[k], NULL, 1, WEIR_METRIC_QUALITY, 0, false, NULL), WEIR_OK);
+        const weirp_cell_input input = {.pi = r.pi, .q = r.q, .left_out = k ? NULL : left_out};
+        weirp_cell_add(cell[k], &sums[k], &block, &input);
+        weirp_sums_finish(&sums[k]);
+        assert_int_equal(weirp_cell_finish(cell[k], &sums[k], NULL), WEIR_OK);
+        assert_int_equal(weirp_cell_facts_of(cell[k])->n_undecided, k ? n : n_undecided);
+        assert_int_equal(weirp_cell_facts_of(cell[k])->n, k ? N - n : n);
+        /* the second time those rows alone are undecided that the first one took */
+        for (size_t i = 0; i < N; i++)
+            r.pi[i * M] = left_out[i] || isnan(r.pi[i * M]) ? 0.5 : NAN, r.pi[i * M + 1] = r.pi[i * M + 2] = 0.25;
+    }
+    for (size_t c = 0; c < N; c++) {
+        const bool there = sums[0].x[c * sums[0].n_columns] != 0;
+        assert_true(there == !(sums[1].x[c * sums[1].n_columns] != 0));
+    }
+    for (size_t k = 0; k < 2; k++) {
+        weirp_cell_free(cell[k]);
+        weirp_sums_free(&sums[k]);
+    }
+    rows_free(&r);
+}
+
 /* Off a real table, which knows how many rows each logging policy made: the numbers of "two logging policies" in
  * tests/cases/ope-estimates.json. */
 static void off_a_table(void **state) {
@@ -296,9 +339,18 @@ static void off_a_table(void **state) {
         size_t chosen;
         double y, p;
         const char *logger;
-    } made[] = {{0, 1, 0.8, "a"}, {1, 1, 0.2, "a"}, {0, 0, 0.8, "a"}, {1, 0, 0.6, "b"}};
+        uint32_t flags;
+    } made[] = {
+        {0, 1, 0.8, "a", 0},
+        {1, 1, 0.2, "a", 0},
+        {0, 0, 0.8, "a", 0},
+        {1, 0, 0.6, "b", 0},
+        {1, 1, 0.6, "b", WEIRP_LOGGED_FORCED}, /* neither policy's */
+    };
+    enum { N_MADE = sizeof made / sizeof *made };
     static const double by[2][2] = {{0.8, 0.4}, {0.2, 0.6}};
-    const double pi[] = {0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5}, q[] = {0.2, 0.6, 0.2, 0.6, 0.2, 0.6, 0.2, 0.6};
+    double pi[2 * N_MADE], q[2 * N_MADE];
+    for (size_t i = 0; i < 2 * N_MADE; i++) pi[i] = 0.5, q[i] = i % 2 ? 0.6 : 0.2;
     weirp_ope_table *table;
     weirp_scan *scan;
     weirp_ope_block block;
@@ -306,7 +358,7 @@ static void off_a_table(void **state) {
     assert_int_equal(weirp_ope_table_new(&table, NULL), WEIR_OK);
     assert_int_equal(weirp_ope_table_model(table, "small", &model[0], NULL), WEIR_OK);
     assert_int_equal(weirp_ope_table_model(table, "large", &model[1], NULL), WEIR_OK);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < N_MADE; i++) {
         weirp_logged_row row = {.file = "log", .line = i + 1, .id = "", .session = "", .segment = ""};
         row.logger = made[i].logger;
         row.time_ms = WEIRP_LOGGED_NO_TIME;
@@ -314,6 +366,7 @@ static void off_a_table(void **state) {
         row.p = made[i].p;
         row.by_logger = by[row.chosen];
         row.n_loggers = 2;
+        row.flags = made[i].flags;
         for (size_t m = 0; m < WEIR_N_METRICS; m++) row.metric[m] = NAN;
         row.metric[WEIR_METRIC_QUALITY] = made[i].y;
         assert_int_equal(weirp_ope_table_add(table, &row, 2, model, NULL), WEIR_OK);
@@ -385,6 +438,7 @@ int main(void) {
         cmocka_unit_test(weights_and_outcomes_scale),
         cmocka_unit_test(unbiased_over_all_logs),
         cmocka_unit_test(without_a_model),
+        cmocka_unit_test(left_out_rows_arent_there),
         cmocka_unit_test(off_a_table),
         cmocka_unit_test(tuning_knows_clusters),
     };

@@ -10,7 +10,8 @@ static const double quality[M] = {0.2, 0.5, 0.9}, labelled[M] = {0.9, 0.75, 0.45
 
 typedef struct made {
     size_t n, sessions;
-    bool late; /* chances grow with a row's age instead */
+    double rare; /* chances times this; 0: 1 */
+    bool late;   /* chances grow with a row's age instead */
     uint64_t seed;
     size_t flipped; /* this row's label is there if it wasn't, and the other way round */
 } made;
@@ -21,7 +22,7 @@ static double age_chance(const made *l, size_t i) {
 }
 
 static double chance_of(const made *l, size_t i, size_t m) {
-    return l->late ? age_chance(l, i) : labelled[m];
+    return l->late ? age_chance(l, i) : labelled[m] * (l->rare > 0 ? l->rare : 1);
 }
 
 static size_t choice(const made *l, size_t i) {
@@ -193,11 +194,63 @@ static void never_labelled_is_bounded(void **state) {
     weirp_ope_table_free(table);
 }
 
+/* One label in 350 rows: weights of several hundred are right. Cut at a hundred they come to 0.30 of what they are due,
+ * and the mean of what is seen to 0.27. */
+static void few_labels_weigh_much(void **state) {
+    (void)state;
+    made l = {.n = 200000, .rare = 0.004, .seed = 9, .flipped = SIZE_MAX};
+    double *y = calloc(l.n, sizeof *y), truth = 0, weight = 0, ips = 0, n = 0;
+    weirp_ope_table *table = make(&l, y);
+    weirp_ope_labels *labels = fit(table, 5);
+    double *e = predict(table, labels);
+    EACH_BLOCK(table, b)
+    for (size_t i = 0; i < b.n; i++) {
+        if (b.flags[i]) continue;
+        const double seen = b.metric[i * WEIR_N_METRICS + WEIR_METRIC_QUALITY];
+        n++, truth += y[b.first + i];
+        assert_true(fabs(log(e[b.first + i] / chance_of(&l, 0, b.chosen[i]))) < 0.3);
+        if (!isnan(seen)) weight += 1 / e[b.first + i], ips += seen / e[b.first + i];
+    }
+    if (getenv("WEIR_SHOW")) fprintf(stderr, "weight %.4f, %.4f of %.4f\n", weight / n, ips / n, truth / n);
+    assert_true(fabs(weight / n - 1) < 0.1);
+    assert_true(fabs(ips / truth - 1) < 0.15);
+    free(e);
+    free(y);
+    weirp_ope_labels_free(labels);
+    weirp_ope_table_free(table);
+}
+
+/* Nobody labels `c`, and few the others: the bound goes with the share of rows that fit and row may know. */
+static void bound_goes_with_the_share(void **state) {
+    (void)state;
+    enum { N = 30000 };
+    weirp_ope_table *table = table_of(models, M);
+    double known = 0, decided = 0;
+    for (size_t i = 0; i < N; i++) {
+        weirp_logged_row row = row_new(i % M, 0.5);
+        if (i % 10 == 3) row.flags = WEIRP_LOGGED_FORCED; /* these are all labelled, and count for nothing */
+        if (row.flags || (i % M != 2 && i % 66 < 2)) row.metric[WEIR_METRIC_QUALITY] = 1;
+        decided += !row.flags;
+        known += !row.flags && !isnan(row.metric[WEIR_METRIC_QUALITY]);
+        table_row(table, &row, M);
+    }
+    table_done(table);
+    weirp_ope_labels *labels = fit(table, 1);
+    double *e = predict(table, labels);
+    assert_true(known / decided < 0.05);
+    for (size_t i = 0; i < N; i++)
+        if (i % M == 2) assert_true(fabs(e[i] - 0.1 * known / decided) < 1e-15);
+    free(e);
+    weirp_ope_labels_free(labels);
+    weirp_ope_table_free(table);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_remove_the_bias),   cmocka_unit_test(shares_of_models),
         cmocka_unit_test(own_label_moves_nothing),   cmocka_unit_test(all_known_is_one),
-        cmocka_unit_test(never_labelled_is_bounded),
+        cmocka_unit_test(never_labelled_is_bounded), cmocka_unit_test(few_labels_weigh_much),
+        cmocka_unit_test(bound_goes_with_the_share),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

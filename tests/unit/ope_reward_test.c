@@ -80,7 +80,7 @@ static weirp_ope_table *make(const world *w) {
 static weirp_reward *fit(const weirp_ope_table *table, const weirp_reward_options *options) {
     weirp_reward *reward = NULL;
     weir_error err = {0};
-    must(weirp_reward_fit(&reward, table, options, &err), &err);
+    must(weirp_reward_fit_all(&reward, table, options, 1, &err), &err);
     return reward;
 }
 
@@ -476,7 +476,7 @@ static void refusals(void **state) {
         weirp_reward *reward = NULL;
         weir_error err = {0};
         weirp_reward_options o = {.name = cases[k].name, .metric = cases[k].metric, .n_folds = cases[k].folds};
-        weir_status st = weirp_reward_fit(&reward, table, &o, &err);
+        weir_status st = weirp_reward_fit_all(&reward, table, &o, 1, &err);
         if (st == WEIR_OK || !strstr(err.text, cases[k].said)) fail_msg("%s: %s", cases[k].name, err.text);
     }
     /* what the log lacks is left to the table */

@@ -27,6 +27,14 @@ typedef struct source {
     double widest; /* at STEPS */
 } source;
 
+static weirp_sequence unweighted(double lo, double hi, double level) {
+    return weirp_sequence_start_weighted(lo, hi, 1, 1, 1, level);
+}
+
+static bool add(weirp_sequence *sequence, double x) {
+    return weirp_sequence_add_weighted(sequence, 1, x);
+}
+
 static double lot(uint64_t seed, uint64_t t, uint64_t which) {
     return weirp_random_uniform(seed, which, t);
 }
@@ -155,10 +163,10 @@ static void no_bet_gains(void **state) {
 /* Shrinks like sqrt(log log n / n): from 10^4 to 10^6 hardly less than tenfold. */
 static void shrinks(void **state) {
     (void)state;
-    weirp_sequence q = weirp_sequence_start(0, 1, 0.95);
+    weirp_sequence q = unweighted(0, 1, 0.95);
     double before = 0;
     for (uint64_t t = 1; t <= 1000000; t++) {
-        assert_true(weirp_sequence_add(&q, lot(9, t, 1) < 0.5));
+        assert_true(add(&q, lot(9, t, 1) < 0.5));
         if (t == 10000) before = weirp_sequence_now(&q).hi - weirp_sequence_now(&q).lo;
     }
     const weirp_interval i = weirp_sequence_now(&q);
@@ -190,14 +198,14 @@ static void is_equivariant(void **state) {
 static void wrong_input_widens(void **state) {
     (void)state;
     static const double wrong[] = {-0.01, 1.01, NAN, INFINITY, -INFINITY};
-    weirp_sequence q = weirp_sequence_start(0, 1, 0.95);
-    for (uint64_t t = 0; t < 1000; t++) assert_true(weirp_sequence_add(&q, lot(6, t, 1)));
+    weirp_sequence q = unweighted(0, 1, 0.95);
+    for (uint64_t t = 0; t < 1000; t++) assert_true(add(&q, lot(6, t, 1)));
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         weirp_sequence broken = q, low = q, high = q;
         for (int times = 0; times < 20; times++) {
-            assert_false(weirp_sequence_add(&broken, wrong[i]));
-            assert_true(weirp_sequence_add(&low, 0));
-            assert_true(weirp_sequence_add(&high, 1));
+            assert_false(add(&broken, wrong[i]));
+            assert_true(add(&low, 0));
+            assert_true(add(&high, 1));
         }
         const weirp_interval b = weirp_sequence_now(&broken);
         assert_true(isfinite(b.lo) && isfinite(b.hi));
@@ -213,7 +221,7 @@ static void wrong_input_widens(void **state) {
 
 static void starts_with_the_whole_range(void **state) {
     (void)state;
-    const weirp_sequence q = weirp_sequence_start(-2, 3, 0.95);
+    const weirp_sequence q = unweighted(-2, 3, 0.95);
     assert_true(weirp_sequence_now(&q).lo == -2 && weirp_sequence_now(&q).hi == 3);
     /* a difference of two arms can't be more than the range of outcomes */
     const weirp_sequence d = weirp_sequence_start_weighted(0, 1, -1 / 0.95, 20, 0, 0.95);
@@ -225,10 +233,10 @@ static void starts_with_the_whole_range(void **state) {
 /* The level is two-sided: each end errs half as often as both; a higher level contains a lower one. */
 static void levels_nest(void **state) {
     (void)state;
-    weirp_sequence a = weirp_sequence_start(0, 1, 0.9), b = weirp_sequence_start(0, 1, 0.99);
+    weirp_sequence a = unweighted(0, 1, 0.9), b = unweighted(0, 1, 0.99);
     for (uint64_t t = 0; t < 300; t++) {
         const double x = lot(8, t, 1) < 0.5;
-        assert_true(weirp_sequence_add(&a, x) && weirp_sequence_add(&b, x));
+        assert_true(add(&a, x) && add(&b, x));
     }
     const weirp_interval i = weirp_sequence_now(&a), j = weirp_sequence_now(&b);
     assert_true(j.lo < i.lo && i.hi < j.hi);

@@ -24,6 +24,15 @@
 static char folder[256]; /* the test's own; emptied after each */
 static char path[300];   /* folder/s.mdb */
 
+/* A map of just so many bytes, for tests of growth; nobody may use the store meanwhile. */
+static inline weir_status set_map(weirp_env *env, size_t bytes, weir_error *err) {
+    MDB_envinfo info;
+    int rc = env->n_active ? MDB_BAD_TXN : mdb_env_set_mapsize(env->mdb, bytes);
+    if (rc || (rc = mdb_env_info(env->mdb, &info))) return weirp_fail(err, WEIR_IO, 0, "%s", mdb_strerror(rc));
+    env->map_size = info.me_mapsize;
+    return WEIR_OK;
+}
+
 static inline int make_folder(void **state) {
     (void)state;
     /* memory where there is some: most tests commit a lot, and fsync isn't what they are about */

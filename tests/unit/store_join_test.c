@@ -137,7 +137,7 @@ static void threads_grow_the_map(void **state) {
     enum { N = 400 };
     weir_error err = {0};
     weirp_store *store = open_store(path, WEIRP_STORE_CREATE), *reader = open_store(path, WEIRP_STORE_READ);
-    OK(weirp_env_set_map(store->env, file_size(path) + 8192, &err));
+    OK(set_map(store->env, file_size(path) + 8192, &err));
     adder adders[] = {{.store = store, .name = "a", .n = N}, {.store = store, .name = "b", .n = N}};
     adder looker = {.store = reader, .n = 2 * N};
     for (int i = 0; i < 2; i++) assert_int_equal(pthread_create(&adders[i].thread, NULL, add_many, &adders[i]), 0);
@@ -164,7 +164,7 @@ static int add_in_process(int to, uint64_t seed) {
     snprintf(name, sizeof name, "p%llu", (unsigned long long)seed);
     CHECK(weirp_store_open(&store, path, WEIRP_STORE_JOIN, &err) == WEIR_OK);
     /* one of them in a map that is just large enough, and follows what the others do to it */
-    if (seed == 1) CHECK(weirp_env_set_map(store->env, file_size(path) + 4096 * 8, &err) == WEIR_OK);
+    if (seed == 1) CHECK(set_map(store->env, file_size(path) + 4096 * 8, &err) == WEIR_OK);
     tell(to, 0);
     for (int i = 0; i < EACH; i++) {
         if (weirp_store_transact(store, NULL, 0, add_one, name, &err) == WEIR_OK) continue;

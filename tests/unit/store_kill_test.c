@@ -18,7 +18,7 @@ static int append_until_killed(int to, uint64_t seed) {
     CHECK(weirp_snapshot_begin(&s, store, &err) == WEIR_OK);
     uint64_t v = weirp_snapshot_version(s);
     weirp_snapshot_end(s);
-    if (seed % 4 == 0) CHECK(weirp_env_set_map(store->env, file_size(path) + 8192, &err) == WEIR_OK); /* it must grow */
+    if (seed % 4 == 0) CHECK(set_map(store->env, file_size(path) + 8192, &err) == WEIR_OK); /* it must grow */
     for (;;) {
         CHECK(commit_version(store, ++v, &err) == WEIR_OK);
         tell(to, v);

@@ -209,7 +209,7 @@ static int follow_growth(int to, uint64_t seed) {
     weir_error err = {0};
     uint64_t version;
     CHECK(weirp_store_open(&store, path, WEIRP_STORE_READ, &err) == WEIR_OK);
-    CHECK(weirp_env_set_map(store->env, file_size(path) + 4096 * 16, &err) == WEIR_OK);
+    CHECK(set_map(store->env, file_size(path) + 4096 * 16, &err) == WEIR_OK);
     CHECK(weirp_snapshot_begin(&s, store, &err) == WEIR_OK);
     tell(to, store->env->map_size);
     char go[320];

@@ -321,7 +321,7 @@ static void repeated_on_growth(void **state) {
     weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
     int repeated = 0;
     for (uint64_t round = 0; round < ROUNDS; round++) {
-        if (round % 4 == 0) OK(weirp_env_set_map(store->env, file_size(path) + 4096 * 4, &err));
+        if (round % 4 == 0) OK(set_map(store->env, file_size(path) + 4096 * 4, &err));
         a->before.round = round;
         a->calls = 0;
         OK(weirp_store_transact(store, NULL, 0, attempt_some, a, &err));

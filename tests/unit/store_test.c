@@ -301,7 +301,7 @@ static void map_grows(void **state) {
     enum { SIZE = 3000000 };
     weir_error err = {0};
     weirp_store *store = open_store(path, WEIRP_STORE_CREATE);
-    OK(weirp_env_set_map(store->env, 1 << 20, &err));
+    OK(set_map(store->env, 1 << 20, &err));
     uint8_t *bytes = bytes_of(SIZE, 4);
     weirp_change changes[] = {put("first", "1", 1), put("s", bytes, SIZE), append(bytes, 200000), append("x", 1)};
     OK(weirp_store_commit(store, changes, 4, &err));
