@@ -12,6 +12,12 @@
 #include "src/measure/measure.h"
 #include "src/ope/interval.h"
 
+double weirp_band_factor_of(double *most, size_t n_draws, double fewest, double level) {
+    if (isinf(fewest)) return 0; /* nothing moves */
+    const double z = weirp_percentile(most, n_draws, level), tail = gsl_cdf_ugaussian_Q(z);
+    return tail > 0 ? gsl_cdf_tdist_Qinv(tail, fewest) : z;
+}
+
 weir_status weirp_band_factor(const weirp_statistic *s, size_t n, const weirp_sums *sums, const weirp_draws *draws,
                               const double *se, double level, double *factor, weir_error *err) {
     weir_status st = WEIR_OK;
@@ -28,10 +34,7 @@ weir_status weirp_band_factor(const weirp_statistic *s, size_t n, const weirp_su
         if (isnan(weirp_se(&s[j], sums, true, &df))) WEIRP_TRY(weirp_nomem(err));
         fewest = fmin(fewest, df);
     }
-    *factor = 0;
-    if (isinf(fewest)) goto done; /* nothing moves */
-    const double z = weirp_percentile(most, draws->n_draws, level), tail = gsl_cdf_ugaussian_Q(z);
-    *factor = tail > 0 ? gsl_cdf_tdist_Qinv(tail, fewest) : z;
+    *factor = weirp_band_factor_of(most, draws->n_draws, fewest, level);
 done:
     free(most);
     return st;

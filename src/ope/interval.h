@@ -43,5 +43,8 @@ weirp_interval weirp_bernstein_interval(double mean, double variance, size_t n, 
  * points whose se is 0 or not known are left out. */
 weir_status weirp_band_factor(const weirp_statistic *s, size_t n, const weirp_sums *sums, const weirp_draws *draws,
                               const double *se, double level, double *factor, weir_error *err);
+/* The same of what was found draw by draw: `most` (n_draws; sorted in place) has each one's greatest |value* - value| /
+ * se, `fewest` is the statistics' fewest degrees of freedom (INFINITY: none of them moves). */
+double weirp_band_factor_of(double *most, size_t n_draws, double fewest, double level);
 
 #endif

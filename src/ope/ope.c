@@ -83,6 +83,7 @@ static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *
     WEIRP_TRY(weirp_ope_settle(&settings, o, r.table, err));
     for (size_t i = 0; i < o->n_policies; i++)
         WEIRP_TRY(weirp_ope_target_new(&target[i], o->policies[i], r.table, router, err));
+    if (o->curve) WEIRP_TRY(weirp_ope_curve_check(o, r.table, router, err));
     st = weirp_ope_judge(result, r.table, target, o->n_policies, &settings, router, err);
 done:
     for (size_t i = 0; i < WEIRP_OPE_MAX_POLICIES; i++) weirp_ope_target_free(target[i]);
@@ -110,7 +111,7 @@ weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_e
 const char *weir_ope_refusal(const weir_ope *ope) {
     for (size_t i = 0; i < ope->n_policies * WEIR_N_METRICS; i++)
         if (ope->cell[i].asked && *ope->cell[i].standing.refusal) return ope->cell[i].standing.refusal;
-    return NULL;
+    return *ope->curve.refusal ? ope->curve.refusal : NULL;
 }
 
 void weirp_ope_clear(weir_ope *ope) {
@@ -124,6 +125,7 @@ void weirp_ope_clear(weir_ope *ope) {
     free(ope->cell);
     free(ope->contrast);
     free(ope->curve.point);
+    free(ope->curve.refused);
     free(ope->curve.single);
     free(ope->curve.policy);
     *ope = (weir_ope){.n_rows = 0};
