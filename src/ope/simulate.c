@@ -93,7 +93,7 @@ static weir_status find_curve_truth(trying *y, weirp_log_curve *curve, weir_erro
         lo = fmin(lo, curve->single[m].true_cost);
         hi = fmax(hi, curve->single[m].true_cost);
     }
-    curve->true_aiq = weirp_hull_area(points, weirp_hull(points, curve->n), lo, hi);
+    if (!*curve->why_not) curve->true_aiq = weirp_hull_area(points, weirp_hull(points, curve->n), lo, hi);
 done:
     free(chances);
     free(points);
@@ -140,7 +140,7 @@ static void count_verdict(weir_ope_trials *t, const weirp_contrast *c) {
 
 static void count_curve(weir_ope_trials *t, const weirp_log_curve *c) {
     bool all = true;
-    if (isnan(c->aiq)) return; /* too few single models could be judged */
+    if (*c->why_not) return; /* it isn't whole */
     for (size_t k = 0; k < c->n; k++) {
         const weirp_curve_point *p = &c->point[k];
         /* the true point of this knob; where rounding alone keeps it out, it is in */
