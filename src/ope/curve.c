@@ -331,15 +331,23 @@ static void forget(weirp_curve_point *p) {
     p->quality_lo = p->quality_hi = p->cost_lo = p->cost_hi = NAN;
 }
 
-/* One setting alone is no curve. */
+/* One setting alone is no curve, nor are many that are the same policy (an exploration floor under `random`). */
 static void need_two(curving *c, weirp_log_curve *out) {
     size_t n = 0, judged = 0, refused = 0;
+    bool moves = false;
     for (size_t k = 0; k < c->grid.n; k++) {
-        if (*c->point[k].refusal)
+        const weirp_curve_point *p = &c->point[k];
+        if (*p->refusal) {
             refused = k;
-        else
-            n++, judged = k;
+            continue;
+        }
+        moves |= n && !(fabs(p->cost - c->point[judged].cost) <= 1e-12 * fabs(p->cost) &&
+                        fabs(p->quality - c->point[judged].quality) <= 1e-12);
+        n++, judged = k;
     }
+    if (n == c->grid.n && !moves)
+        snprintf(out->refusal, sizeof out->refusal, "%s makes no difference: %s does the same at all of its settings",
+                 out->knob, out->policy);
     if (n >= 2) return;
     snprintf(out->refusal, sizeof out->refusal, "%s of %zu settings of %s can be judged, and a curve needs two: %s",
              n ? "one" : "none", c->grid.n, out->knob, c->point[refused].refusal);
@@ -423,6 +431,7 @@ done:
     if (*out->refusal) { /* what is to be seen beside a curve goes with it */
         free(out->single);
         out->single = NULL;
+        out->n = 0;
     }
     weirp_ope_target_free(c.target);
     weirp_sums_free(&c.sums);

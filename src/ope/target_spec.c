@@ -19,7 +19,6 @@ typedef struct key {
     size_t offset; /* in weir_policy_options */
     double lo, hi; /* inclusive; INFINITY as hi: "inf" is fine */
     const char *right;
-    bool closed; /* a curve can't leave it open */
 } key;
 
 #define AT(member) offsetof(weir_policy_options, member)
@@ -31,13 +30,12 @@ static const key keys[] = {
     {"min_quality", CONSTRAINED, NUMBER, AT(min_quality), 0, 1, "a number from 0 to 1"},
     {"max_latency", CONSTRAINED, NUMBER, AT(max_latency_ms), 0, INFINITY, "milliseconds, 0 or more"},
     {"threshold", THRESHOLD, NUMBER, AT(threshold), -INFINITY, INFINITY, "a number"},
-    {"strong", THRESHOLD, MODEL, AT(strong), 0, 0, "a model of the log", true},
-    {"weak", THRESHOLD, MODEL, AT(weak), 0, 0, "a model of the log", true},
-    {"model", FIXED, MODEL, AT(fixed), 0, 0, "a model of the log", true},
+    {"strong", THRESHOLD, MODEL, AT(strong), 0, 0, "a model of the log"},
+    {"weak", THRESHOLD, MODEL, AT(weak), 0, 0, "a model of the log"},
+    {"model", FIXED, MODEL, AT(fixed), 0, 0, "a model of the log"},
     {"explore", ANY, NUMBER, AT(explore_floor), 0, 1, "a chance, from 0 to 1 / number of models"},
-    {"novelty_limit", PLUGIN, NUMBER, AT(novelty_limit), 0, INFINITY, "a number, 0 or more",
-     true}, /* no log knows a prompt's */
-    {"fallback", PLUGIN, SWITCH, AT(fallback), 0, 0, "on or off", true},
+    {"novelty_limit", PLUGIN, NUMBER, AT(novelty_limit), 0, INFINITY, "a number, 0 or more"},
+    {"fallback", PLUGIN, SWITCH, AT(fallback), 0, 0, "on or off"},
 };
 enum { N_KEYS = sizeof keys / sizeof *keys };
 
@@ -106,10 +104,15 @@ static weir_status set_number(weirp_target_spec *spec, const key *k, double x, c
     return WEIR_OK;
 }
 
+/* Numbers can be left open, but for the limit on a novelty that no log knows. */
+static bool can_be_open(const key *k) {
+    return (k->form == NUMBER || k->form == MU) && k->offset != AT(novelty_limit);
+}
+
 void weirp_target_spec_knobs(const weirp_target_spec *spec, char *list, size_t size) {
     *list = 0;
     for (size_t k = 0; k < N_KEYS; k++) {
-        if (keys[k].closed || !(keys[k].policies & spec->policy_bit)) continue;
+        if (!can_be_open(&keys[k]) || !(keys[k].policies & spec->policy_bit)) continue;
         const size_t at = strlen(list);
         snprintf(list + at, size - at, "%s%s", at ? ", " : "", keys[k].name);
     }
@@ -118,7 +121,7 @@ void weirp_target_spec_knobs(const weirp_target_spec *spec, char *list, size_t s
 static weir_status leave_open(weirp_target_spec *spec, const key *k, weir_error *err) {
     char list[256];
     weirp_target_spec_knobs(spec, list, sizeof list);
-    if (k->closed)
+    if (!can_be_open(k))
         return weirp_fail(err, WEIR_INVALID, 0, "policy: %s can't be left open (%s=?); what can: %s", k->name, k->name,
                           list);
     if (spec->open)

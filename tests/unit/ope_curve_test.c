@@ -206,6 +206,9 @@ static void whole_curves_are_refused(void **state) {
         {{N, 0, {0.3, 0.4, 0.3}, true, true}, "plugin,value=?", "the log is deterministic"},
         {{N, 0, {0.3, 0.4, 0.3}, false, false}, "plugin,value=?", "value weighs estimates of quality and cost"},
         {{N, 0, {0.3, 0.4, 0.3}, false, false}, "constrained,max_cost=?", "max_cost weighs estimates of cost"},
+        {{N, 0, {0.3, 0.4, 0.3}, true, false},
+         "random,explore=?",
+         "explore makes no difference: random,explore=? does"},
         {{60, 0, {0.3, 0.4, 0.3}, true, false}, "plugin,value=?", "settings of value can be judged, and a curve needs"},
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
