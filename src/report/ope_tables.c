@@ -189,6 +189,14 @@ static void put_share(FILE *out, const char *label, double x, double lo, double 
     fputc('\n', out);
 }
 
+/* What mu does happens just below 1. */
+static void knob_text(char *out, size_t size, const weirp_log_curve *c, double knob) {
+    if (c->knob && strcmp(c->knob, "mu") == 0)
+        snprintf(out, size, "%.6g", knob);
+    else
+        weirp_text_amount(out, size, knob);
+}
+
 static weir_status put_points(const weir_ope *ope, FILE *out, size_t width, bool color, weir_error *err) {
     static const weirp_column columns[] = {{"knob", true, 0},         {"USD/1k", false, 0}, {"band", false, 1},
                                            {"quality", false, 0},     {"band", false, 0},   {"true USD/1k", false, 3},
@@ -206,7 +214,7 @@ static weir_status put_points(const weir_ope *ope, FILE *out, size_t width, bool
             weirp_grid_free(&g);
             return weirp_nomem(err);
         }
-        weirp_text_amount(row[0], WEIRP_CELL, p->knob);
+        knob_text(row[0], WEIRP_CELL, c, p->knob);
         weirp_ope_number(row[1], WEIRP_CELL, &cost, p->cost, false);
         weirp_ope_between(row[2], WEIRP_CELL, &cost, (weirp_interval){p->cost_lo, p->cost_hi}, false);
         weirp_ope_number(row[3], WEIRP_CELL, &quality, p->quality, false);
@@ -231,7 +239,7 @@ static void put_refused(const weir_ope *ope, FILE *out, size_t width) {
     const weirp_log_curve *c = &ope->curve;
     char knob[WEIRP_CELL], text[WEIRP_OPE_SENTENCE];
     if (c->n_refused && c->n) {
-        weirp_text_amount(knob, sizeof knob, c->refused[0].knob);
+        knob_text(knob, sizeof knob, c, c->refused[0].knob);
         snprintf(text, sizeof text, "%zu of %zu settings %s shown: at %s %s: %s%s.", c->n_refused, c->n + c->n_refused,
                  c->n_refused == 1 ? "isn't" : "aren't", c->knob ? c->knob : "the knob", knob, c->refused[0].refusal,
                  c->n_refused == 1 ? "" : rest);
