@@ -251,7 +251,7 @@ static void put_refused(const weir_ope *ope, FILE *out, size_t width) {
     if (!n) return;
     snprintf(text, sizeof text, "%zu of %zu models can't be judged alone: of %.200s, %s%s.%s", n, ope->n_models,
              ope->model[first], c->single[first].refusal, n == 1 ? "" : rest,
-             *c->why_not ? "" : " AIQ and cost@p%% go by the others.");
+             *c->why_not ? "" : " AIQ and cost@p% go by the others.");
     put_note(out, width, text);
 }
 

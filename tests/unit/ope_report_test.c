@@ -724,6 +724,7 @@ static void curve_says_what_is_refused(void **state) {
     assert_has(line, "settings isn't shown: at value 0.00316: the effective sample size is 12.0 of 400 rows.");
     assert_has(line, "1 of 3 models can't be judged alone: of large<&>, the log never chose it.");
     assert_hasnt(line, "never reached"), assert_hasnt(line, "cost@100 %"), assert_hasnt(line, "nan");
+    assert_hasnt(line, "go by the others"), assert_hasnt(line, "%%");
     assert_in_range(widest(text), 40, 80);
     free(text), free(line);
     json_t *root = parsed(&m->ope);
@@ -736,7 +737,13 @@ static void curve_says_what_is_refused(void **state) {
     assert_int_equal(json_integer_value(at(root, "curve.singles_judged")), N_MODELS - 1);
     assert_string_equal(json_string_value(at(root, "curve.why_not")), "they are of the whole curve");
     json_decref(root);
-    free(m);
+    c->n_refused = 0; /* the models alone */
+    c->why_not[0] = '\0';
+    c->aiq = 0.83;
+    text = written(&m->ope, print_80), line = unbroken(text);
+    assert_has(line, "the log never chose it. AIQ and cost@p% go by the others.");
+    assert_has(line, "cost@100 % never");
+    free(text), free(line), free(m);
 }
 
 /* A curve that is refused as a whole is a sentence everywhere, broken where the picture ends. */
