@@ -66,7 +66,8 @@ typedef struct weir_ope_options {
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_error *err);
 WEIR_API void weir_ope_free(weir_ope *ope); /* NULL is fine */
 
-/* Why the log can't judge the first policy that it can't judge; NULL: it can. Borrowed. */
+/* Why the log can't judge the first policy that it can't judge, or else why the curve that was asked for can't be read
+ * off it; NULL: it can. Borrowed. */
 WEIR_API const char *weir_ope_refusal(const weir_ope *ope);
 
 /* The machine's version (docs/formats.md, "Evaluation of a log"); *json is new: free() it. */

@@ -87,7 +87,8 @@ static weir_status add_truth(weirp_chart *chart, const weirp_log_curve *c, const
         cover(e, 1000 * p[i]->true_cost, p[i]->true_quality);
     }
     const int at = snprintf(s->legend, sizeof s->legend, "the truth");
-    if (!isnan(c->true_aiq) && !isnan(c->aiq)) snprintf(s->legend + at, sizeof s->legend - (size_t)at, ", AIQ %.4f", c->true_aiq);
+    if (!isnan(c->true_aiq) && !isnan(c->aiq))
+        snprintf(s->legend + at, sizeof s->legend - (size_t)at, ", AIQ %.4f", c->true_aiq);
     return WEIR_OK;
 }
 
