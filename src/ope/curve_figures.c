@@ -61,13 +61,6 @@ static void add_single(weirp_curve_drawn *to, size_t d, double quality, double c
     }
 }
 
-/* Draws of a statistic that doesn't move, or whose spread isn't known, need no band. */
-static double studentized(double x, double value, double se) {
-    if (!(se > 0) || isinf(se)) return 0;
-    const double off = fabs(x - value) / se;
-    return isnan(off) ? INFINITY : off; /* undefined in a draw: as far off as can be */
-}
-
 void weirp_curve_drawn_add(weirp_curve_drawn *to, const weirp_statistic *quality, const weirp_statistic *cost,
                            const weirp_sums *sums, const weirp_draws *draws, bool single, weirp_curve_point *p) {
     const size_t n = to->n_draws, at = to->n_judged * (n + 1);
@@ -84,14 +77,11 @@ void weirp_curve_drawn_add(weirp_curve_drawn *to, const weirp_statistic *quality
         }
         to->quality[at + d] = q;
         to->cost[at + d] = c;
-        if (d < n)
-            to->most[d] =
-                fmax(to->most[d], fmax(studentized(q, p->quality, p->quality_se), studentized(c, p->cost, p->cost_se)));
     }
     to->n_singles += single;
     if (single) return;
-    if (p->quality_se > 0) to->fewest = fmin(to->fewest, df_quality);
-    if (p->cost_se > 0) to->fewest = fmin(to->fewest, df_cost);
+    weirp_band_add(to->most, &to->fewest, quality, sums, draws, p->quality_se, df_quality);
+    weirp_band_add(to->most, &to->fewest, cost, sums, draws, p->cost_se, df_cost);
     to->knob[to->n_judged++] = p->knob;
 }
 
@@ -172,7 +162,7 @@ static void set_band(weirp_curve_point *p, double factor) {
 weir_status weirp_curve_tell(weirp_curve_drawn *c, weirp_log_curve *out, size_t n_models, double level,
                              weir_error *err) {
     /* one band for the knobs; single models are drawn with it, too */
-    const double factor = weirp_band_factor_of(c->most, c->n_draws, c->fewest, level);
+    const double factor = weirp_band_factor(c->most, c->n_draws, c->fewest, level);
     for (size_t k = 0; k < out->n; k++) set_band(&out->point[k], factor);
     for (size_t m = 0; m < n_models; m++) set_band(&out->single[m], factor);
     out->n_singles = c->n_singles;
