@@ -72,6 +72,10 @@ static int write_svg(const arguments *a, const weir_ope *ope, const weir_ope_tri
     return rc;
 }
 
+static const char *refused_name(weir_metric m) {
+    return m == WEIR_N_METRICS ? "curve" : weir_metric_name(m);
+}
+
 /* "policy: quality, cost: why", a line for the metrics of a policy that have the same reason. */
 static void tell_refusals(const weir_ope *ope) {
     const char *policy, *reason, *next_policy = NULL, *next_reason = NULL;
@@ -79,10 +83,10 @@ static void tell_refusals(const weir_ope *ope) {
     bool more = weir_ope_refusal(ope, 0, &policy, &metric, &reason);
     for (size_t i = 1; more;) {
         char metrics[128];
-        size_t at = (size_t)snprintf(metrics, sizeof metrics, "%s", weir_metric_name(metric));
+        size_t at = (size_t)snprintf(metrics, sizeof metrics, "%s", refused_name(metric));
         while ((more = weir_ope_refusal(ope, i++, &next_policy, &metric, &next_reason)) && next_policy == policy &&
                strcmp(next_reason, reason) == 0)
-            at += (size_t)snprintf(metrics + at, sizeof metrics - at, ", %s", weir_metric_name(metric));
+            at += (size_t)snprintf(metrics + at, sizeof metrics - at, ", %s", refused_name(metric));
         cli_note(COMMAND, "%s: %s: %s", policy, metrics, reason);
         policy = next_policy, reason = next_reason;
     }

@@ -66,11 +66,12 @@ typedef struct weir_ope_options {
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_run(weir_ope **out, const weir_ope_options *options, weir_error *err);
 WEIR_API void weir_ope_free(weir_ope *ope); /* NULL is fine */
 
-/* The i-th reason, from 0, why the log can't judge a policy on a metric; false: there are no more. Borrowed. */
+/* The i-th reason, from 0, why the log can't judge a policy on a metric, or (metric WEIR_N_METRICS) why the curve of
+ * that policy can't be read off it; false: there are no more. Borrowed. */
 WEIR_API bool weir_ope_refusal(const weir_ope *ope, size_t i, const char **policy, weir_metric *metric,
                                const char **reason);
-/* Whether a verdict as a whole is "refused", of whichever policies. What is refused on some metrics and judged on
- * others isn't. */
+/* Whether a verdict as a whole is "refused", of whichever policies, or the curve is. What is refused on some metrics
+ * and judged on others isn't. */
 WEIR_API bool weir_ope_is_refused(const weir_ope *ope);
 
 /* The machine's version (docs/formats.md, "Evaluation of a log"); *json is new: free() it. */

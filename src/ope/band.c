@@ -6,33 +6,23 @@
  * clusters. SPDX-License-Identifier: GPL-3.0-or-later */
 #include <gsl/gsl_cdf.h>
 #include <math.h>
-#include <stdlib.h>
 
-#include "src/base/base.h"
 #include "src/measure/measure.h"
 #include "src/ope/interval.h"
 
-weir_status weirp_band_factor(const weirp_statistic *s, size_t n, const weirp_sums *sums, const weirp_draws *draws,
-                              const double *se, double level, double *factor, weir_error *err) {
-    weir_status st = WEIR_OK;
-    double *most = weirp_array(draws->n_draws, sizeof *most), fewest = INFINITY;
-    if (!most) WEIRP_TRY(weirp_nomem(err));
-    for (size_t j = 0; j < n; j++) {
-        if (!(se[j] > 0) || isinf(se[j])) continue; /* a point that doesn't move, or isn't known, needs no band */
-        const double value = weirp_statistic_value(&s[j], sums->total);
-        for (size_t d = 0; d < draws->n_draws; d++) {
-            const double off = fabs(weirp_statistic_value(&s[j], draws->total + d * draws->n_columns) - value) / se[j];
-            most[d] = isnan(off) ? INFINITY : fmax(most[d], off); /* undefined in a draw: as far off as can be */
-        }
-        double df;
-        if (isnan(weirp_se(&s[j], sums, true, &df))) WEIRP_TRY(weirp_nomem(err));
-        fewest = fmin(fewest, df);
+void weirp_band_add(double *most, double *fewest, const weirp_statistic *s, const weirp_sums *sums,
+                    const weirp_draws *draws, double se, double df) {
+    if (!(se > 0) || isinf(se)) return; /* a point that doesn't move, or isn't known, needs no band */
+    const double value = weirp_statistic_value(s, sums->total);
+    for (size_t d = 0; d < draws->n_draws; d++) {
+        const double off = fabs(weirp_statistic_value(s, draws->total + d * draws->n_columns) - value) / se;
+        most[d] = isnan(off) ? INFINITY : fmax(most[d], off); /* undefined in a draw: as far off as can be */
     }
-    *factor = 0;
-    if (isinf(fewest)) goto done; /* nothing moves */
-    const double z = weirp_percentile(most, draws->n_draws, level), tail = gsl_cdf_ugaussian_Q(z);
-    *factor = tail > 0 ? gsl_cdf_tdist_Qinv(tail, fewest) : z;
-done:
-    free(most);
-    return st;
+    *fewest = fmin(*fewest, df);
+}
+
+double weirp_band_factor(double *most, size_t n_draws, double fewest, double level) {
+    if (isinf(fewest)) return 0; /* nothing moves */
+    const double z = weirp_percentile(most, n_draws, level), tail = gsl_cdf_ugaussian_Q(z);
+    return tail > 0 ? gsl_cdf_tdist_Qinv(tail, fewest) : z;
 }

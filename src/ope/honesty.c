@@ -14,7 +14,7 @@
 #include "src/base/base.h"
 #include "src/ope/judge.h"
 
-enum { LEAST_ESS = 100, LEAST_KNOWN = 50, LEAST_CLUSTERS = 20, MINUTE_MS = 60000 };
+enum { LEAST_KNOWN = 50, LEAST_CLUSTERS = 20, MINUTE_MS = 60000 };
 static const double MOST_WEIGHT_SHARE = 0.2, SURE = 1 - 1e-12, NO_MASS = 1e-9;
 /* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
 static const double MOST_Z = 5, MOST_OFF = 0.02;
@@ -161,7 +161,7 @@ static bool bounded(weir_metric m) {
 }
 
 /* Why not; the first reason that holds. The order goes from what the log is to what the candidate asks of it. */
-static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
+void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
     char *out = s->refusal;
     const size_t size = sizeof s->refusal;
     if (!r->n_decided)
@@ -194,11 +194,11 @@ static void refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size
     else if (s->unsupported > 0.5)
         snprintf(out, size, "%.0f %% of the candidate's choices go to models that the log could not have chosen",
                  100 * s->unsupported);
-    else if (s->ess < LEAST_ESS)
+    else if (s->ess < WEIRP_OPE_LEAST_ESS)
         snprintf(out, size,
                  "the effective sample size is %.1f of %zu rows: the candidate does what the log hardly ever "
                  "tried (at least %d are needed)",
-                 s->ess, s->n, LEAST_ESS);
+                 s->ess, s->n, WEIRP_OPE_LEAST_ESS);
     else if (s->max_weight_share > MOST_WEIGHT_SHARE)
         snprintf(out, size, "one row holds %.0f %% of the weight: its chance of %.3g decides the result",
                  100 * s->max_weight_share, s->least_p);
@@ -231,12 +231,9 @@ static void compare_halves(const weirp_judging *j, size_t p, weir_metric m, cons
     s->drift_z = (s->second_half - s->first_half) / (2 * se);
 }
 
-void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
-    const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
-    weirp_ope_standing *s = &c->standing;
-    const double n = (double)f->n, known = (double)f->n_known;
+void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
+    const double n = (double)f->n;
     *s = (weirp_ope_standing){.n = f->n, .n_known = f->n_known, .least_label = f->least_e, .least_p = f->least_p};
-    s->undecided = share(f->n_undecided, r->n_decided);
     s->unsupported = f->n_full ? f->unsupported / (double)f->n_full : NAN;
     s->max_weight = f->max_w;
     /* Of the rows that know the metric: an estimate rests on no other's weight. */
@@ -247,6 +244,14 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     /* What isn't supported is missing from the weights, and not a sign of wrong chances. */
     const double due = 1 - (s->unsupported > 0 ? s->unsupported : 0);
     s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
+}
+
+void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
+    const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
+    weirp_ope_standing *s = &c->standing;
+    const double known = (double)f->n_known;
+    weirp_ope_weigh(f, s);
+    s->undecided = share(f->n_undecided, r->n_decided);
     /* A normalised correction is divided by 1 - unsupported, too: as much again. */
     const double reach = s->unsupported * (weirp_ope_estimators[j->s->recommended].normalised ? 2 : 1);
     s->bound_lo = s->bound_hi = bounded(m) && reach >= 0 ? fmin(reach, 1) : reach > 0 ? NAN : 0;
@@ -255,5 +260,5 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     s->model_slope = vq > 0 ? covariance / vq : NAN;
     s->model_r2 = vy > 0 ? 1 - (f->sum_y2 - 2 * f->sum_yq + f->sum_q2) / vy : NAN;
     compare_halves(j, p, m, c, s);
-    if (!weirp_ope_target_is_logged(j->target[p]) || !r->n_decided) refuse(r, m, s, f->n_undecided);
+    if (!weirp_ope_target_is_logged(j->target[p]) || !r->n_decided) weirp_ope_refuse(r, m, s, f->n_undecided);
 }

@@ -39,9 +39,12 @@ weir_status weirp_bootstrap_intervals(const weirp_statistic *s, const weirp_sums
 weirp_interval weirp_bernstein_interval(double mean, double variance, size_t n, double lo, double hi, double level);
 
 /* Simultaneous bands: one half-width factor for all statistics together, so that all are covered at once with `level`:
- * the quantile of max |value* - value| / se over the draws (studentised sup-t). *factor multiplies each one's se;
- * points whose se is 0 or not known are left out. */
-weir_status weirp_band_factor(const weirp_statistic *s, size_t n, const weirp_sums *sums, const weirp_draws *draws,
-                              const double *se, double level, double *factor, weir_error *err);
+ * the quantile of max |value* - value| / se over the draws (studentised sup-t). The statistics are added one after the
+ * other, with draws of the same clusters: `most` (n_draws) starts as zeros, *fewest (degrees of freedom) as INFINITY.
+ * What has a se of 0, or none that is known, is left out. */
+void weirp_band_add(double *most, double *fewest, const weirp_statistic *s, const weirp_sums *sums,
+                    const weirp_draws *draws, double se, double df);
+/* Multiplies each one's se. Sorts `most`. */
+double weirp_band_factor(double *most, size_t n_draws, double fewest, double level);
 
 #endif

@@ -92,6 +92,12 @@ void weirp_ope_compare_rows(weirp_judging *j, const weirp_ope_block *block);
 bool weirp_ope_is_same(const weirp_judging *j, size_t policy, size_t other);
 /* Of few enough rows it can't be told what the policy would have done. */
 bool weirp_ope_is_askable(const weirp_ope_standing *standing);
+/* Rows of the candidate's own traffic that a log must be worth, at least. */
+enum { WEIRP_OPE_LEAST_ESS = 100 };
+/* What the weights alone say: fills *s from nothing; its `refusal` is empty. */
+void weirp_ope_weigh(const weirp_cell_facts *facts, weirp_ope_standing *s);
+/* Fills in the `refusal` of a standing whose other members are there: why it can't be judged, if it can't. */
+void weirp_ope_refuse(const weir_ope *result, weir_metric metric, weirp_ope_standing *s, size_t n_undecided);
 /* Whether one cell can be judged, and how far to trust it. */
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *result, size_t policy, weir_metric metric,
                      weirp_cell_result *cell);
@@ -99,7 +105,10 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *result, size_t poli
 /* verdict.c: contrasts and the trade. */
 weir_status weirp_ope_conclude(const weirp_judging *j, weir_ope *result, weir_error *err);
 
-/* curve.c */
+/* curve.c. The first finds what is wrong with the options of a curve (WEIR_INVALID) before there is work to lose; a log
+ * that has no curve to read is no failure of the second: result->curve.refusal says why. */
+weir_status weirp_ope_curve_check(const weir_ope_options *o, const weirp_ope_table *table, const weir_router *router,
+                                  weir_error *err);
 weir_status weirp_ope_curve(const weirp_judging *j, weir_ope *result, weir_error *err);
 
 /* Statistic of one estimator, or of the logged mean (policy (size_t)-1). False: not to be had. */

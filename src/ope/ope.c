@@ -84,6 +84,7 @@ static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *
     WEIRP_TRY(weirp_ope_settle(&settings, o, r.table, err));
     for (size_t i = 0; i < o->n_policies; i++)
         WEIRP_TRY(weirp_ope_target_new(&target[i], o->policies[i], r.table, router, err));
+    if (o->curve) WEIRP_TRY(weirp_ope_curve_check(o, r.table, router, err));
     st = weirp_ope_judge(result, r.table, target, o->n_policies, &settings, router, err);
 done:
     for (size_t i = 0; i < WEIRP_OPE_MAX_POLICIES; i++) weirp_ope_target_free(target[i]);
@@ -134,7 +135,11 @@ bool weir_ope_refusal(const weir_ope *ope, size_t i, const char **policy, weir_m
         *reason = "nothing can be saved, compared with a cost of 0";
         return true;
     }
-    return false;
+    if (!*ope->curve.refusal || i) return false;
+    *policy = ope->curve.policy;
+    *metric = WEIR_N_METRICS;
+    *reason = ope->curve.refusal;
+    return true;
 }
 
 void weirp_ope_clear(weir_ope *ope) {
@@ -149,6 +154,7 @@ void weirp_ope_clear(weir_ope *ope) {
     free(ope->contrast);
     free(ope->trade);
     free(ope->curve.point);
+    free(ope->curve.refused);
     free(ope->curve.single);
     free(ope->curve.policy);
     *ope = (weir_ope){.n_rows = 0};

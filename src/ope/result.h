@@ -90,14 +90,20 @@ typedef struct weirp_curve_point {
     double knob, cost, cost_se, quality, quality_se;
     double quality_lo, quality_hi, cost_lo, cost_hi; /* simultaneous over the curve */
     double true_cost, true_quality;                  /* NAN where the truth isn't known */
+    char refusal[256]; /* why it can't be judged: all but `knob` is NAN then; "": it can */
 } weirp_curve_point;
 
 typedef struct weirp_log_curve {
-    weirp_curve_point *point; /* (n) by knob */
-    size_t n;
-    char *policy;                                    /* its text */
-    weirp_curve_point *single;                       /* (n_models) always that model */
-    double aiq, aiq_lo, aiq_hi;                      /* NAN: not known */
+    weirp_curve_point *point;   /* (n) settings that can be judged, by knob: these are the curve */
+    weirp_curve_point *refused; /* (n_refused) settings that can't, by knob */
+    size_t n, n_refused;
+    char *policy;               /* its text; NULL: no curve was asked for */
+    const char *knob;           /* key of the one that is left open; static */
+    char refusal[384];          /* why there is no curve: then n is 0; "": there is */
+    weirp_curve_point *single;  /* (n_models) always that model; NULL where there is no curve */
+    size_t n_singles;           /* of them, that can be judged: AIQ and cost@p% go by these alone */
+    char why_not[128];          /* why AIQ and cost@p% aren't told; "": they are */
+    double aiq, aiq_lo, aiq_hi; /* NAN: not known */
     double cost_at[3], cost_at_lo[3], cost_at_hi[3]; /* cost@100, 98, 95 %, as shares; NAN: never */
     double true_aiq;
 } weirp_log_curve;
@@ -127,7 +133,7 @@ struct weir_ope {
     size_t n_contrasts;
     weirp_ope_trade *trade; /* (n_trades) of each comparison, where cost and quality were evaluated */
     size_t n_trades;
-    weirp_log_curve curve; /* n == 0: none */
+    weirp_log_curve curve;
     double seconds;
 };
 

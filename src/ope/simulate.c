@@ -89,10 +89,11 @@ static weir_status find_curve_truth(trying *y, weirp_log_curve *curve, weir_erro
         for (size_t i = 0; i < n_cells; i++) chances[i] = i % p->n_models == m;
         curve->single[m].true_cost = weirp_population_mean(p, chances, WEIR_METRIC_COST);
         curve->single[m].true_quality = weirp_population_mean(p, chances, WEIR_METRIC_QUALITY);
+        if (*curve->single[m].refusal) continue; /* as the estimate, the truth goes by what can be judged */
         lo = fmin(lo, curve->single[m].true_cost);
         hi = fmax(hi, curve->single[m].true_cost);
     }
-    curve->true_aiq = weirp_hull_area(points, weirp_hull(points, curve->n), lo, hi);
+    if (!*curve->why_not) curve->true_aiq = weirp_hull_area(points, weirp_hull(points, curve->n), lo, hi);
 done:
     free(chances);
     free(points);
@@ -144,6 +145,7 @@ void weirp_trials_count_verdict(weir_ope_trials *t, const weirp_contrast *c) {
 
 static void count_curve(weir_ope_trials *t, const weirp_log_curve *c) {
     bool all = true;
+    if (*c->why_not) return; /* it isn't whole */
     for (size_t k = 0; k < c->n; k++) {
         const weirp_curve_point *p = &c->point[k];
         /* the true point of this knob; where rounding alone keeps it out, it is in */

@@ -113,6 +113,23 @@ weir_status weirp_ope_target_turn(weirp_ope_target *target, double knob, weir_er
     return weirp_target_spec_turn(&target->spec, knob, err);
 }
 
+const char *weirp_ope_target_knob(const weirp_ope_target *target, weir_error *err) {
+    char list[256];
+    if (target->spec.open) return target->spec.open_key;
+    weirp_target_spec_knobs(&target->spec, list, sizeof list);
+    if (*list)
+        (void)weirp_fail(err, WEIR_INVALID, 0, "policy %s leaves no knob open: write KEY=? for one of %s",
+                         target->spec.name, list);
+    else
+        (void)weirp_fail(err, WEIR_INVALID, 0, "policy %s has no knob that could be left open: plugin,value=? has one",
+                         target->spec.name);
+    return NULL;
+}
+
+const weir_policy_options *weirp_ope_target_options(const weirp_ope_target *target) {
+    return &target->spec.options;
+}
+
 /* ---- rows ---- */
 
 static const double *row_of(const double *all, size_t n_models, size_t i) {
@@ -175,6 +192,13 @@ static bool take_logged(weirp_ope_target *t, const weirp_ope_block *b, size_t i)
     return any;
 }
 
+const weir_estimates *weirp_ope_target_estimates(weirp_ope_target *t, const weirp_ope_block *b, size_t i) {
+    if (t->spec.kind != WEIRP_TARGET_POLICY || !t->asks) return NULL;
+    find_eligible(t, b, i);
+    const bool told = t->router ? weirp_target_router_estimate(t->router, b, i, &t->estimates) : take_logged(t, b, i);
+    return told ? &t->estimates : NULL;
+}
+
 /* False: undecided. */
 static bool ask(weirp_ope_target *t, const weirp_ope_block *b, size_t i, double *pi, weir_status *st, weir_error *err) {
     find_eligible(t, b, i);
@@ -200,6 +224,9 @@ weir_status weirp_ope_target_fill(weirp_ope_target *target, const weirp_ope_bloc
     size_t n = target->n_models;
     if (block->n_models != n)
         return weirp_fail(err, WEIR_INVALID, 0, "rows of %zu models, where the policy knows %zu", block->n_models, n);
+    if (target->spec.open && !target->spec.turned)
+        return weirp_fail(err, WEIR_INVALID, 0, "policy %s: %s=? is for a curve: here it needs a number",
+                          target->spec.name, target->spec.open_key);
     for (size_t i = 0; i < block->n && st == WEIR_OK; i++) {
         double *row = pi + i * n;
         bool decided = true;

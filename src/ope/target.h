@@ -28,7 +28,15 @@ bool weirp_ope_target_is_logged(const weirp_ope_target *target);
 weir_status weirp_ope_target_fill(weirp_ope_target *target, const weirp_ope_block *block, double *pi,
                                   size_t *n_undecided, weir_error *err);
 
-/* The policy's one open knob set anew: for curves. WEIR_INVALID: it has none (KEY=? in its text leaves one open). */
+/* The policy's one open knob set anew: for curves. WEIR_INVALID: it has none (KEY=? in its text leaves one open), or
+ * the number can't be right. A policy that leaves one open can't be asked before. */
 weir_status weirp_ope_target_turn(weirp_ope_target *target, double knob, weir_error *err);
+/* Its key; NULL: none is open, and *err names those that could be. Static. */
+const char *weirp_ope_target_knob(const weirp_ope_target *target, weir_error *err);
+
+/* What the policy goes by: its knobs, and what it expects of row i. NULL: it asks no estimates, or there are none.
+ * Borrowed; estimates until the target is asked again. */
+const weir_policy_options *weirp_ope_target_options(const weirp_ope_target *target);
+const weir_estimates *weirp_ope_target_estimates(weirp_ope_target *target, const weirp_ope_block *block, size_t i);
 
 #endif

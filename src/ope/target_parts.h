@@ -19,7 +19,9 @@ typedef struct weirp_target_spec {
     char *name, *file;
     weir_policy_options options; /* its `policy` is static */
     double *open;                /* into options: the knob that is left open; NULL: none */
-    bool open_is_mu;             /* which is given as mu */
+    const char *open_key;        /* its name; static */
+    unsigned policy_bit;         /* whose keys it has */
+    bool turned;                 /* the open knob has been set */
     bool said_fallback;          /* fallback= was given */
 } weirp_target_spec;
 
@@ -28,6 +30,8 @@ typedef struct weirp_target_spec {
 weir_status weirp_target_spec_parse(weirp_target_spec *spec, const char *text, const weirp_ope_table *table,
                                     weir_error *err);
 void weirp_target_spec_clear(weirp_target_spec *spec);
+/* Keys that may be left open, with commas between; "" for policies without any. */
+void weirp_target_spec_knobs(const weirp_target_spec *spec, char *list, size_t size);
 /* One knob's number checked as its key is; the error names the key. */
 weir_status weirp_target_spec_turn(weirp_target_spec *spec, double knob, weir_error *err);
 

@@ -104,10 +104,39 @@ static weir_status set_number(weirp_target_spec *spec, const key *k, double x, c
     return WEIR_OK;
 }
 
+/* Numbers can be left open, but for the limit on a novelty that no log knows. */
+static bool can_be_open(const key *k) {
+    return (k->form == NUMBER || k->form == MU) && k->offset != AT(novelty_limit);
+}
+
+void weirp_target_spec_knobs(const weirp_target_spec *spec, char *list, size_t size) {
+    *list = 0;
+    for (size_t k = 0; k < N_KEYS; k++) {
+        if (!can_be_open(&keys[k]) || !(keys[k].policies & spec->policy_bit)) continue;
+        const size_t at = strlen(list);
+        snprintf(list + at, size - at, "%s%s", at ? ", " : "", keys[k].name);
+    }
+}
+
+static weir_status leave_open(weirp_target_spec *spec, const key *k, weir_error *err) {
+    char list[256];
+    weirp_target_spec_knobs(spec, list, sizeof list);
+    if (!can_be_open(k))
+        return weirp_fail(err, WEIR_INVALID, 0, "policy: %s can't be left open (%s=?); what can: %s", k->name, k->name,
+                          list);
+    if (spec->open)
+        return weirp_fail(err, WEIR_INVALID, 0, "policy: only one knob can be left open, not %s and %s; there are %s",
+                          spec->open_key, k->name, list);
+    spec->open = (double *)(void *)((char *)&spec->options + k->offset);
+    spec->open_key = k->name;
+    return WEIR_OK;
+}
+
 static weir_status set_key(weirp_target_spec *spec, const key *k, const char *text, const weirp_ope_table *table,
                            weir_error *err) {
     char *at = (char *)&spec->options + k->offset;
     double x = NAN;
+    if (!strcmp(text, "?")) return leave_open(spec, k, err);
     switch (k->form) {
     case MODEL: return find_model(k->name, text, table, (size_t *)at, err);
     case SWITCH:
@@ -118,13 +147,6 @@ static weir_status set_key(weirp_target_spec *spec, const key *k, const char *te
         return WEIR_OK;
     case NUMBER:
     case MU: break;
-    }
-    if (!strcmp(text, "?")) {
-        if (spec->open)
-            return weirp_fail(err, WEIR_INVALID, 0, "policy: only one knob can be left open (%s=?)", k->name);
-        spec->open = (double *)at;
-        spec->open_is_mu = k->form == MU;
-        return WEIR_OK;
     }
     if (!strcmp(text, "inf"))
         x = INFINITY;
@@ -225,6 +247,7 @@ weir_status weirp_target_spec_parse(weirp_target_spec *spec, const char *text, c
         for (unsigned b = 0; b < sizeof bits / sizeof *bits; b++)
             if (!strcmp(bits[b], copy)) bit = 1u << b;
     }
+    spec->policy_bit = bit;
     while (rest) {
         char *pair = rest;
         rest = strchr(rest, ',');
@@ -239,17 +262,15 @@ done:
 }
 
 weir_status weirp_target_spec_turn(weirp_target_spec *spec, double knob, weir_error *err) {
-    if (!spec->open)
-        return weirp_fail(err, WEIR_INVALID, 0, "policy %s leaves no knob open: write KEY=? for one", spec->name);
-    for (size_t k = 0; k < N_KEYS; k++) {
-        if ((char *)&spec->options + keys[k].offset != (char *)spec->open) continue;
-        if ((keys[k].form == MU) != spec->open_is_mu || keys[k].form == SWITCH || keys[k].form == MODEL) continue;
+    for (size_t k = 0; spec->open && k < N_KEYS; k++) {
+        if (strcmp(keys[k].name, spec->open_key) != 0) continue;
         if (!(knob >= keys[k].lo && knob <= keys[k].hi))
             return weirp_fail(err, WEIR_INVALID, 0, "policy: %s must be %s, not %g", keys[k].name, keys[k].right, knob);
-        *spec->open = spec->open_is_mu ? weir_value_from_mu(knob) : knob;
+        *spec->open = keys[k].form == MU ? weir_value_from_mu(knob) : knob;
+        spec->turned = true;
         return WEIR_OK;
     }
-    return weirp_fail(err, WEIR_INVALID, 0, "policy %s leaves no knob open", spec->name);
+    return weirp_fail(err, WEIR_INVALID, 0, "policy %s leaves no knob open: write KEY=? for one", spec->name);
 }
 
 void weirp_target_spec_clear(weirp_target_spec *spec) {

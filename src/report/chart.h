@@ -16,7 +16,7 @@ typedef struct weirp_xy {
 typedef struct weirp_series {
     const char *class; /* its look */
     char legend[96];
-    weirp_xy *points; /* (n) new; data coordinates */
+    weirp_xy *points; /* (n) new; data coordinates; NANs interrupt the line */
     size_t n;
     double weight; /* how bad it is for a label to lie over it */
     bool filled;   /* an area: its class fills it */

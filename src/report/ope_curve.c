@@ -44,11 +44,25 @@ static weir_status in_order(const weirp_log_curve *c, const weirp_curve_point **
     return WEIR_OK;
 }
 
+/* Between the settings of two points lies one that can't be judged: nobody knows where the curve goes there. */
+static bool is_gap(const weirp_log_curve *c, const weirp_curve_point *a, const weirp_curve_point *b) {
+    for (size_t i = 0; i < c->n_refused; i++) {
+        const double knob = c->refused[i].knob;
+        if ((a->knob < knob && knob < b->knob) || (b->knob < knob && knob < a->knob)) return true;
+    }
+    return false;
+}
+
+static void interrupt(weirp_series *s) {
+    s->points[s->n++] = (weirp_xy){NAN, NAN};
+}
+
 static weir_status add_curve(weirp_chart *chart, const weirp_log_curve *c, const weirp_curve_point *const *p, size_t n,
                              extent *e, weir_error *err) {
-    weirp_series *s = weirp_chart_line(chart, "plugin", 1, n);
+    weirp_series *s = weirp_chart_line(chart, "plugin", 1, 2 * n);
     if (!s) return weirp_nomem(err);
     for (size_t i = 0; i < n; i++) {
+        if (i && is_gap(c, p[i - 1], p[i])) interrupt(s);
         s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, p[i]->quality};
         cover(e, 1000 * p[i]->cost, p[i]->quality);
     }
@@ -64,35 +78,46 @@ static weir_status add_truth(weirp_chart *chart, const weirp_log_curve *c, const
     bool any = false;
     for (size_t i = 0; i < n; i++) any = any || (isfinite(p[i]->true_cost) && isfinite(p[i]->true_quality));
     if (!any) return WEIR_OK;
-    weirp_series *s = weirp_chart_line(chart, "minimax", 1, n);
+    weirp_series *s = weirp_chart_line(chart, "minimax", 1, 2 * n);
     if (!s) return weirp_nomem(err);
     for (size_t i = 0; i < n; i++) {
+        if (i && is_gap(c, p[i - 1], p[i])) interrupt(s);
         if (!isfinite(p[i]->true_cost) || !isfinite(p[i]->true_quality)) continue;
         s->points[s->n++] = (weirp_xy){1000 * p[i]->true_cost, p[i]->true_quality};
         cover(e, 1000 * p[i]->true_cost, p[i]->true_quality);
     }
     const int at = snprintf(s->legend, sizeof s->legend, "the truth");
-    if (!isnan(c->true_aiq)) snprintf(s->legend + at, sizeof s->legend - (size_t)at, ", AIQ %.4f", c->true_aiq);
+    if (!isnan(c->true_aiq) && !isnan(c->aiq))
+        snprintf(s->legend + at, sizeof s->legend - (size_t)at, ", AIQ %.4f", c->true_aiq);
     return WEIR_OK;
 }
 
-/* Upper ends from cheap to dear, lower ends back; no quality is beyond [0,1]. */
-static weir_status add_band(weirp_chart *chart, const weir_ope *ope, const weirp_curve_point *const *p, size_t n,
-                            extent *e, weir_error *err) {
-    weirp_series *s = weirp_chart_line(chart, "band", 0, 2 * n);
-    if (!s) return weirp_nomem(err);
-    s->filled = true;
-    for (size_t i = 0; i < n; i++) {
+/* One piece, from point `begin` to before `end`: upper ends from cheap to dear, lower ends back; no quality is beyond
+ * [0,1]. */
+static void add_piece(weirp_series *s, const weirp_curve_point *const *p, size_t begin, size_t end, extent *e) {
+    for (size_t i = begin; i < end; i++) {
         if (!isfinite(p[i]->quality_hi) || !isfinite(p[i]->quality_lo)) continue;
         const double y = fmin(p[i]->quality_hi, 1);
         s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, y};
         cover(e, 1000 * p[i]->cost, y);
     }
-    for (size_t i = n; i-- > 0;) {
+    for (size_t i = end; i-- > begin;) {
         if (!isfinite(p[i]->quality_hi) || !isfinite(p[i]->quality_lo)) continue;
         const double y = fmax(p[i]->quality_lo, 0);
         s->points[s->n++] = (weirp_xy){1000 * p[i]->cost, y};
         cover(e, 1000 * p[i]->cost, y);
+    }
+    interrupt(s);
+}
+
+static weir_status add_band(weirp_chart *chart, const weir_ope *ope, const weirp_curve_point *const *p, size_t n,
+                            extent *e, weir_error *err) {
+    weirp_series *s = weirp_chart_line(chart, "band", 0, 3 * n);
+    if (!s) return weirp_nomem(err);
+    s->filled = true;
+    for (size_t begin = 0, end = 1; begin < n; begin = end++) {
+        while (end < n && !is_gap(&ope->curve, p[end - 1], p[end])) end++;
+        add_piece(s, p, begin, end, e);
     }
     snprintf(s->legend, sizeof s->legend, "%g %% for the whole curve at once", 100 * ope->level);
     return WEIR_OK;
@@ -138,12 +163,25 @@ static void cut_bars(weirp_chart *c) {
     }
 }
 
+/* "12,000 decisions, 4 models; by sndr; 7 of 48 settings and 1 of 4 models can't be judged" */
+static void put_subtitle(weirp_chart *chart, const weir_ope *ope) {
+    const weirp_log_curve *c = &ope->curve;
+    char rows[32], settings[64] = "", models[64] = "";
+    size_t n = 0;
+    for (size_t m = 0; c->single && m < ope->n_models; m++) n += *c->single[m].refusal != 0;
+    if (c->n_refused) snprintf(settings, sizeof settings, "%zu of %zu settings", c->n_refused, c->n + c->n_refused);
+    if (n) snprintf(models, sizeof models, "%zu of %zu models", n, ope->n_models);
+    weirp_text_count(rows, sizeof rows, ope->n_decided ? ope->n_decided : ope->n_rows);
+    snprintf(chart->subtitle, sizeof chart->subtitle, "%s decisions, %zu models; by %s%s%s%s%s%s", rows, ope->n_models,
+             ope->recommended, c->n_refused || n ? "; " : "", settings, c->n_refused && n ? " and " : "", models,
+             c->n_refused || n ? " can't be judged" : "");
+}
+
 weir_status weirp_ope_curve_svg(const weir_ope *ope, FILE *out, weir_error *err) {
     const weirp_log_curve *c = &ope->curve;
     weirp_chart chart = {.out = out};
     extent e = {INFINITY, 0, INFINITY, -INFINITY, false};
     const weirp_curve_point **point = NULL;
-    char rows[32];
     size_t n;
     weir_status st;
     WEIRP_TRY(in_order(c, &point, &n, err));
@@ -157,9 +195,7 @@ weir_status weirp_ope_curve_svg(const weir_ope *ope, FILE *out, weir_error *err)
     cut_bars(&chart);
     snprintf(chart.title, sizeof chart.title, "Cost and quality of %s, from the log",
              c->policy ? c->policy : "a policy");
-    weirp_text_count(rows, sizeof rows, ope->n_decided ? ope->n_decided : ope->n_rows);
-    snprintf(chart.subtitle, sizeof chart.subtitle, "%s decisions, %zu models; by %s", rows, ope->n_models,
-             ope->recommended);
+    put_subtitle(&chart, ope);
     snprintf(chart.x_label, sizeof chart.x_label, "cost, USD per 1,000 requests");
     snprintf(chart.y_label, sizeof chart.y_label, "mean quality");
     st = weirp_chart_put(&chart, err);

@@ -226,15 +226,21 @@ static json_t *curve_point(maker *m, const weirp_curve_point *p, const char *mod
     put(m, o, "quality_band", interval((weirp_interval){p->quality_lo, p->quality_hi}));
     put(m, o, "true_cost", number(p->true_cost));
     put(m, o, "true_quality", number(p->true_quality));
+    if (model) put(m, o, "refusal", text(p->refusal));
     return o;
 }
 
 static json_t *curve(maker *m) {
     static const char *const cost_at[] = {"cost_at_100", "cost_at_98", "cost_at_95"};
     const weirp_log_curve *c = &m->ope->curve;
-    if (!c->n) return json_null();
-    json_t *o = json_object(), *points = json_array(), *singles = json_array();
+    if (!c->policy) return json_null();
+    json_t *o = json_object(), *points = json_array(), *refused = json_array(), *singles = json_array();
     put(m, o, "policy", text(c->policy));
+    put(m, o, "knob", text(c->knob));
+    put(m, o, "refusal", text(c->refusal));
+    put(m, o, "settings", count(c->n + c->n_refused));
+    put(m, o, "singles_judged", count(c->n_singles));
+    put(m, o, "why_not", text(c->why_not));
     put(m, o, "aiq", number(c->aiq));
     put(m, o, "aiq_interval", interval((weirp_interval){c->aiq_lo, c->aiq_hi}));
     put(m, o, "true_aiq", number(c->true_aiq));
@@ -245,9 +251,13 @@ static json_t *curve(maker *m) {
         put(m, o, key, interval((weirp_interval){c->cost_at_lo[i], c->cost_at_hi[i]}));
     }
     for (size_t i = 0; i < c->n; i++) append(m, points, curve_point(m, &c->point[i], NULL));
+    for (size_t i = 0; i < c->n_refused; i++)
+        append(m, refused,
+               json_pack("{s:o, s:o}", "knob", number(c->refused[i].knob), "refusal", text(c->refused[i].refusal)));
     for (size_t i = 0; c->single && i < m->ope->n_models; i++)
         append(m, singles, curve_point(m, &c->single[i], m->ope->model[i]));
     put(m, o, "points", points);
+    put(m, o, "refused", refused);
     put(m, o, "singles", singles);
     return o;
 }

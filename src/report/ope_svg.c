@@ -220,6 +220,31 @@ static void put_legend(FILE *out, double y) {
             x, y - 7, x + 10, y + 4);
 }
 
+/* Why there is no curve, in lines of the picture's width; without `out` they are counted. */
+static size_t put_no_curve(const weir_ope *ope, FILE *out, double top) {
+    enum { SIZE = 12, STEP = 16 };
+    const weirp_log_curve *c = &ope->curve;
+    char text[WEIRP_OPE_SENTENCE], line[WEIRP_OPE_SENTENCE] = "";
+    size_t n = 0;
+    snprintf(text, sizeof text, "No curve of %.200s: %s.", c->policy, c->refusal);
+    for (const char *at = text; *at;) {
+        const size_t had = strlen(line), word = strcspn(at, " ") + (at[strcspn(at, " ")] == ' ');
+        snprintf(line + had, sizeof line - had, "%.*s", (int)word, at);
+        const bool full = had && weirp_svg_text_px(line, SIZE) > WIDTH - 2 * NAMES;
+        if (full) line[had] = '\0';
+        if (!full) at += word;
+        if (!full && *at) continue;
+        if (out) {
+            fprintf(out, "<text x=\"%d\" y=\"%.1f\" font-size=\"%d\">", NAMES, top + STEP * (double)(n + 1), SIZE);
+            weirp_svg_text(out, line);
+            fputs("</text>\n", out);
+        }
+        n++;
+        line[0] = '\0';
+    }
+    return STEP * (n + 1);
+}
+
 /* Height of the part above the curve. */
 static double forest_height(const weir_ope *ope) {
     double height = TOP;
@@ -254,7 +279,9 @@ static void put_forest(const weir_ope *ope, FILE *out) {
 weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err) {
     enum { CURVE = 506 }; /* weirp_chart_put's height */
     weirp_ope_headline h;
-    const double forest = forest_height(ope), height = forest + (ope->curve.n ? CURVE : 0);
+    const bool refused = ope->curve.policy && *ope->curve.refusal;
+    const double forest = forest_height(ope);
+    const double height = forest + (refused ? (double)put_no_curve(ope, NULL, 0) : ope->curve.n ? CURVE : 0);
     weir_status st = WEIR_OK;
     weirp_ope_headline_make(&h, ope, 0, WEIRP_OPE_LOGGED);
     fprintf(out,
@@ -265,7 +292,9 @@ weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err) {
     fprintf(out, "</title>\n<style>%s%s</style>\n<rect class=\"bg\" width=\"%d\" height=\"%.0f\"/>\n", weirp_svg_style,
             forest_style, WIDTH, height);
     put_forest(ope, out);
-    if (ope->curve.n) {
+    if (refused) {
+        put_no_curve(ope, out, forest);
+    } else if (ope->curve.n) {
         fprintf(out, "<g transform=\"translate(0 %.0f)\">\n", forest);
         st = weirp_ope_curve_svg(ope, out, err);
         fputs("</g>\n", out);

@@ -189,6 +189,14 @@ static void put_share(FILE *out, const char *label, double x, double lo, double 
     fputc('\n', out);
 }
 
+/* What mu does happens just below 1. */
+static void knob_text(char *out, size_t size, const weirp_log_curve *c, double knob) {
+    if (c->knob && strcmp(c->knob, "mu") == 0)
+        snprintf(out, size, "%.6g", knob);
+    else
+        weirp_text_amount(out, size, knob);
+}
+
 static weir_status put_points(const weir_ope *ope, FILE *out, size_t width, bool color, weir_error *err) {
     static const weirp_column columns[] = {{"knob", true, 0},         {"USD/1k", false, 0}, {"band", false, 1},
                                            {"quality", false, 0},     {"band", false, 0},   {"true USD/1k", false, 3},
@@ -206,7 +214,7 @@ static weir_status put_points(const weir_ope *ope, FILE *out, size_t width, bool
             weirp_grid_free(&g);
             return weirp_nomem(err);
         }
-        weirp_text_amount(row[0], WEIRP_CELL, p->knob);
+        knob_text(row[0], WEIRP_CELL, c, p->knob);
         weirp_ope_number(row[1], WEIRP_CELL, &cost, p->cost, false);
         weirp_ope_between(row[2], WEIRP_CELL, &cost, (weirp_interval){p->cost_lo, p->cost_hi}, false);
         weirp_ope_number(row[3], WEIRP_CELL, &quality, p->quality, false);
@@ -220,21 +228,58 @@ static weir_status put_points(const weir_ope *ope, FILE *out, size_t width, bool
     return WEIR_OK;
 }
 
+static void put_note(FILE *out, size_t width, const char *text) {
+    fputs("  ", out);
+    weirp_ope_paragraph(text, out, width, 2, 2);
+}
+
+/* How many settings and models can't be judged, and why. Of several reasons the first one stands for all. */
+static void put_refused(const weir_ope *ope, FILE *out, size_t width) {
+    static const char rest[] = " (the JSON has every reason)";
+    const weirp_log_curve *c = &ope->curve;
+    char knob[WEIRP_CELL], text[WEIRP_OPE_SENTENCE];
+    if (c->n_refused && c->n) {
+        knob_text(knob, sizeof knob, c, c->refused[0].knob);
+        snprintf(text, sizeof text, "%zu of %zu settings %s shown: at %s %s: %s%s.", c->n_refused, c->n + c->n_refused,
+                 c->n_refused == 1 ? "isn't" : "aren't", c->knob ? c->knob : "the knob", knob, c->refused[0].refusal,
+                 c->n_refused == 1 ? "" : rest);
+        put_note(out, width, text);
+    }
+    size_t n = 0, first = 0;
+    for (size_t m = 0; c->single && m < ope->n_models; m++)
+        if (*c->single[m].refusal && n++ == 0) first = m;
+    if (!n) return;
+    snprintf(text, sizeof text, "%zu of %zu models can't be judged alone: of %.200s, %s%s.%s", n, ope->n_models,
+             ope->model[first], c->single[first].refusal, n == 1 ? "" : rest,
+             *c->why_not ? "" : " AIQ and cost@p% go by the others.");
+    put_note(out, width, text);
+}
+
 weir_status weirp_ope_put_curve(const weir_ope *ope, FILE *out, size_t width, bool color, weir_error *err) {
     const weirp_log_curve *c = &ope->curve;
-    if (!c->n) return WEIR_OK;
-    char title[WEIRP_CELL], name[WEIRP_CELL];
+    if (!c->policy) return WEIR_OK;
+    char title[WEIRP_CELL], name[WEIRP_CELL], text[WEIRP_OPE_SENTENCE];
     weirp_text_fit(name, sizeof name, c->policy ? c->policy : "", width > 60 ? width - 30 : 30);
     snprintf(title, sizeof title, "cost-quality curve of %.200s", name);
     put_title(out, color, title);
+    if (*c->refusal) {
+        snprintf(text, sizeof text, "Refused: %s.", c->refusal);
+        put_note(out, width, text);
+        return WEIR_OK;
+    }
+    if (*c->why_not) {
+        snprintf(text, sizeof text, "AIQ and cost@p%% aren't told: %s.", c->why_not);
+        put_note(out, width, text);
+    }
     if (!isnan(c->aiq)) {
         fprintf(out, "  %-12s %.4f", "AIQ", c->aiq);
         if (!isnan(c->aiq_lo) && !isnan(c->aiq_hi)) fprintf(out, "  [%.4f, %.4f]", c->aiq_lo, c->aiq_hi);
         if (!isnan(c->true_aiq)) fprintf(out, ", in truth %.4f", c->true_aiq);
         fputc('\n', out);
     }
-    put_share(out, "cost@100 %", c->cost_at[0], c->cost_at_lo[0], c->cost_at_hi[0]);
-    put_share(out, "cost@98 %", c->cost_at[1], c->cost_at_lo[1], c->cost_at_hi[1]);
-    put_share(out, "cost@95 %", c->cost_at[2], c->cost_at_lo[2], c->cost_at_hi[2]);
+    static const char *const shares[] = {"cost@100 %", "cost@98 %", "cost@95 %"};
+    for (size_t s = 0; s < sizeof shares / sizeof *shares && !*c->why_not; s++)
+        put_share(out, shares[s], c->cost_at[s], c->cost_at_lo[s], c->cost_at_hi[s]);
+    put_refused(ope, out, width);
     return put_points(ope, out, width, color, err);
 }

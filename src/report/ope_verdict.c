@@ -248,7 +248,7 @@ bool weir_ope_is_refused(const weir_ope *ope) {
         weirp_ope_headline_make(&h, ope, policy, other);
         if (strcmp(h.word, refused) == 0) return true;
     }
-    return false;
+    return *ope->curve.refusal != '\0';
 }
 
 const char *weirp_ope_certain(const weir_ope *ope) {

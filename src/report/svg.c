@@ -107,11 +107,16 @@ static void put_axes(const weirp_chart *c) {
 static void put_line(const weirp_chart *c, const weirp_series *s) {
     fprintf(c->out, "<path class=\"line %s\" d=\"", s->class);
     double last_x = -1e9, last_y = -1e9;
+    bool drawing = false;
     for (size_t i = 0; i < s->n; i++) {
+        const bool ends = i + 1 == s->n || isnan(s->points[i + 1].y);
         const double x = weirp_chart_x(c, s->points[i].x), y = px_y(c, s->points[i].y);
-        if (i > 0 && i + 1 < s->n && hypot(x - last_x, y - last_y) < 0.6) continue;
-        fprintf(c->out, "%s%.1f %.1f", i ? "L" : "M", x, y);
-        last_x = x, last_y = y;
+        if (!isnan(s->points[i].y) && !(drawing && !ends && hypot(x - last_x, y - last_y) < 0.6)) {
+            fprintf(c->out, "%s%.1f %.1f", drawing ? "L" : "M", x, y);
+            last_x = x, last_y = y;
+            if (!drawing && ends && !s->filled) fputs("m-2 0h4", c->out); /* a point that stands alone */
+        }
+        drawing = !isnan(s->points[i].y);
     }
     fputs("\"/>\n", c->out);
 }
@@ -188,6 +193,7 @@ static size_t line_spots(const weirp_chart *c, weirp_spot *spots) {
         const weirp_series *line = &c->lines[s];
         if (line->filled) continue;
         for (size_t i = 1; i < line->n; i++) {
+            if (isnan(line->points[i - 1].y) || isnan(line->points[i].y)) continue;
             const double x0 = weirp_chart_x(c, line->points[i - 1].x), y0 = px_y(c, line->points[i - 1].y);
             const double x1 = weirp_chart_x(c, line->points[i].x), y1 = px_y(c, line->points[i].y);
             const size_t steps = (size_t)(hypot(x1 - x0, y1 - y0) / 4) + 1;

@@ -245,6 +245,37 @@ class Own(Scratch):
         done = run("ope", "--log", self.at / "live.mdb", "--policy", "column", status=1)
         self.assertIn("can't be asked about 2500 of 2500 rows", done.stderr)
 
+    def test_curve_mistakes(self):
+        for curve, text in [("plugin,value=1", "leaves no knob open: write KEY=? for one of value, mu, latency_usd_per_s, explore"),
+                            ("plugin,value=?,explore=?", "only one knob can be left open, not value and explore"),
+                            ("plugin,valeu=?", 'policy plugin has no key "valeu": did you mean value?'),
+                            ("plugin,novelty_limit=?", "what can: value, mu, latency_usd_per_s, explore"),
+                            ("fixed,model=?", "model can't be left open (model=?); what can: explore"),
+                            ("column", "has no knob that could be left open"),
+                            ("constrained,max_latency=?", "name the store")]:
+            done = run("ope", "--log", self.at / "live.mdb", "--curve", curve, status=2)
+            self.assertIn(text, done.stderr)
+            self.assertEqual(done.stdout, "")
+        done = run("ope", "--log", self.at / "live.mdb", "--policy", "plugin,value=?", status=2)
+        self.assertIn("value=? is for a curve: here it needs a number", done.stderr)
+        done = run("ope", "--log", self.at / "live.mdb", "--curve", "plugin,value=?", "--metric", "quality", status=2)
+        self.assertIn("a curve needs the quality and the cost", done.stderr)
+
+    def test_curve_of_every_knob(self):
+        for curve, store in [("constrained,max_cost=?,value=inf", False), ("constrained,min_quality=?", False),
+                             ("plugin,explore=?", False), ("threshold,threshold=?", False), ("constrained,max_latency=?", True),
+                             ("plugin,latency_usd_per_s=?,value=0.01", True), ("thompson,value=?", True)]:
+            done = subprocess.run([WEIR, "ope", "--log", self.at / "live.mdb", "--curve", curve, "--reward-model", "logged", "--json",
+                                   "-", *(["--store", self.at / "live.mdb"] if store else [])], capture_output=True, text=True, env=ENV)
+            self.assertIn(done.returncode, (0, 1), done.stderr)
+            c = json.loads(done.stdout)["curve"]
+            if done.returncode:
+                self.assertIn(c["refusal"], done.stderr)
+            self.assertIn(c["knob"] + "=?", curve)
+            knobs = [math.inf if p["knob"] is None else p["knob"] for p in c["points"] + c["refused"]]
+            self.assertEqual([len(knobs), len(set(knobs))], [c["settings"]] * 2)
+            self.assertGreater(c["settings"], 10, curve)
+
     def test_listed(self):
         self.assertIn("ope", run("--help").stdout)
         self.assertIn("reward-model", run("completion", "bash").stdout)
@@ -318,6 +349,68 @@ class Made(Scratch):
             self.assertEqual(done.stdout, "")
         self.assertIn("no usable row", run("ope", "--log", self.write("e.jsonl", "{}\n"), "--map", self.map, "--policy", "random",
                                            status=1).stderr)
+
+    ESTIMATED = GRADED + "estimates: {quality: q, cost: c}\n"
+
+    def estimated(self, n, chances, seed=9):
+        """Rows whose estimates hold on average; the dearer a model the better."""
+        draw, rows = random.Random(seed), []
+        for i in range(n):
+            hard = draw.random()
+            q = {m: 0.9 - hard * (0.6 - 0.25 * k) for k, m in enumerate("abc")}
+            c = {m: 0.001 * 3 ** k * (0.5 + draw.random()) for k, m in enumerate("abc")}
+            m = draw.choices("abc", [chances[m] for m in "abc"])[0]
+            rows.append(row(i, chances, m, int(draw.random() < q[m]), q=q, c=c, cost=c[m]))
+        return rows
+
+    def curve(self, rows, *more, curve="plugin,value=?", status=0):
+        self.map.write_text(self.ESTIMATED)
+        log, svg = self.write("log.jsonl", lines(rows)), self.dir / "curve.svg"
+        done = run("ope", "--log", log, "--map", self.map, "--curve", curve, "--json", self.dir / "o.json", "--svg", svg, *more,
+                   status=status)
+        words = "".join(xml.etree.ElementTree.fromstring(svg.read_text()).itertext())
+        return json.loads((self.dir / "o.json").read_text())["curve"], done, " ".join(done.stdout.split()), words
+
+    def test_curve_without_support_is_refused_where_it_goes_there(self):
+        c, done, text, picture = self.curve(self.estimated(1500, {"a": 0.5, "b": 0.5, "c": 0}))
+        self.assertEqual([c["refusal"], c["settings"], done.stderr], [None, len(c["points"]) + len(c["refused"]), ""])
+        self.assertGreater(len(c["points"]), 2)
+        self.assertIsNone(c["refused"][-1]["knob"])
+        n = len(c["refused"])
+        for r in c["refused"]:
+            self.assertIn("% of the candidate's choices go to models that the log could not have chosen", r["refusal"])
+        self.assertIn(f"{n} of {c['settings']} settings aren't shown: at value", text)
+        self.assertIn(f"{n} of {c['settings']} settings and 1 of 3 models can't be judged", picture)
+        # what is refused is in no figure
+        self.assertEqual([c["aiq"], c["aiq_interval"], c["cost_at_95"]], [None] * 3)
+        self.assertIn(f"{n} of {c['settings']} settings can't be judged", c["why_not"])
+        single = {s["model"]: s for s in c["singles"]}
+        self.assertEqual([single["c"]["refusal"], single["c"]["cost"], single["a"]["refusal"]], ["the log never chose it", None, None])
+        self.assertEqual(c["singles_judged"], 2)
+        # a setting alone is refused for the same reason
+        shown = c["refused"][0]
+        r, said = self.asked(self.dir / "log.jsonl", "--metric", "cost", policy=f"plugin,value={shown['knob']}", status=1)
+        self.assertEqual(metric(r, "cost")["standing"]["refusal"], shown["refusal"])
+
+    def test_curve_of_a_log_that_supports_it(self):
+        c, done, text, picture = self.curve(self.estimated(1500, {"a": 0.3, "b": 0.4, "c": 0.3}))
+        self.assertEqual([c["refusal"], c["refused"], c["why_not"], c["singles_judged"]], [None, [], None, 3])
+        self.assertTrue(c["aiq_interval"][0] < c["aiq"] < c["aiq_interval"][1])
+        self.assertNotIn("can't be judged", text + picture)
+
+    def test_curves_that_are_refused(self):
+        sure = [dict(r, p={m: int(m == r["model"]) for m in "abc"}) for r in self.estimated(400, {"a": 0.3, "b": 0.4, "c": 0.3})]
+        bare = [{k: v for k, v in r.items() if k not in "qc"} for r in self.estimated(400, {"a": 0.3, "b": 0.4, "c": 0.3})]
+        few = self.estimated(60, {"a": 0.3, "b": 0.4, "c": 0.3})
+        for rows, why in [(sure, "the log is deterministic"), (bare, "value weighs estimates of quality and cost, and the log's rows "
+                                                               "hold none: name a store"), (few, "settings of value can be judged, "
+                                                                                            "and a curve needs two")]:
+            c, done, text, picture = self.curve(rows, status=1)
+            self.assertIn(why, done.stderr)
+            self.assertEqual(done.stderr.strip(), "weir ope: plugin,value=?: curve: " + c["refusal"])
+            self.assertIn("Refused: " + c["refusal"], text)
+            self.assertIn("No curve of plugin,value=?: ", picture)
+            self.assertEqual([c["points"], c["singles"], c["aiq"]], [[], [], None])
 
     def test_deterministic_log(self):
         rows = [row(i, {"a": 1, "b": 0}, quality=i % 2) for i in range(200)]

@@ -536,7 +536,7 @@ static void write_logs(const char *csv, const char *lines, const char *map) {
           "session: s\nmetrics: {quality: y, cost: c}\nestimates: {quality: q_*, cost: c_*}\nfeatures: x_*\n",
           h);
     fputs("m,who,s,p_x,p_y,t_x,t_y,y,c,q_x,q_y,c_x,c_y,x_1,x_2\n", f);
-    for (int i = 0; i < 160; i++) {
+    for (int i = 0; i < 480; i++) { /* enough for a curve */
         const double first = i % 7 / 7.0, second = i % 5 / 5.0;
         fprintf(f, "%s,%s,s%d,0.5,0.5,0.25,0.75,", i % 2 ? "x" : "y", i % 3 ? "old" : "new", i / 2);
         if (i % 4) fprintf(f, "%d", i % 3 == 0); /* some aren't graded */

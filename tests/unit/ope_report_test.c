@@ -712,6 +712,18 @@ static size_t count_of(const char *text, const char *part) {
     return n;
 }
 
+/* Of the last line of that look: how often the pen is put down. */
+static size_t pieces_of(const char *svg, const char *class) {
+    char begin[64];
+    snprintf(begin, sizeof begin, "class=\"line %s\" d=\"", class);
+    const char *last = NULL;
+    for (const char *found = svg; (found = strstr(found, begin)); found++) last = found + strlen(begin);
+    assert_non_null(last);
+    size_t n = 0;
+    for (; *last != '"'; last++) n += *last == 'M';
+    return n;
+}
+
 static void forest_shows_every_policy(void **state) {
     (void)state;
     made *m = make();
@@ -755,6 +767,98 @@ static void curve_shows_its_band(void **state) {
     free(svg), free(m);
 }
 
+/* Settings and models that can't be judged: counted, named, and a hole in the picture where they lie between others. */
+static void curve_says_what_is_refused(void **state) {
+    (void)state;
+    made *m = make();
+    add_curve(m, false);
+    weirp_log_curve *c = &m->ope.curve;
+    char *svg = written(&m->ope, weir_ope_svg);
+    assert_int_equal(count_of(svg, "class=\"line plugin\" d=\"M"), 2); /* the legend's and one piece */
+    assert_int_equal(pieces_of(svg, "plugin"), 1);
+    assert_hasnt(svg, "can't be judged");
+    free(svg);
+    weirp_curve_point gone = {.knob = sqrt(m->point[2].knob * m->point[3].knob),
+                              .cost = NAN,
+                              .quality = NAN,
+                              .refusal = "the effective sample size is 12.0 of 400 rows"};
+    c->refused = &gone;
+    c->n_refused = 1;
+    c->knob = "value";
+    c->aiq = c->aiq_lo = c->aiq_hi = NAN;
+    c->n_singles = N_MODELS - 1;
+    snprintf(c->why_not, sizeof c->why_not, "they are of the whole curve");
+    snprintf(m->single[2].refusal, sizeof m->single[2].refusal, "the log never chose it");
+    m->single[2].cost = m->single[2].quality = NAN;
+    svg = written(&m->ope, weir_ope_svg);
+    keep("refused.svg", svg);
+    assert_int_equal(pieces_of(svg, "plugin"), 2);
+    assert_int_equal(pieces_of(svg, "band"), 2);
+    assert_has(svg, "; 1 of ");
+    assert_has(svg, " settings and 1 of 3 models can't be judged");
+    assert_int_equal(count_of(svg, "class=\"bar\""), N_MODELS - 1);
+    assert_hasnt(svg, "nan");
+    free(svg);
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    assert_has(line, "AIQ and cost@p% aren't told: they are of the whole curve.");
+    assert_has(line, "settings isn't shown: at value 0.00316: the effective sample size is 12.0 of 400 rows.");
+    assert_has(line, "1 of 3 models can't be judged alone: of large<&>, the log never chose it.");
+    assert_hasnt(line, "never reached"), assert_hasnt(line, "cost@100 %"), assert_hasnt(line, "nan");
+    assert_hasnt(line, "go by the others"), assert_hasnt(line, "%%");
+    assert_in_range(widest(text), 40, 80);
+    free(text), free(line);
+    json_t *root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "curve.refused")), 1);
+    assert_true(json_real_value(at(root, "curve.refused.0.knob")) == gone.knob);
+    assert_string_equal(json_string_value(at(root, "curve.refused.0.refusal")), gone.refusal);
+    assert_string_equal(json_string_value(at(root, "curve.singles.2.refusal")), "the log never chose it");
+    assert_true(json_is_null(at(root, "curve.singles.2.cost")) && json_is_null(at(root, "curve.singles.1.refusal")));
+    assert_int_equal(json_integer_value(at(root, "curve.settings")), MAX_POINTS + 1);
+    assert_int_equal(json_integer_value(at(root, "curve.singles_judged")), N_MODELS - 1);
+    assert_string_equal(json_string_value(at(root, "curve.why_not")), "they are of the whole curve");
+    json_decref(root);
+    c->n_refused = 0; /* the models alone */
+    c->why_not[0] = '\0';
+    c->aiq = 0.83;
+    text = written(&m->ope, print_80), line = unbroken(text);
+    assert_has(line, "the log never chose it. AIQ and cost@p% go by the others.");
+    assert_has(line, "cost@100 % never");
+    free(text), free(line), free(m);
+}
+
+/* A curve that is refused as a whole is a sentence everywhere, broken where the picture ends. */
+static void refused_curve_says_why(void **state) {
+    (void)state;
+    made *m = make();
+    add_curve(m, false);
+    weirp_log_curve *c = &m->ope.curve;
+    c->n = 0;
+    c->single = NULL;
+    snprintf(c->refusal, sizeof c->refusal,
+             "none of 48 settings of value can be judged, and a curve needs two: the "
+             "effective sample size is 12.0 of 400 rows: the candidate does what the log "
+             "hardly ever tried (at least 100 are needed)");
+    char *svg = written(&m->ope, weir_ope_svg);
+    keep("no-curve.svg", svg);
+    assert_has(svg, ">No curve of plugin,value=?: none of 48 settings");
+    assert_has(svg, "needed).</text>");
+    assert_int_equal(count_of(svg, "<svg"), 1);
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    assert_has(line, "Refused: none of 48 settings of value can be judged");
+    assert_has(line, "are needed).");
+    json_t *root = parsed(&m->ope);
+    assert_string_equal(json_string_value(at(root, "curve.refusal")), c->refusal);
+    assert_int_equal(json_array_size(at(root, "curve.points")), 0);
+    const char *policy, *reason = NULL;
+    weir_metric metric;
+    for (size_t i = 0; weir_ope_refusal(&m->ope, i, &policy, &metric, &reason);) i++;
+    assert_ptr_equal(reason, c->refusal); /* the last one */
+    assert_int_equal(metric, WEIR_N_METRICS);
+    assert_true(weir_ope_is_refused(&m->ope));
+    json_decref(root);
+    free(svg), free(text), free(line), free(m);
+}
+
 /* Sixteen policies' worth of rows, an estimate without interval, and one that is refused. */
 static void forest_survives_odd_intervals(void **state) {
     (void)state;
@@ -793,6 +897,8 @@ int main(void) {
         cmocka_unit_test(certain_log_is_told_plainly),
         cmocka_unit_test(report_survives_unknowns),
         cmocka_unit_test(forest_shows_every_policy),
+        cmocka_unit_test(curve_says_what_is_refused),
+        cmocka_unit_test(refused_curve_says_why),
         cmocka_unit_test(curve_shows_its_band),
         cmocka_unit_test(forest_survives_odd_intervals),
     };

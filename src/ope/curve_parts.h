@@ -1,0 +1,51 @@
+/* curve_parts.h: what the files of a curve share; nobody else includes it.
+ *
+ * curve_knobs.c    at which settings the open knob is looked at
+ * curve.c          rows into sums, what can be judged, and what is told
+ * curve_figures.c  resamples: the band, AIQ, cost@p%
+ *
+ * SPDX-License-Identifier: GPL-3.0-or-later */
+#ifndef WEIRP_OPE_CURVE_PARTS_H
+#define WEIRP_OPE_CURVE_PARTS_H
+
+#include "src/ope/judge.h"
+
+/* ---- settings ---- */
+
+enum { WEIRP_CURVE_KNOBS = 48 };
+
+typedef struct weirp_curve_grid {
+    double knob[WEIRP_CURVE_KNOBS]; /* rising */
+    size_t n;
+} weirp_curve_grid;
+
+/* Settings spread by where the decisions of the log's own rows change. None (grid->n == 0): the log's rows lack the
+ * estimates that the knob weighs, or it makes no difference to them; `why` says which. */
+weir_status weirp_curve_place(weirp_curve_grid *grid, weirp_ope_target *target, const weirp_judging *j, char *why,
+                              size_t size, weir_error *err);
+
+/* ---- resamples ---- */
+
+/* What comes of the points draw by draw. The observed rows count as one draw more, the last. */
+typedef struct weirp_curve_drawn {
+    size_t n_draws, n_knobs, n_judged; /* knobs: room; those that have been added */
+    double *knob;                      /* (n_judged) settings */
+    double *quality, *cost;            /* (n_judged, n_draws + 1) of the knobs */
+    double *lo, *hi;                   /* (n_draws + 1) costs of the cheapest and the dearest single model */
+    double *best, *best_cost;          /* (n_draws + 1) the best single model's quality and cost */
+    double *most, fewest;              /* (n_draws) sup-t over the knobs; least degrees of freedom */
+    size_t n_singles;
+} weirp_curve_drawn;
+
+weir_status weirp_curve_drawn_init(weirp_curve_drawn *drawn, size_t n_draws, size_t n_knobs, weir_error *err);
+void weirp_curve_drawn_free(weirp_curve_drawn *drawn);
+
+/* A point that can be judged: quality and cost as statistics of `sums`, with their draws. Fills in the point's values
+ * and standard errors. `single`: one model always; else the point's knob counts. */
+void weirp_curve_drawn_add(weirp_curve_drawn *drawn, const weirp_statistic *quality, const weirp_statistic *cost,
+                           const weirp_sums *sums, const weirp_draws *draws, bool single, weirp_curve_point *point);
+/* After all points: bands of *out's points, AIQ and cost@p%. */
+weir_status weirp_curve_tell(weirp_curve_drawn *drawn, weirp_log_curve *out, size_t n_models, double level,
+                             weir_error *err);
+
+#endif
