@@ -5,8 +5,10 @@
  * word in that range); for others the candidate is refused.
  * - Effective sample size (Kish): (sum w)^2 / sum w^2; below it intervals from a central limit say nothing.
  * - Mean weight: E w = 1 whatever the candidate, if the logged chances are the true ones.
- * - Chances: a model is chosen as often as its chances say, to within chance.
- * SPDX-License-Identifier: GPL-3.0-or-later */
+ * - Chances: a model is chosen as often as its chances say, to within chance. Of rare models counts aren't normal; a
+ * sum of unlike chances strays less than Poisson's law does (Hoeffding, Ann. Math. Stat. 27, 1956), whose tail is told
+ * as a normal's then. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <gsl/gsl_cdf.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,6 +74,19 @@ static double share(size_t part, size_t whole) {
     return whole ? (double)part / (double)whole : 0;
 }
 
+/* By how many standard errors a model was chosen more often than its chances say, of n rows. */
+static double surprise(double chosen, double expected, double variance, double n) {
+    static const double RARE = 100;
+    const double z = (chosen - expected) / sqrt(variance);
+    const bool mostly = expected > n / 2; /* then it's rare that it isn't chosen */
+    const double count = mostly ? n - chosen : chosen, mean = mostly ? n - expected : expected;
+    if (mean > RARE) return z;
+    const double tail =
+        count > mean ? gsl_cdf_poisson_Q((unsigned)count - 1, mean) : gsl_cdf_poisson_P((unsigned)count, mean);
+    const double rare = -gsl_cdf_ugaussian_Pinv(fmin(tail, 0.5));
+    return isnan(rare) ? z : copysign(fmin(fabs(z), rare), z);
+}
+
 void weirp_log_facts_tell(const weirp_log_facts *f, size_t n_models, weir_ope *r) {
     r->first_ms = f->first_ms;
     r->last_ms = f->last_ms;
@@ -87,7 +102,7 @@ void weirp_log_facts_tell(const weirp_log_facts *f, size_t n_models, weir_ope *r
     r->propensity_worst = (size_t)-1;
     for (size_t a = 0; f->n_full && a < n_models; a++) {
         if (f->variance[a] <= 0) continue;
-        const double z = (f->chosen[a] - f->expected[a]) / sqrt(f->variance[a]);
+        const double z = surprise(f->chosen[a], f->expected[a], f->variance[a], (double)f->n_full);
         if (fabs(z) < fabs(r->propensity_z)) continue;
         r->propensity_z = z;
         r->propensity_worst = a;

@@ -1,0 +1,80 @@
+/* What a log's own figures say of its chances. SPDX-License-Identifier: GPL-3.0-or-later */
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "src/base/base.h"
+#include "src/ope/judge.h"
+
+/* n rows that give the model the chance p each, and chose it this often. */
+static double z_of(size_t n, double p, double chosen) {
+    double expected = (double)n * p, variance = (double)n * p * (1 - p);
+    weir_ope r = {.n_rows = n};
+    const weirp_log_facts f = {
+        .n = n, .n_decided = n, .n_full = n, .expected = &expected, .variance = &variance, .chosen = &chosen};
+    weirp_log_facts_tell(&f, 1, &r);
+    return r.propensity_z;
+}
+
+static void counts_are_surprising(void **state) {
+    (void)state;
+    static const struct {
+        size_t n;
+        double p, chosen, z;
+    } cases[] = {
+        {10000, 0.3, 3000, 0},        {10000, 0.3, 3100, 100 / 45.82575694955840}, /* sqrt(10000 x 0.3 x 0.7) */
+        {10000, 0.5, 4900, -2},                                                    /* sqrt(2500) = 50 */
+        {1200, 1e-4, 3, 3.4669},      /* P(X >= 3 | 0.12) = 2.63e-4, and not 8.3 errors */
+        {1000, 0.004, 0, -2.0040},    /* P(X = 0 | 4) = 0.0183, that is 2.0906: the normal is nearer */
+        {1000, 0.9999, 996, -4.4735}, /* 4 where 0.1 are due: P(X >= 4 | 0.1) = 3.85e-6 */
+        {1000, 0.002, 2, 0},          /* as often as it should be */
+        {1000, 0.001, 60, 19.2734},   /* P(X >= 60 | 1) = 4.5e-83 */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const double z = z_of(cases[i].n, cases[i].p, cases[i].chosen);
+        /* never more than the normal's */
+        const double n = (double)cases[i].n, p = cases[i].p, normal = (cases[i].chosen - n * p) / sqrt(n * p * (1 - p));
+        assert_true(fabs(z) <= fabs(normal) * (1 + 1e-12) && z * normal >= 0);
+        if (!(fabs(z - cases[i].z) < 2e-3)) fail_msg("case %zu: %.6g, not %.6g", i, z, cases[i].z);
+    }
+}
+
+/* Two thousand models, most of which are hardly ever due: true chances raise no alarm. */
+static void many_rare_models_are_no_alarm(void **state) {
+    (void)state;
+    enum { MODELS = 2000, ROWS = 1500, TIMES = 20 };
+    static double expected[MODELS], variance[MODELS], chosen[MODELS], p[MODELS];
+    double rest = 1;
+    for (size_t a = 1; a < MODELS; a++) rest -= p[a] = 8e-5;
+    p[0] = rest;
+    for (uint64_t seed = 1; seed <= TIMES; seed++) {
+        for (size_t a = 0; a < MODELS; a++) {
+            expected[a] = ROWS * p[a];
+            variance[a] = ROWS * p[a] * (1 - p[a]);
+            chosen[a] = 0;
+        }
+        for (size_t i = 0; i < ROWS; i++) {
+            const double u = weirp_random_uniform(seed, 0, i);
+            chosen[u < p[0] ? 0 : 1 + (size_t)fmin((u - p[0]) / p[1], MODELS - 2)]++;
+        }
+        weir_ope r = {.n_rows = ROWS};
+        const weirp_log_facts f = {
+            .n = ROWS, .n_decided = ROWS, .n_full = ROWS, .expected = expected, .variance = variance, .chosen = chosen};
+        weirp_log_facts_tell(&f, MODELS, &r);
+        if (!(fabs(r.propensity_z) < 5)) fail_msg("seed %d: %.3g", (int)seed, r.propensity_z);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(counts_are_surprising),
+        cmocka_unit_test(many_rare_models_are_no_alarm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
