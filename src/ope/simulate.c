@@ -184,6 +184,7 @@ static void count_log(trying *y, weir_ope *r, bool right) {
         c->asked = true;
         c->n_refused += *from->standing.refusal != 0;
         if (*from->standing.refusal) continue;
+        c->sum_ess += from->standing.ess;
         for (size_t e = 0; e < t->n_estimators; e++) count(&c->estimator[e], &from->estimate[e], c->truth);
     }
     for (size_t i = 0; i < r->n_contrasts; i++)

@@ -33,6 +33,7 @@ typedef struct weirp_trial_cell {
     bool asked;
     double truth, logged_truth;
     size_t n_refused;
+    double sum_ess;         /* over the others */
     weirp_trial *estimator; /* (n_estimators) */
 } weirp_trial_cell;
 

@@ -52,14 +52,16 @@ static json_t *trial_json(const weirp_trial *t) {
                      "truth_below", below, "mean_width", width);
 }
 
-static json_t *cell_json(const weirp_trial_cell *c, size_t n_estimators) {
+static json_t *cell_json(const weirp_trial_cell *c, size_t n_logs, size_t n_estimators) {
+    const size_t n_judged = n_logs - c->n_refused;
     json_t *estimators = json_object();
     for (size_t e = 0; e < n_estimators; e++)
         if (c->estimator[e].n)
             json_object_set_new(estimators, weirp_ope_estimators[e].name, trial_json(&c->estimator[e]));
-    return json_pack("{s:o, s:o, s:I, s:o, s:o}", "truth", number(c->truth), "logged_truth", number(c->logged_truth),
-                     "refused", (json_int_t)c->n_refused, "best_rmse", number(best_rmse(c, n_estimators)), "estimators",
-                     estimators);
+    return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o}", "truth", number(c->truth), "logged_truth",
+                     number(c->logged_truth), "refused", (json_int_t)c->n_refused, "mean_ess",
+                     number(n_judged ? c->sum_ess / (double)n_judged : NAN), "best_rmse",
+                     number(best_rmse(c, n_estimators)), "estimators", estimators);
 }
 
 static json_t *verdicts_json(const weirp_trial_verdicts *v) {
@@ -85,7 +87,7 @@ weir_status weir_ope_trials_json(const weir_ope_trials *t, char **json, weir_err
         for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
             if (t->cell[p * WEIR_N_METRICS + m].asked)
                 json_object_set_new(metrics, weir_metric_name(m),
-                                    cell_json(&t->cell[p * WEIR_N_METRICS + m], t->n_estimators));
+                                    cell_json(&t->cell[p * WEIR_N_METRICS + m], t->n_logs, t->n_estimators));
         json_array_append_new(policies, json_pack("{s:s, s:o}", "name", t->policy[p], "metrics", metrics));
     }
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++)

@@ -176,7 +176,7 @@ static void few_effective_rows_are_refused(void **state) {
     assert_true(c->n >= 2 && c->n_refused >= 2);
     compare_all(table, c);
     assert_non_null(strstr(c->refused[c->n_refused - 1].refusal, "effective sample size"));
-    assert_non_null(strstr(c->single[2].refusal, "rows chose it and know the quality: at least 100 are needed"));
+    assert_non_null(strstr(c->single[2].refusal, "rows chose it and know the quality: at least 50 are needed"));
     weirp_ope_clear(&r);
     weirp_ope_table_free(table);
 }

@@ -837,7 +837,7 @@ static void refused_curve_says_why(void **state) {
     snprintf(c->refusal, sizeof c->refusal,
              "none of 48 settings of value can be judged, and a curve needs two: the "
              "effective sample size is 12.0 of 400 rows: the candidate does what the log "
-             "hardly ever tried (at least 100 are needed)");
+             "hardly ever tried (at least 50 are needed)");
     char *svg = written(&m->ope, weir_ope_svg);
     keep("no-curve.svg", svg);
     assert_has(svg, ">No curve of plugin,value=?: none of 48 settings");
