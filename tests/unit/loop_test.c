@@ -242,7 +242,8 @@ static void busy_polling_looks_for_events_only_for_a_while(void **state) {
         double asleep = cpu_of_a_quiet_loop(s, 0), awhile = cpu_of_a_quiet_loop(s, 10000),
                always = cpu_of_a_quiet_loop(s, 1000000);
         assert_string_equal(s->log, "b.b.b.");
-        right = asleep < 5 && always > 2 * asleep + 5 && awhile < always / 2 + 10; /* some turns; 10 ms of the wall's */
+        /* in ratios: a polling loop yields to whoever else wants the processor */
+        right = asleep < 5 && always > 4 * asleep && awhile < 0.6 * always;
     }
     assert_true(right);
 }
