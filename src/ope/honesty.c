@@ -80,7 +80,7 @@ static double surprise(double chosen, double expected, double variance, double n
     const double z = (chosen - expected) / sqrt(variance);
     const bool mostly = expected > n / 2; /* then it's rare that it isn't chosen */
     const double count = mostly ? n - chosen : chosen, mean = mostly ? n - expected : expected;
-    if (mean > RARE) return z;
+    if (mean > RARE || !(mean > 0)) return z; /* rounded sums can leave nothing of next to nothing */
     const double tail =
         count > mean ? gsl_cdf_poisson_Q((unsigned)count - 1, mean) : gsl_cdf_poisson_P((unsigned)count, mean);
     const double rare = -gsl_cdf_ugaussian_Pinv(fmin(tail, 0.5));
