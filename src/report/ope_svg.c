@@ -68,9 +68,22 @@ static const weirp_cell_result *first_cell(const weir_ope *ope, weir_metric m) {
     return NULL;
 }
 
+/* What ran with its uncertainty, and refused estimates: where nothing else is to be seen. */
+static void widen(const weir_ope *ope, const panel *p, double *lo, double *hi) {
+    if (isfinite(p->ran_se)) *lo = p->ran - 1.96 * p->ran_se, *hi = p->ran + 1.96 * p->ran_se;
+    for (size_t k = 0; k < ope->n_policies; k++) {
+        const weirp_cell_result *cell = weirp_ope_cell(ope, k, p->metric);
+        const weirp_ope_estimate *e = cell->asked ? weirp_ope_shown(ope, cell) : NULL;
+        if (!e || !isfinite(e->value)) continue;
+        *lo = fmin(*lo, e->value), *hi = fmax(*hi, e->value);
+    }
+}
+
 /* All estimates and their intervals, but no interval of a refused policy: those may be of any width. */
-static weirp_axis axis_of(const weir_ope *ope, weir_metric m, double factor, double ran) {
-    double lo = ran, hi = ran;
+static weirp_axis axis_of(const weir_ope *ope, const panel *p) {
+    const weir_metric m = p->metric;
+    const double factor = p->scale.factor;
+    double lo = p->ran, hi = p->ran;
     for (size_t k = 0; k < ope->n_policies; k++) {
         const weirp_cell_result *cell = weirp_ope_cell(ope, k, m);
         const weirp_ope_estimate *e = cell->asked ? weirp_ope_shown(ope, cell) : NULL;
@@ -80,6 +93,7 @@ static weirp_axis axis_of(const weir_ope *ope, weir_metric m, double factor, dou
         if (isfinite(i.lo)) lo = fmin(lo, i.lo);
         if (isfinite(i.hi)) hi = fmax(hi, i.hi);
     }
+    if (!(lo < hi)) widen(ope, p, &lo, &hi);
     if (!isfinite(lo) || !isfinite(hi)) lo = 0, hi = 1;
     return weirp_axis_linear(lo * factor, hi * factor, 5);
 }
@@ -185,7 +199,7 @@ static void put_panel(panel *p, double top) {
             "<tspan class=\"soft\" font-weight=\"normal\" font-size=\"11\" dx=\"8\">%s is better</tspan></text>\n",
             weirp_ope_less_is_better(p->metric) ? "less" : "more");
     p->ran = cell->logged_mean, p->ran_se = cell->logged_se;
-    p->axis = axis_of(ope, p->metric, p->scale.factor, p->ran);
+    p->axis = axis_of(ope, p);
     put_axis(p);
     put_what_ran(p);
     for (size_t k = 0; k < ope->n_policies; k++) {
