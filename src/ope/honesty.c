@@ -183,8 +183,8 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
         snprintf(out, size, "no row of the log was decided by a policy: all were pinned or cached");
     else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED)
         snprintf(out, size,
-                 "the candidate can't be asked about %zu of %zu rows: they lack the estimates or features "
-                 "that it decides by",
+                 "the candidate can't be asked about %zu of %zu rows: they lack what it decides by (estimates or "
+                 "features; of \"column\" its chances)",
                  n_undecided, r->n_decided);
     else if (s->unsupported > NO_MASS && r->deterministic)
         snprintf(out, size,

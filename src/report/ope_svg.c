@@ -274,8 +274,12 @@ static void put_forest(const weir_ope *ope, FILE *out) {
     weirp_ope_headline_make(&h, ope, 0, WEIRP_OPE_LOGGED);
     weirp_text_fit(name, sizeof name, weirp_ope_policy_name(ope, 0), 40);
     fprintf(out, "<text x=\"%d\" y=\"24\" font-size=\"16\" font-weight=\"bold\">", NAMES);
-    weirp_svg_text(out, name);
-    fprintf(out, " against what ran: %s</text>\n", h.word);
+    if (weirp_ope_is_curve_alone(ope)) {
+        fputs("What ran</text>\n", out);
+    } else {
+        weirp_svg_text(out, name);
+        fprintf(out, " against what ran: %s</text>\n", h.word);
+    }
     weirp_text_count(rows, sizeof rows, ope->n_decided ? ope->n_decided : ope->n_rows);
     fprintf(out,
             "<text class=\"soft\" x=\"%d\" y=\"43\" font-size=\"12\">%s decisions, %zu models; %s with %s intervals "
@@ -302,7 +306,7 @@ weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err) {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
             "role=\"img\">\n<title>",
             WIDTH, height, WIDTH, height);
-    weirp_svg_text(out, h.text);
+    weirp_svg_text(out, weirp_ope_is_curve_alone(ope) ? "What ran, and a cost-quality curve" : h.text);
     fprintf(out, "</title>\n<style>%s%s</style>\n<rect class=\"bg\" width=\"%d\" height=\"%.0f\"/>\n", weirp_svg_style,
             forest_style, WIDTH, height);
     put_forest(ope, out);

@@ -269,6 +269,10 @@ bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t 
     return *policy < n;
 }
 
+bool weirp_ope_is_curve_alone(const weir_ope *ope) {
+    return ope->curve.policy && ope->n_policies == 1 && strcmp(ope->policy[0], "logged") == 0;
+}
+
 bool weir_ope_is_refused(const weir_ope *ope) {
     const char *refused = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
     weirp_ope_headline h;

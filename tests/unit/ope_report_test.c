@@ -675,7 +675,11 @@ static void report_flags_what_is_doubtful(void **state) {
     snprintf(reasons, sizeof reasons, "%s, %s: no reason at all", weirp_ope_estimators[0].name,
              weirp_ope_estimators[1].name);
     assert_has(line, reasons);
-    free(text), free(line), free(m);
+    free(text), free(line);
+    s->unsupported = 0.999;
+    text = written(&m->ope, print_80);
+    assert_has(text, "! 99.9 %"), assert_hasnt(text, "e+");
+    free(text), free(m);
 }
 
 static void certain_log_is_told_plainly(void **state) {
@@ -867,6 +871,29 @@ static void curve_says_what_is_refused(void **state) {
     free(text), free(line), free(m);
 }
 
+/* Shares of cost with an end that is never reached; a headline where nobody is compared. */
+static void curve_needs_no_candidate(void **state) {
+    (void)state;
+    made *m = make();
+    add_curve(m, false);
+    m->ope.curve.cost_at_lo[0] = 0.525;
+    m->ope.curve.cost_at_hi[1] = NAN; /* as it comes from draws */
+    char *text = written(&m->ope, print_80);
+    assert_has(text, "  cost@100 %   never  [52.5 %, ∞]\n");
+    assert_has(text, "  cost@98 %    40.0 %  [30.0 %, ∞]\n");
+    assert_has(text, "  cost@95 %    20.0 %  [15.0 %, 25.0 %]\n");
+    assert_int_equal(strncmp(text, "plugin,value=0.02 is better", 27), 0);
+    free(text);
+    static char logged[] = "logged"; /* which stands there when a curve alone was asked for */
+    m->policy[0] = logged;
+    m->ope.n_policies = 1;
+    text = written(&m->ope, print_80);
+    assert_int_equal(strncmp(text, "No candidate was named: this is what ran, and", 45), 0);
+    free(text), text = written(&m->ope, weir_ope_svg);
+    assert_has(text, ">What ran</text>"), assert_hasnt(text, "against what ran");
+    free(text), free(m);
+}
+
 /* A curve that is refused as a whole is a sentence everywhere, broken where the picture ends. */
 static void refused_curve_says_why(void **state) {
     (void)state;
@@ -942,6 +969,7 @@ int main(void) {
         cmocka_unit_test(forest_shows_what_is_refused),
         cmocka_unit_test(curve_says_what_is_refused),
         cmocka_unit_test(refused_curve_says_why),
+        cmocka_unit_test(curve_needs_no_candidate),
         cmocka_unit_test(curve_shows_its_band),
         cmocka_unit_test(forest_survives_odd_intervals),
     };
