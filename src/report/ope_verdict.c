@@ -198,7 +198,8 @@ static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_co
 }
 
 /* Cheaper with a quality that isn't known isn't better yet; a latency that stays as it was may stay undecided. */
-static bool is_open(const weirp_contrast *const *c, size_t n) {
+static bool is_open(const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
+    if (ope->quality_unknown) return true;
     for (size_t i = 0; i < n; i++)
         if ((c[i]->metric == WEIR_METRIC_QUALITY || c[i]->metric == WEIR_METRIC_COST) &&
             (c[i]->verdict == WEIRP_VERDICT_MORE || c[i]->verdict == WEIRP_VERDICT_REFUSED))
@@ -231,9 +232,9 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, s
         say_mixed(h, ope, c, n, name, than);
     } else if (better || worse) {
         const char *found = weirp_verdict_text(better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
-        h->word = is_open(c, n) ? weirp_verdict_text(WEIRP_VERDICT_MORE) : found;
+        h->word = is_open(ope, c, n) ? weirp_verdict_text(WEIRP_VERDICT_MORE) : found;
         add(h, "%s is %s than %s", name, found, than);
-        if (more || refused) {
+        if (more || refused || ope->quality_unknown) {
             add(h, " in ");
             add_metrics(h, c, n, better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
         }
@@ -250,6 +251,7 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, s
     }
     add_more(h, ope, c, n);
     add_refusals(h, ope, c, n);
+    if (ope->quality_unknown) add(h, " No row of the log knows the quality.");
 }
 
 void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t policy, size_t other) {

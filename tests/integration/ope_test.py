@@ -452,6 +452,24 @@ class Made(Scratch):
         r, said = self.asked(free, *margins, policy="fixed,model=c", status=1)
         self.assertEqual(said, "weir ope: fixed,model=c: cost: nothing can be saved, compared with a cost of 0\n")
 
+    def test_cheaper_with_an_unknown_quality_is_not_better(self):
+        """A log without a single label: what is asked of quality can't be answered, and cost alone is no verdict."""
+        cost = {"a": 1, "b": 2, "c": 3}
+        rows = [{k: v for k, v in dict(x, cost=cost[x["model"]] * (1 + x["cost"])).items() if k != "quality"} for x in self.uniform(600)]
+        r, _ = self.asked(rows, policy="fixed,model=a")
+        self.assertEqual(r["verdicts"][0]["verdict"], "not enough evidence")
+        self.assertIn("better than what ran in cost", r["verdicts"][0]["text"])
+        self.assertTrue(r["verdicts"][0]["text"].endswith(" No row of the log knows the quality."))
+        r, _ = self.asked(rows, "--metric", "cost", policy="fixed,model=a")
+        self.assertEqual(r["verdicts"][0]["verdict"], "better")
+        log = self.write("log.jsonl", lines(rows))
+        whole = "ope", "--log", log, "--map", self.map, "--policy", "fixed,model=a"
+        for more, status, why in ((("--margin-cost", "0.1"), 1, "no row of the log knows the quality: margins need it and the cost"),
+                                  (("--value", "2"), 1, "no row of the log knows both the quality and the cost: a value needs them"),
+                                  (("--margin-quality", "0.1", "--metric", "cost"), 2, "margins need the quality and the cost: the metrics leave one out")):
+            done = run(*whole, *more, status=status)
+            self.assertIn(f"weir ope: {why}\n", done.stderr)
+
     def test_candidates_stand_on_the_same_rows(self):
         """The candidate is the other one, but can't be asked about 8 % of the rows, the good ones: there is no difference."""
         rows, third = self.uniform(1000), {m: 1 / 3 for m in "abc"}
