@@ -190,6 +190,15 @@ class Own(Scratch):
         self.assertTrue(both[0]["log"]["propensities_known"])
         self.assertGreater(len(both[0]["curve"]["points"]), 10)
 
+    def test_trials_without_support_say_nothing_of_the_sequence(self):
+        """Where the logging policy explores, weighting sees all; where it doesn't, nothing is promised of the rest."""
+        for logging, logs in ("plugin,value=0.01,explore=0.1", 3), ("plugin,value=0.01", 0):
+            done = run("ope", "simulate", "--data", self.at / "stream.jsonl", "--store", self.at / "live.mdb", "--logging", logging, "--policy",
+                       "random", "--logs", 3, "--rows-from", 300, "--rows-to", 400, "--bootstrap", 20, "--json", self.at / "trials.json")
+            self.assertEqual("confidence sequence: held" in done.stdout, logs > 0)
+            sequence = json.loads((self.at / "trials.json").read_text())["sequence"]
+            self.assertEqual([sequence["logs"], sequence["coverage"] is None], [logs, logs == 0])
+
     def test_the_estimate_is_near_the_truth(self):
         """What the candidate would have got is known of made-up outcomes: the store that decided then is gone, but a fixed
         model's mean needs no store."""
