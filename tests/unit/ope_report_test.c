@@ -575,6 +575,13 @@ static void shares_may_be_unknown(void **state) {
     m->contrast[1].relative_interval = (weirp_interval){-INFINITY, INFINITY};
     weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
     assert_string_equal(text, "cost -31 %");
+    m->contrast[1].relative = -0.0002;
+    m->contrast[1].relative_interval = (weirp_interval){-0.0003, 0.0001};
+    weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
+    assert_string_equal(text, "cost +0.0 % [+0.0 %, +0.0 %]"); /* and no -0.0 */
+    m->contrast[1].relative_interval.hi = -0.0001;
+    weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
+    assert_string_equal(text, "0.0 % less cost [0.0 %, 0.0 %]");
     m->contrast[1].relative = NAN;
     m->contrast[1].relative_interval = none;
     weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
