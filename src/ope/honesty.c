@@ -80,7 +80,7 @@ static double surprise(double chosen, double expected, double variance, double n
     const double z = (chosen - expected) / sqrt(variance);
     const bool mostly = expected > n / 2; /* then it's rare that it isn't chosen */
     const double count = mostly ? n - chosen : chosen, mean = mostly ? n - expected : expected;
-    if (mean > RARE) return z;
+    if (mean > RARE || !(mean > 0)) return z; /* rounded sums can leave nothing of next to nothing */
     const double tail =
         count > mean ? gsl_cdf_poisson_Q((unsigned)count - 1, mean) : gsl_cdf_poisson_P((unsigned)count, mean);
     const double rare = -gsl_cdf_ugaussian_Pinv(fmin(tail, 0.5));
@@ -183,8 +183,8 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
         snprintf(out, size, "no row of the log was decided by a policy: all were pinned or cached");
     else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED)
         snprintf(out, size,
-                 "the candidate can't be asked about %zu of %zu rows: they lack the estimates or features "
-                 "that it decides by",
+                 "the candidate can't be asked about %zu of %zu rows: they lack what it decides by (estimates or "
+                 "features; of \"column\" its chances)",
                  n_undecided, r->n_decided);
     else if (s->unsupported > NO_MASS && r->deterministic)
         snprintf(out, size,

@@ -440,6 +440,7 @@ static weir_status describe(weir_ope *r, const weirp_judging *j, weir_error *err
     r->has_sessions = weirp_ope_table_has_sessions(j->table);
     r->level = o->level;
     r->value_usd = o->value_usd;
+    r->quality_unknown = !o->metrics && !wanted(j, WEIR_METRIC_QUALITY);
     r->n_bootstrap = o->n_bootstrap;
     r->n_folds = o->n_folds;
     r->recommended = weirp_ope_estimators[j->s->recommended].name;

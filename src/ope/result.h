@@ -110,6 +110,7 @@ typedef struct weirp_log_curve {
 
 struct weir_ope {
     size_t n_rows, n_malformed, n_other, n_models, n_policies, n_clusters;
+    bool quality_unknown;             /* no row knows it, and nobody asked for other metrics alone */
     bool has_sessions, deterministic; /* every propensity is 1: IPS is impossible */
     char **model;                     /* (n_models) */
     char **policy;                    /* (n_policies) names */

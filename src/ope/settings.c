@@ -42,6 +42,25 @@ static weir_status check(const weir_ope_options *o, weir_error *err) {
     return WEIR_OK;
 }
 
+/* A value or a margin weighs quality against cost: without both there is no answer to what was asked, and one to
+ * something else would be taken for it. */
+static weir_status check_both(const weirp_ope_settings *s, weir_error *err) {
+    const weir_ope_options *o = &s->o;
+    const unsigned parts = 1u << WEIR_METRIC_QUALITY | 1u << WEIR_METRIC_COST;
+    const bool margins = o->margin_quality > 0 || o->margin_cost > 0;
+    if (margins && o->metrics && (o->metrics & parts) != parts)
+        return weirp_fail(err, WEIR_INVALID, 0, "margins need the quality and the cost: the metrics leave one out");
+    if (margins && (s->metrics & parts) != parts)
+        return weirp_fail(
+            err, WEIR_NODATA, 0, "no row of the log knows the %s: margins need it and the %s",
+            weir_metric_name(s->metrics & 1u << WEIR_METRIC_QUALITY ? WEIR_METRIC_COST : WEIR_METRIC_QUALITY),
+            weir_metric_name(s->metrics & 1u << WEIR_METRIC_QUALITY ? WEIR_METRIC_QUALITY : WEIR_METRIC_COST));
+    if (o->value_usd > 0 && !o->metrics && !(s->metrics >> WEIR_METRIC_LOSS & 1))
+        return weirp_fail(err, WEIR_NODATA, 0,
+                          "no row of the log knows both the quality and the cost: a value needs them");
+    return WEIR_OK;
+}
+
 weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *given, const weirp_ope_table *table,
                              weir_error *err) {
     weir_ope_options *o = &s->o;
@@ -75,5 +94,5 @@ weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *give
     if (table && !s->metrics)
         return weirp_fail(err, WEIR_NODATA, 0, "no row of the log%s knows a quality, cost, latency or error",
                           weirp_ope_table_n_decided(table) ? " that somebody decided on" : "");
-    return WEIR_OK;
+    return table ? check_both(s, err) : WEIR_OK;
 }

@@ -175,8 +175,12 @@ static bool sequence_right(const trying *y, const uint32_t *prompt, const uint32
     return true;
 }
 
+static const double SUPPORTED = 1e-9; /* mass by rounding alone */
+
 static void count_log(trying *y, weir_ope *r, bool right) {
     weir_ope_trials *t = y->t;
+    /* What weighting can't see isn't promised by the sequence. */
+    const bool supported = !(r->cell[WEIR_METRIC_QUALITY].standing.unsupported > SUPPORTED);
     for (size_t i = 0; i < t->n_policies * WEIR_N_METRICS; i++) {
         weirp_trial_cell *c = &t->cell[i];
         const weirp_cell_result *from = &r->cell[i];
@@ -189,8 +193,10 @@ static void count_log(trying *y, weir_ope *r, bool right) {
     }
     for (size_t i = 0; i < r->n_contrasts; i++)
         if (r->contrast[i].policy == 0) weirp_trials_count_verdict(t, &r->contrast[i]);
-    t->n_sequences++;
-    t->n_sequences_right += right;
+    if (supported) {
+        t->n_sequences++;
+        t->n_sequences_right += right;
+    }
     if (r->curve.n) count_curve(t, &r->curve);
     t->n_logs++;
     weirp_ope_clear(&t->last);

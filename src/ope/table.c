@@ -212,7 +212,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
         head.has |= WEIRP_PACKED_DENSE;
     }
     memcpy(head.metric, row->metric, sizeof head.metric);
-    head.cluster = cluster_of(t, row->session);
+    if (decided) head.cluster = cluster_of(t, row->session); /* what nobody decided is no observation, of no session */
     WEIRP_TRY(pack(t, &head, row, n_models, model, err));
     note_metrics(t, row->metric, decided);
     if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
@@ -230,6 +230,7 @@ weir_status weirp_ope_table_finish(weirp_ope_table *t, double value_usd, weir_er
         t->known[WEIR_METRIC_LOSS] = 0;
         t->mentioned &= ~(1u << WEIR_METRIC_LOSS);
     }
+    if (t->n && !t->n_clusters) t->n_clusters = 1; /* rows that nobody decided are said to be of the first */
     t->value_usd = value_usd;
     t->finished = true;
     weirp_writer_free(&t->block);

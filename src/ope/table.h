@@ -62,7 +62,7 @@ size_t weirp_ope_table_n_segments(const weirp_ope_table *table);
 const char *weirp_ope_table_segment(const weirp_ope_table *table, size_t index);
 size_t weirp_ope_table_n_loggers(const weirp_ope_table *table);
 size_t weirp_ope_table_logger_rows(const weirp_ope_table *table, size_t index); /* decided rows of this policy */
-size_t weirp_ope_table_n_clusters(const weirp_ope_table *table);                /* at most 65,536 */
+size_t weirp_ope_table_n_clusters(const weirp_ope_table *table);                /* of decided rows; at most 65,536 */
 bool weirp_ope_table_has_sessions(const weirp_ope_table *table); /* some cluster holds rows for that reason */
 size_t weirp_ope_table_dim(const weirp_ope_table *table);
 int64_t weirp_ope_table_last_ms(const weirp_ope_table *table); /* latest time; WEIRP_LOGGED_NO_TIME: no row has one */

@@ -81,6 +81,12 @@ static weir_status unknown_model(const reading *r, const char *name, weir_error 
                       r->csv.line, weirp_excerpt(shown, sizeof shown, name, strlen(name)));
 }
 
+static weir_status told_twice(const reading *r, const char *name, weir_error *err) {
+    char shown[64];
+    return weirp_fail(err, WEIR_PARSE, r->csv.line, "%s:%zu: the chance of model \"%s\" is there already", r->path,
+                      r->csv.line, weirp_excerpt(shown, sizeof shown, name, strlen(name)));
+}
+
 static weir_status matrix_row(reading *r, size_t row, size_t n_columns, weir_error *err) {
     char name[24];
     snprintf(name, sizeof name, "%zu", row);
@@ -128,8 +134,12 @@ static weir_status read_long(reading *r, const size_t column[3], weir_error *err
         size_t m = find_model(r, name);
         if (m == (size_t)-1 && x > 0) return unknown_model(r, name, err);
         const char *segment = column[0] == (size_t)-1 ? NULL : weirp_csv_field(&r->csv, column[0], &len);
-        for (size_t s = 0; s < r->n_segments && m != (size_t)-1; s++)
-            if (!segment || !strcmp(segment, weirp_ope_table_segment(r->table, s))) r->pi[s * r->n_models + m] = x;
+        for (size_t s = 0; s < r->n_segments && m != (size_t)-1; s++) {
+            if (segment && strcmp(segment, weirp_ope_table_segment(r->table, s)) != 0) continue;
+            double *pi = &r->pi[s * r->n_models + m];
+            if (*pi > 0) return told_twice(r, name, err);
+            *pi = x;
+        }
     }
     return st == WEIR_END ? WEIR_OK : st;
 }

@@ -48,7 +48,10 @@ static void put_title(const printing *p, const char *title) {
 
 static void put_verdicts(const printing *p) {
     size_t policy, other;
-    for (size_t i = 0; weirp_ope_comparison(p->ope, i, &policy, &other); i++) {
+    if (weirp_ope_is_curve_alone(p->ope))
+        weirp_ope_paragraph("No candidate was named: this is what ran, and further down the cost-quality curve.",
+                            p->out, p->width, 0, 0);
+    for (size_t i = 0; !weirp_ope_is_curve_alone(p->ope) && weirp_ope_comparison(p->ope, i, &policy, &other); i++) {
         weirp_ope_headline h;
         weirp_ope_headline_make(&h, p->ope, policy, other);
         if (p->color && i == 0) fputs("\033[1m", p->out);
@@ -107,7 +110,7 @@ static void put_log(const printing *p) {
     }
     if (r->share_backwards > 0)
         put_fact(p, "order",
-                 "! %.2g %% of the rows are over a minute earlier than one before them: halves of the log "
+                 "! %.3g %% of the rows are over a minute earlier than one before them: halves of the log "
                  "aren't halves of the time",
                  100 * r->share_backwards);
     weirp_text_count(n, sizeof n, r->n_decided);
@@ -188,7 +191,7 @@ static void say_unsupported(char *cell, const weir_ope *ope, weir_metric m, cons
     if (isnan(s->unsupported))
         snprintf(cell, WEIRP_CELL, "not known");
     else
-        flagged(cell, s->unsupported > 1e-9, "%.2g %%", 100 * s->unsupported);
+        flagged(cell, s->unsupported > 1e-9, "%.3g %%", 100 * s->unsupported);
 }
 
 static void say_bound(char *cell, const weir_ope *ope, weir_metric m, const weirp_ope_standing *s) {

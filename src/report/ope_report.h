@@ -66,6 +66,8 @@ bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t 
 /* One of them in words: by the trade, where that was asked for, else by the loss, where an answer's value is known,
  * else by all metrics together. */
 void weirp_ope_headline_make(weirp_ope_headline *headline, const weir_ope *ope, size_t policy, size_t other);
+/* Nobody is compared with what ran: a curve was asked for, and no candidate named. */
+bool weirp_ope_is_curve_alone(const weir_ope *ope);
 /* Why IPS is impossible and what to log instead; NULL: it isn't. Static. */
 const char *weirp_ope_certain(const weir_ope *ope);
 

@@ -68,9 +68,22 @@ static const weirp_cell_result *first_cell(const weir_ope *ope, weir_metric m) {
     return NULL;
 }
 
+/* What ran with its uncertainty, and refused estimates: where nothing else is to be seen. */
+static void widen(const weir_ope *ope, const panel *p, double *lo, double *hi) {
+    if (isfinite(p->ran_se)) *lo = p->ran - 1.96 * p->ran_se, *hi = p->ran + 1.96 * p->ran_se;
+    for (size_t k = 0; k < ope->n_policies; k++) {
+        const weirp_cell_result *cell = weirp_ope_cell(ope, k, p->metric);
+        const weirp_ope_estimate *e = cell->asked ? weirp_ope_shown(ope, cell) : NULL;
+        if (!e || !isfinite(e->value)) continue;
+        *lo = fmin(*lo, e->value), *hi = fmax(*hi, e->value);
+    }
+}
+
 /* All estimates and their intervals, but no interval of a refused policy: those may be of any width. */
-static weirp_axis axis_of(const weir_ope *ope, weir_metric m, double factor, double ran) {
-    double lo = ran, hi = ran;
+static weirp_axis axis_of(const weir_ope *ope, const panel *p) {
+    const weir_metric m = p->metric;
+    const double factor = p->scale.factor;
+    double lo = p->ran, hi = p->ran;
     for (size_t k = 0; k < ope->n_policies; k++) {
         const weirp_cell_result *cell = weirp_ope_cell(ope, k, m);
         const weirp_ope_estimate *e = cell->asked ? weirp_ope_shown(ope, cell) : NULL;
@@ -80,6 +93,7 @@ static weirp_axis axis_of(const weir_ope *ope, weir_metric m, double factor, dou
         if (isfinite(i.lo)) lo = fmin(lo, i.lo);
         if (isfinite(i.hi)) hi = fmax(hi, i.hi);
     }
+    if (!(lo < hi)) widen(ope, p, &lo, &hi);
     if (!isfinite(lo) || !isfinite(hi)) lo = 0, hi = 1;
     return weirp_axis_linear(lo * factor, hi * factor, 5);
 }
@@ -185,7 +199,7 @@ static void put_panel(panel *p, double top) {
             "<tspan class=\"soft\" font-weight=\"normal\" font-size=\"11\" dx=\"8\">%s is better</tspan></text>\n",
             weirp_ope_less_is_better(p->metric) ? "less" : "more");
     p->ran = cell->logged_mean, p->ran_se = cell->logged_se;
-    p->axis = axis_of(ope, p->metric, p->scale.factor, p->ran);
+    p->axis = axis_of(ope, p);
     put_axis(p);
     put_what_ran(p);
     for (size_t k = 0; k < ope->n_policies; k++) {
@@ -260,8 +274,12 @@ static void put_forest(const weir_ope *ope, FILE *out) {
     weirp_ope_headline_make(&h, ope, 0, WEIRP_OPE_LOGGED);
     weirp_text_fit(name, sizeof name, weirp_ope_policy_name(ope, 0), 40);
     fprintf(out, "<text x=\"%d\" y=\"24\" font-size=\"16\" font-weight=\"bold\">", NAMES);
-    weirp_svg_text(out, name);
-    fprintf(out, " against what ran: %s</text>\n", h.word);
+    if (weirp_ope_is_curve_alone(ope)) {
+        fputs("What ran</text>\n", out);
+    } else {
+        weirp_svg_text(out, name);
+        fprintf(out, " against what ran: %s</text>\n", h.word);
+    }
     weirp_text_count(rows, sizeof rows, ope->n_decided ? ope->n_decided : ope->n_rows);
     fprintf(out,
             "<text class=\"soft\" x=\"%d\" y=\"43\" font-size=\"12\">%s decisions, %zu models; %s with %s intervals "
@@ -288,7 +306,7 @@ weir_status weir_ope_svg(const weir_ope *ope, FILE *out, weir_error *err) {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\" "
             "role=\"img\">\n<title>",
             WIDTH, height, WIDTH, height);
-    weirp_svg_text(out, h.text);
+    weirp_svg_text(out, weirp_ope_is_curve_alone(ope) ? "What ran, and a cost-quality curve" : h.text);
     fprintf(out, "</title>\n<style>%s%s</style>\n<rect class=\"bg\" width=\"%d\" height=\"%.0f\"/>\n", weirp_svg_style,
             forest_style, WIDTH, height);
     put_forest(ope, out);

@@ -174,18 +174,16 @@ weir_status weirp_ope_put_tails(const weir_ope *ope, FILE *out, size_t width, bo
 
 /* ---- the curve ---- */
 
+/* What is never reached is NAN, or infinite; "[34.1 %, ∞]" where some draws never reach it. */
 static void put_share(FILE *out, const char *label, double x, double lo, double hi) {
-    if (isnan(x)) {
-        fprintf(out, "  %-12s never\n", label);
-        return;
-    }
-    fprintf(out, "  %-12s %.1f %%", label, 100 * x);
-    if (!isnan(lo) && !isnan(hi)) {
-        if (isinf(hi))
-            fprintf(out, "  [%.1f %%, ∞]", 100 * lo);
-        else
-            fprintf(out, "  [%.1f %%, %.1f %%]", 100 * lo, 100 * hi);
-    }
+    if (isnan(x))
+        fprintf(out, "  %-12s never", label);
+    else
+        fprintf(out, "  %-12s %.1f %%", label, 100 * x);
+    if (!isnan(lo) && !isfinite(hi))
+        fprintf(out, "  [%.1f %%, ∞]", 100 * lo);
+    else if (!isnan(lo))
+        fprintf(out, "  [%.1f %%, %.1f %%]", 100 * lo, 100 * hi);
     fputc('\n', out);
 }
 

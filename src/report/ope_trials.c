@@ -173,8 +173,9 @@ weir_status weir_ope_trials_print(const weir_ope_trials *t, FILE *out, int colum
                 "and %zu refused\n",
                 v->n_told, v->n_wrong, v->n_clear, v->n_clear_told, v->n_refused_clear);
     }
-    fprintf(out, "confidence sequence: held at every row in %.1f %% of %zu logs\n",
-            100 * share(t->n_sequences_right, t->n_sequences), t->n_sequences);
+    if (t->n_sequences)
+        fprintf(out, "confidence sequence: held at every row in %.1f %% of %zu logs\n",
+                100 * share(t->n_sequences_right, t->n_sequences), t->n_sequences);
     if (t->n_curves)
         fprintf(out,
                 "curve: true AIQ %.4f, estimated with bias %+.4f, its interval holds in %.1f %%, all of the band in "

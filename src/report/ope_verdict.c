@@ -41,11 +41,14 @@ static size_t count(const weirp_contrast *const *c, size_t n, weirp_verdict verd
     return found;
 }
 
-static const char *reason_of(const weir_ope *ope, const weirp_contrast *c) {
+/* Of which of the two, too: the candidate's own reason goes first. */
+static const char *reason_of(const weir_ope *ope, const weirp_contrast *c, size_t *whose) {
     const char *own = weirp_ope_cell(ope, c->policy, c->metric)->standing.refusal;
+    *whose = c->policy;
     if (*own) return own;
     if (c->other < ope->n_policies) {
         const char *theirs = weirp_ope_cell(ope, c->other, c->metric)->standing.refusal;
+        if (*theirs) *whose = c->other;
         if (*theirs) return theirs;
     }
     return "there is no estimate of the difference";
@@ -99,9 +102,14 @@ static void add_more(weirp_ope_headline *h, const weir_ope *ope, const weirp_con
 }
 
 static void add_refusals(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (c[i]->verdict == WEIRP_VERDICT_REFUSED)
-            add(h, " The %s can't be judged: %s.", weirp_ope_metric_name(c[i]->metric), reason_of(ope, c[i]));
+    for (size_t i = 0; i < n; i++) {
+        if (c[i]->verdict != WEIRP_VERDICT_REFUSED) continue;
+        size_t whose;
+        const char *reason = reason_of(ope, c[i], &whose);
+        add(h, " The %s can't be judged", weirp_ope_metric_name(c[i]->metric));
+        if (whose != c[i]->policy) add(h, " of %s", weirp_ope_policy_name(ope, whose));
+        add(h, ": %s.", reason);
+    }
 }
 
 static double unsigned_zero(double x) {
@@ -117,6 +125,15 @@ static void say_same(weirp_ope_headline *h, const char *name, const char *than) 
         name, than);
 }
 
+static void refuse_all(weirp_ope_headline *h, const weir_ope *ope, const weirp_contrast *c) {
+    size_t whose;
+    const char *reason = reason_of(ope, c, &whose);
+    h->word = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
+    add(h, "Refused: this log can't judge %s", weirp_ope_policy_name(ope, whose));
+    if (whose != c->policy) add(h, ", which %s is compared with", weirp_ope_policy_name(ope, c->policy));
+    add(h, ": %s.", reason);
+}
+
 /* Both parts must be there: which aren't, and why. */
 static void refuse_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t, const char *name,
                          const char *than) {
@@ -130,6 +147,19 @@ static void refuse_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp
         told = true;
     }
     if (!told) add(h, " Nothing can be saved, compared with a cost of 0.");
+}
+
+/* A saving below 0 is a rise: nobody should have to turn its sign in their head. */
+static void add_saving(weirp_ope_headline *h, const weirp_ope_trade *t) {
+    const bool rise = 100 * t->saving <= -0.05; /* what isn't shown as 0.0 */
+    const double sign = rise ? -1 : 1;
+    add(h, rise ? " it costs %.1f %% more (" : " it saves %.1f %% of the cost (",
+        100 * sign * (rise ? t->saving : fmax(t->saving, 0)));
+    if (isfinite(t->saving_lo))
+        add(h, "%s %.1f %%; ", rise ? "at most" : "at least", 100 * sign * t->saving_lo);
+    else
+        add(h, "%s: not known; ", rise ? "at most" : "at least");
+    add(h, "wanted: %smore than %.1f %%)", rise ? "a saving of " : "", 100 * t->saving_wanted);
 }
 
 static void say_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_ope_trade *t) {
@@ -149,12 +179,7 @@ static void say_trade(weirp_ope_headline *h, const weir_ope *ope, const weirp_op
         add(h, "%s doesn't do what was asked of it, compared with %s:", name, than);
     else
         add(h, "Not enough evidence on %s, compared with %s:", name, than);
-    add(h, " it saves %.1f %% of the cost (", 100 * t->saving);
-    if (isfinite(t->saving_lo))
-        add(h, "at least %.1f %%; ", 100 * t->saving_lo);
-    else
-        add(h, "at least: not known; ");
-    add(h, "wanted: more than %.1f %%)", 100 * t->saving_wanted);
+    add_saving(h, t);
     add(h, ", and quality changes by %+.4f (at worst %+.4f; allowed: above %.4f).", unsigned_zero(-t->quality_lost),
         unsigned_zero(-t->quality_lost_hi), unsigned_zero(-t->quality_margin));
 }
@@ -173,7 +198,8 @@ static void say_mixed(weirp_ope_headline *h, const weir_ope *ope, const weirp_co
 }
 
 /* Cheaper with a quality that isn't known isn't better yet; a latency that stays as it was may stay undecided. */
-static bool is_open(const weirp_contrast *const *c, size_t n) {
+static bool is_open(const weir_ope *ope, const weirp_contrast *const *c, size_t n) {
+    if (ope->quality_unknown) return true;
     for (size_t i = 0; i < n; i++)
         if ((c[i]->metric == WEIR_METRIC_QUALITY || c[i]->metric == WEIR_METRIC_COST) &&
             (c[i]->verdict == WEIRP_VERDICT_MORE || c[i]->verdict == WEIRP_VERDICT_REFUSED))
@@ -188,9 +214,13 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, s
     const size_t better = count(c, n, WEIRP_VERDICT_BETTER), worse = count(c, n, WEIRP_VERDICT_WORSE);
     const size_t refused = count(c, n, WEIRP_VERDICT_REFUSED), more = count(c, n, WEIRP_VERDICT_MORE);
     const size_t same = count(c, n, WEIRP_VERDICT_SAME);
-    if (refused == n) {
+    if (!n) {
         h->word = weirp_verdict_text(WEIRP_VERDICT_REFUSED);
-        add(h, "Refused: this log can't judge %s: %s.", name, n ? reason_of(ope, c[0]) : "nothing was compared");
+        add(h, "Refused: this log can't judge %s: nothing was compared.", name);
+        return;
+    }
+    if (refused == n) {
+        refuse_all(h, ope, c[0]);
         return;
     }
     if (same && same + refused == n) {
@@ -202,9 +232,9 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, s
         say_mixed(h, ope, c, n, name, than);
     } else if (better || worse) {
         const char *found = weirp_verdict_text(better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
-        h->word = is_open(c, n) ? weirp_verdict_text(WEIRP_VERDICT_MORE) : found;
+        h->word = is_open(ope, c, n) ? weirp_verdict_text(WEIRP_VERDICT_MORE) : found;
         add(h, "%s is %s than %s", name, found, than);
-        if (more || refused) {
+        if (more || refused || ope->quality_unknown) {
             add(h, " in ");
             add_metrics(h, c, n, better ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE);
         }
@@ -221,6 +251,7 @@ static void say_all(weirp_ope_headline *h, const weir_ope *ope, size_t policy, s
     }
     add_more(h, ope, c, n);
     add_refusals(h, ope, c, n);
+    if (ope->quality_unknown) add(h, " No row of the log knows the quality.");
 }
 
 void weirp_ope_headline_make(weirp_ope_headline *h, const weir_ope *ope, size_t policy, size_t other) {
@@ -238,6 +269,10 @@ bool weirp_ope_comparison(const weir_ope *ope, size_t i, size_t *policy, size_t 
     *policy = i < n ? 0 : i - n + 1;
     *other = i && i < n ? i : WEIRP_OPE_LOGGED;
     return *policy < n;
+}
+
+bool weirp_ope_is_curve_alone(const weir_ope *ope) {
+    return ope->curve.policy && ope->n_policies == 1 && strcmp(ope->policy[0], "logged") == 0;
 }
 
 bool weir_ope_is_refused(const weir_ope *ope) {

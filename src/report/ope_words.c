@@ -125,20 +125,29 @@ void weirp_ope_rows(char *out, size_t size, double n) {
     weirp_text_count(out, size, (size_t)(ceil(n / unit) * unit));
 }
 
+/* No "-0.0". */
+static double unsigned_zero(double percent, int decimals) {
+    return fabs(percent) < 0.5 * pow(10, -decimals) ? 0 : percent;
+}
+
 /* A share of what the other policy has; false: that has nothing to be a share of. */
 static bool put_relative(char *out, size_t size, const weirp_contrast *c) {
     const char *name = metrics[c->metric].name;
-    const double d = 100 * c->relative, lo = 100 * c->relative_interval.lo, hi = 100 * c->relative_interval.hi;
+    const double lo = 100 * c->relative_interval.lo, hi = 100 * c->relative_interval.hi;
+    double d = 100 * c->relative;
     const int decimals = fabs(d) < 10 ? 1 : 0;
     if (isnan(d)) return false;
+    d = unsigned_zero(d, decimals);
     if (!isfinite(lo) || !isfinite(hi))
         snprintf(out, size, "%s %+.*f %%", name, decimals, d);
     else if (hi < 0)
-        snprintf(out, size, "%.*f %% less %s [%.*f %%, %.*f %%]", decimals, -d, name, decimals, -hi, decimals, -lo);
+        snprintf(out, size, "%.*f %% less %s [%.*f %%, %.*f %%]", decimals, fabs(d), name, decimals, -hi, decimals,
+                 -lo);
     else if (lo > 0)
         snprintf(out, size, "%.*f %% more %s [%.*f %%, %.*f %%]", decimals, d, name, decimals, lo, decimals, hi);
     else
-        snprintf(out, size, "%s %+.*f %% [%+.*f %%, %+.*f %%]", name, decimals, d, decimals, lo, decimals, hi);
+        snprintf(out, size, "%s %+.*f %% [%+.*f %%, %+.*f %%]", name, decimals, d, decimals,
+                 unsigned_zero(lo, decimals), decimals, unsigned_zero(hi, decimals));
     return true;
 }
 

@@ -190,6 +190,15 @@ class Own(Scratch):
         self.assertTrue(both[0]["log"]["propensities_known"])
         self.assertGreater(len(both[0]["curve"]["points"]), 10)
 
+    def test_trials_without_support_say_nothing_of_the_sequence(self):
+        """Where the logging policy explores, weighting sees all; where it doesn't, nothing is promised of the rest."""
+        for logging, logs in ("plugin,value=0.01,explore=0.1", 3), ("plugin,value=0.01", 0):
+            done = run("ope", "simulate", "--data", self.at / "stream.jsonl", "--store", self.at / "live.mdb", "--logging", logging, "--policy",
+                       "random", "--logs", 3, "--rows-from", 300, "--rows-to", 400, "--bootstrap", 20, "--json", self.at / "trials.json")
+            self.assertEqual("confidence sequence: held" in done.stdout, logs > 0)
+            sequence = json.loads((self.at / "trials.json").read_text())["sequence"]
+            self.assertEqual([sequence["logs"], sequence["coverage"] is None], [logs, logs == 0])
+
     def test_the_estimate_is_near_the_truth(self):
         """What the candidate would have got is known of made-up outcomes: the store that decided then is gone, but a fixed
         model's mean needs no store."""
@@ -451,6 +460,24 @@ class Made(Scratch):
         free = [dict(x, cost=0) for x in self.uniform(600)]
         r, said = self.asked(free, *margins, policy="fixed,model=c", status=1)
         self.assertEqual(said, "weir ope: fixed,model=c: cost: nothing can be saved, compared with a cost of 0\n")
+
+    def test_cheaper_with_an_unknown_quality_is_not_better(self):
+        """A log without a single label: what is asked of quality can't be answered, and cost alone is no verdict."""
+        cost = {"a": 1, "b": 2, "c": 3}
+        rows = [{k: v for k, v in dict(x, cost=cost[x["model"]] * (1 + x["cost"])).items() if k != "quality"} for x in self.uniform(600)]
+        r, _ = self.asked(rows, policy="fixed,model=a")
+        self.assertEqual(r["verdicts"][0]["verdict"], "not enough evidence")
+        self.assertIn("better than what ran in cost", r["verdicts"][0]["text"])
+        self.assertTrue(r["verdicts"][0]["text"].endswith(" No row of the log knows the quality."))
+        r, _ = self.asked(rows, "--metric", "cost", policy="fixed,model=a")
+        self.assertEqual(r["verdicts"][0]["verdict"], "better")
+        log = self.write("log.jsonl", lines(rows))
+        whole = "ope", "--log", log, "--map", self.map, "--policy", "fixed,model=a"
+        for more, status, why in ((("--margin-cost", "0.1"), 1, "no row of the log knows the quality: margins need it and the cost"),
+                                  (("--value", "2"), 1, "no row of the log knows both the quality and the cost: a value needs them"),
+                                  (("--margin-quality", "0.1", "--metric", "cost"), 2, "margins need the quality and the cost: the metrics leave one out")):
+            done = run(*whole, *more, status=status)
+            self.assertIn(f"weir ope: {why}\n", done.stderr)
 
     def test_candidates_stand_on_the_same_rows(self):
         """The candidate is the other one, but can't be asked about 8 % of the rows, the good ones: there is no difference."""

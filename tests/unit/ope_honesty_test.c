@@ -45,6 +45,22 @@ static void counts_are_surprising(void **state) {
     }
 }
 
+/* Chances of next to 1 sum up to the number of rows: nothing is due then, and nothing is no mean of Poisson's law. */
+static void next_to_nothing_is_no_surprise(void **state) {
+    (void)state;
+    const double sure = 1 - 0x1p-53;
+    for (size_t missed = 0; missed < 2; missed++) {
+        double expected = 0, variance = sure * (1 - sure), chosen = (double)(200 - missed);
+        for (size_t i = 0; i < 200; i++) expected += i == 150 ? sure : 1;
+        assert_true(expected == 200);
+        weir_ope r = {.n_rows = 200};
+        const weirp_log_facts f = {
+            .n = 200, .n_decided = 200, .n_full = 200, .expected = &expected, .variance = &variance, .chosen = &chosen};
+        weirp_log_facts_tell(&f, 1, &r);
+        assert_true(missed ? r.propensity_z < -1e6 : r.propensity_z == 0);
+    }
+}
+
 /* Two thousand models, most of which are hardly ever due: true chances raise no alarm. */
 static void many_rare_models_are_no_alarm(void **state) {
     (void)state;
@@ -74,6 +90,7 @@ static void many_rare_models_are_no_alarm(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_surprising),
+        cmocka_unit_test(next_to_nothing_is_no_surprise),
         cmocka_unit_test(many_rare_models_are_no_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -467,6 +467,25 @@ static void verdict_says_why_it_is_refused(void **state) {
     free(m);
 }
 
+/* The other one's reason isn't laid at the candidate's door. */
+static void verdict_names_who_is_refused(void **state) {
+    (void)state;
+    made *m = make();
+    m->ope.n_contrasts = 0;
+    compare(m, 1, WEIR_METRIC_QUALITY, 0, 0.1, WEIRP_VERDICT_REFUSED, NAN);
+    compare(m, 1, WEIR_METRIC_COST, -0.001, 0.0001, WEIRP_VERDICT_REFUSED, NAN);
+    for (weir_metric k = 0; k < 2; k++)
+        snprintf(m->cell[WEIR_N_METRICS + k].standing.refusal, sizeof m->cell[0].standing.refusal, "too few rows");
+    check_headline(
+        m, 1, "refused",
+        "Refused: this log can't judge always-large, which plugin,value=0.02 is compared with: too few rows.");
+    m->contrast[1].verdict = WEIRP_VERDICT_BETTER;
+    weirp_ope_headline h;
+    weirp_ope_headline_make(&h, &m->ope, 0, 1);
+    assert_has(h.text, " The quality can't be judged of always-large: too few rows.");
+    free(m);
+}
+
 static void verdict_goes_by_the_loss(void **state) {
     (void)state;
     made *m = make();
@@ -490,6 +509,9 @@ static void verdict_goes_by_the_trade(void **state) {
     weirp_ope_headline h;
     weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
     assert_string_equal(h.word, "worse");
+    m->trade[0].saving = -0.7, m->trade[0].saving_lo = -0.751;
+    weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
+    assert_has(h.text, ": it costs 70.0 % more (at most 75.1 %; wanted: a saving of more than 20.0 %), and");
     m->trade[0].saving_wanted = m->trade[0].quality_margin = 0; /* nobody asked */
     weirp_ope_headline_make(&h, &m->ope, 0, WEIRP_OPE_LOGGED);
     assert_string_equal(h.word, "better");
@@ -553,6 +575,13 @@ static void shares_may_be_unknown(void **state) {
     m->contrast[1].relative_interval = (weirp_interval){-INFINITY, INFINITY};
     weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
     assert_string_equal(text, "cost -31 %");
+    m->contrast[1].relative = -0.0002;
+    m->contrast[1].relative_interval = (weirp_interval){-0.0003, 0.0001};
+    weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
+    assert_string_equal(text, "cost +0.0 % [+0.0 %, +0.0 %]"); /* and no -0.0 */
+    m->contrast[1].relative_interval.hi = -0.0001;
+    weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
+    assert_string_equal(text, "0.0 % less cost [0.0 %, 0.0 %]");
     m->contrast[1].relative = NAN;
     m->contrast[1].relative_interval = none;
     weirp_ope_difference(text, sizeof text, &m->ope, &m->contrast[1]);
@@ -653,7 +682,11 @@ static void report_flags_what_is_doubtful(void **state) {
     snprintf(reasons, sizeof reasons, "%s, %s: no reason at all", weirp_ope_estimators[0].name,
              weirp_ope_estimators[1].name);
     assert_has(line, reasons);
-    free(text), free(line), free(m);
+    free(text), free(line);
+    s->unsupported = 0.999;
+    text = written(&m->ope, print_80);
+    assert_has(text, "! 99.9 %"), assert_hasnt(text, "e+");
+    free(text), free(m);
 }
 
 static void certain_log_is_told_plainly(void **state) {
@@ -746,6 +779,25 @@ static void forest_shows_every_policy(void **state) {
     free(svg), free(m);
 }
 
+/* A panel with nothing but a refused estimate: what ran keeps its width there, and the cross its place. */
+static void forest_shows_what_is_refused(void **state) {
+    (void)state;
+    made *m = make();
+    m->ope.n_policies = 1, m->ope.n_contrasts = 1;
+    for (weir_metric k = 1; k < WEIR_N_METRICS; k++) m->cell[k].asked = false;
+    estimate_cell(m, 0, WEIR_METRIC_QUALITY, 0.5, 0.9, 0.02);
+    m->contrast[0].verdict = WEIRP_VERDICT_REFUSED;
+    snprintf(m->cell[0].standing.refusal, sizeof m->cell[0].standing.refusal, "too few rows");
+    char *svg = written(&m->ope, weir_ope_svg), *band = strstr(svg, "<path class=\"ranband\" d=\"M");
+    double lo, top, hi;
+    assert_non_null(band);
+    assert_int_equal(sscanf(band, "<path class=\"ranband\" d=\"M%lf %lfH%lfV", &lo, &top, &hi), 3);
+    /* 2 x 1.96 x 0.01 of 0.9 - (0.5 - 1.96 x 0.01), of 326 pixels: 30 without the axis's margins */
+    assert_true(hi - lo > 20 && hi - lo < 40);
+    assert_has(svg, ">0.9</text>");
+    free(svg), free(m);
+}
+
 static void curve_shows_its_band(void **state) {
     (void)state;
     made *m = make();
@@ -826,6 +878,29 @@ static void curve_says_what_is_refused(void **state) {
     free(text), free(line), free(m);
 }
 
+/* Shares of cost with an end that is never reached; a headline where nobody is compared. */
+static void curve_needs_no_candidate(void **state) {
+    (void)state;
+    made *m = make();
+    add_curve(m, false);
+    m->ope.curve.cost_at_lo[0] = 0.525;
+    m->ope.curve.cost_at_hi[1] = NAN; /* as it comes from draws */
+    char *text = written(&m->ope, print_80);
+    assert_has(text, "  cost@100 %   never  [52.5 %, ∞]\n");
+    assert_has(text, "  cost@98 %    40.0 %  [30.0 %, ∞]\n");
+    assert_has(text, "  cost@95 %    20.0 %  [15.0 %, 25.0 %]\n");
+    assert_int_equal(strncmp(text, "plugin,value=0.02 is better", 27), 0);
+    free(text);
+    static char logged[] = "logged"; /* which stands there when a curve alone was asked for */
+    m->policy[0] = logged;
+    m->ope.n_policies = 1;
+    text = written(&m->ope, print_80);
+    assert_int_equal(strncmp(text, "No candidate was named: this is what ran, and", 45), 0);
+    free(text), text = written(&m->ope, weir_ope_svg);
+    assert_has(text, ">What ran</text>"), assert_hasnt(text, "against what ran");
+    free(text), free(m);
+}
+
 /* A curve that is refused as a whole is a sentence everywhere, broken where the picture ends. */
 static void refused_curve_says_why(void **state) {
     (void)state;
@@ -886,6 +961,7 @@ int main(void) {
         cmocka_unit_test(verdict_may_be_mixed),
         cmocka_unit_test(verdict_asks_for_rows),
         cmocka_unit_test(verdict_says_why_it_is_refused),
+        cmocka_unit_test(verdict_names_who_is_refused),
         cmocka_unit_test(verdict_goes_by_the_loss),
         cmocka_unit_test(verdict_goes_by_the_trade),
         cmocka_unit_test(every_trade_is_told),
@@ -897,8 +973,10 @@ int main(void) {
         cmocka_unit_test(certain_log_is_told_plainly),
         cmocka_unit_test(report_survives_unknowns),
         cmocka_unit_test(forest_shows_every_policy),
+        cmocka_unit_test(forest_shows_what_is_refused),
         cmocka_unit_test(curve_says_what_is_refused),
         cmocka_unit_test(refused_curve_says_why),
+        cmocka_unit_test(curve_needs_no_candidate),
         cmocka_unit_test(curve_shows_its_band),
         cmocka_unit_test(forest_survives_odd_intervals),
     };

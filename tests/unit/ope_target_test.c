@@ -192,6 +192,8 @@ static void tables_from_files(void **state) {
         {"model,chance\nlarge,1\n", NULL, {0, 0, 1}, {0, 0, 1}},
         {"chance,segment,model\n1,a,small\n0.5,b,small\n0.5,b,middle\n0,b,other\n", NULL, {1, 0, 0}, {0.5, 0.5, 0}},
         {"model,chance\nother,1\n", "knows no model \"other\"", {0}, {0}},
+        {"model,chance\nlarge,1\nlarge,1\n", ":3: the chance of model \"large\" is there already", {0}, {0}},
+        {"segment,model,chance\na,small,1\nb,small,1\n", NULL, {1, 0, 0}, {1, 0, 0}},
         {"0.2\n0.3\n0.4\n", "sum to 0.9", {0}, {0}},
         {"0.2\n0.3\n0.5\n0.1\n", "knows no model \"3\"", {0}, {0}},
         {"0.2,0.2,0.2\n", "where the log has 2 segments", {0}, {0}},

@@ -42,7 +42,7 @@ static void make(made *m, size_t i) {
     }
     for (size_t k = 0; k < DIM; k++) m->dense[k] = (float)(i + k);
     m->by_logger[0] = (double)i, m->by_logger[1] = 0.5;
-    snprintf(m->session, sizeof m->session, "s%zu", i / 3);
+    snprintf(m->session, sizeof m->session, "s%zu", i / 6);
     snprintf(m->segment, sizeof m->segment, "%zu", i % 7);
     m->row = (weirp_logged_row){.file = "f",
                                 .line = i + 1,
@@ -250,6 +250,33 @@ static void clusters(void **state) {
     free(rows);
 }
 
+/* Rows that nobody decided make no session, nor do they make a row's own a session. */
+static void sessions_of_decided_rows(void **state) {
+    (void)state;
+    char session[32];
+    size_t model;
+    weirp_logged_row row = {.file = "f", .id = "", .session = session, .segment = "", .logger = "", .p = 1};
+    for (size_t n_decided = 0; n_decided <= 10; n_decided += 10) {
+        weirp_ope_table *t;
+        err = (weir_error){0};
+        OK(weirp_ope_table_new(&t, &err));
+        OK(weirp_ope_table_model(t, "a", &model, &err));
+        for (size_t i = 0; i < 1000; i++) {
+            row.flags = i % 2 ? WEIRP_LOGGED_FORCED : WEIRP_LOGGED_CACHED;
+            snprintf(session, sizeof session, "pinned %zu", i % 300);
+            OK(weirp_ope_table_add(t, &row, 1, &model, &err));
+            if (i >= n_decided) continue;
+            row.flags = 0;
+            snprintf(session, sizeof session, "decided %zu", i);
+            OK(weirp_ope_table_add(t, &row, 1, &model, &err));
+        }
+        OK(weirp_ope_table_finish(t, 0, &err));
+        assert_int_equal(weirp_ope_table_n_clusters(t), n_decided ? n_decided : 1);
+        assert_false(weirp_ope_table_has_sessions(t));
+        weirp_ope_table_free(t);
+    }
+}
+
 static void rows_without_sessions(void **state) {
     (void)state;
     weirp_ope_table *t;
@@ -320,6 +347,7 @@ int main(void) {
         cmocka_unit_test(in_a_file),
         cmocka_unit_test(in_threads),
         cmocka_unit_test(clusters),
+        cmocka_unit_test(sessions_of_decided_rows),
         cmocka_unit_test(rows_without_sessions),
         cmocka_unit_test(too_many_segments),
         cmocka_unit_test(no_room),
