@@ -129,7 +129,7 @@ static json_t *cell_json(maker *m, const weirp_cell_result *cell) {
     json_t *o = json_object();
     put(m, o, "logged", json_pack("{s:o, s:o}", "mean", number(cell->logged_mean), "se", number(cell->logged_se)));
     put(m, o, "value", number(shown ? shown->value : NAN));
-    put(m, o, "interval", interval(weirp_ope_shown_interval(m->ope, shown)));
+    put(m, o, "interval", interval(weirp_ope_shown_interval(m->ope, cell)));
     put(m, o, "reward_model", text(cell->reward_model));
     put(m, o, "estimates", estimates(m, cell));
     put(m, o, "tail", tail(m, &cell->tail));

@@ -314,7 +314,7 @@ static weir_status put_policy(const printing *p, weirp_grid *g, size_t policy, w
     char(*row)[WEIRP_CELL] = below - g->n_columns;
     weirp_text_fit(row[0], WEIRP_CELL, ope->policy[policy], NAME_WIDTH);
     weirp_ope_number(row[1], WEIRP_CELL, &scale, e ? e->value : NAN, false);
-    weirp_ope_between(below[1], WEIRP_CELL, &scale, weirp_ope_shown_interval(ope, e), false);
+    weirp_ope_between(below[1], WEIRP_CELL, &scale, weirp_ope_shown_interval(ope, cell), false);
     if (c) {
         weirp_ope_number(row[2], WEIRP_CELL, &scale, c->difference, true);
         weirp_ope_between(below[2], WEIRP_CELL, &scale, c->interval, true);

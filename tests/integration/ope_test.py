@@ -329,6 +329,22 @@ class Made(Scratch):
         d = next(c for c in r["contrasts"] if c["metric"] == "quality")
         self.assertLess(abs(d["difference"]), 4 * d["se"] + 1e-12)
 
+    def test_mass_without_support_widens_what_is_shown(self):
+        """A tenth of the rows could not have gone to c: the interval that is shown allows for it, as the difference's does."""
+        rows = self.uniform(1500, 4)
+        for i in range(0, len(rows), 10):
+            rows[i].update(p={"a": 0.5, "b": 0.5, "c": 0}, model="ab"[i // 10 % 2])
+        r, _ = self.asked(rows, "--metric", "quality", policy="fixed,model=c")
+        m = metric(r)
+        own, shown, s = m["estimates"]["sndr"]["t"], m["interval"], m["standing"]
+        self.assertAlmostEqual(s["unsupported"], 0.1)
+        self.assertAlmostEqual(s["bound_hi"], 0.2)
+        self.assertAlmostEqual(shown[0], own[0] - 0.2)
+        self.assertEqual(shown[1], min(own[1] + 0.2, 1))
+        d = next(c for c in r["contrasts"] if c["metric"] == "quality")
+        self.assertGreater(d["interval"][1] - d["interval"][0], 0.4)
+        self.asked(rows, "--metric", "quality", "--svg", self.dir / "o.svg", policy="fixed,model=c")
+
     def test_order_changes_nothing(self):
         """Rows weigh alike, so that what needs no folds is the same to rounding; folds go by the order."""
         rows = self.uniform(500, 2)
