@@ -95,13 +95,14 @@ static void tell_refusals(const weir_ope *ope) {
 /* The report is written even where the log can't judge: it says why. */
 static int report(const arguments *a, const weir_ope *ope) {
     weir_error err = {0};
-    if (cli_speaks(a->json) && cli_speaks(a->svg) && weir_ope_print(ope, stdout, cli_columns(), &err) != WEIR_OK)
-        return cli_fail(COMMAND, &err);
     int rc = a->json ? write_json(a, ope) : CLI_OK;
     if (a->svg) {
         const int svg = write_svg(a, ope, NULL);
         if (rc == CLI_OK) rc = svg;
     }
+    /* last: who reads it may go away early, and the files are to be had all the same */
+    if (cli_speaks(a->json) && cli_speaks(a->svg) && weir_ope_print(ope, stdout, cli_columns(), &err) != WEIR_OK)
+        rc = cli_fail(COMMAND, &err);
     fflush(stdout);
     tell_refusals(ope);
     return rc == CLI_OK && weir_ope_is_refused(ope) ? CLI_FAILED : rc;

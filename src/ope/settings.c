@@ -55,6 +55,8 @@ static weir_status check_both(const weirp_ope_settings *s, weir_error *err) {
             err, WEIR_NODATA, 0, "no row of the log knows the %s: margins need it and the %s",
             weir_metric_name(s->metrics & 1u << WEIR_METRIC_QUALITY ? WEIR_METRIC_COST : WEIR_METRIC_QUALITY),
             weir_metric_name(s->metrics & 1u << WEIR_METRIC_QUALITY ? WEIR_METRIC_QUALITY : WEIR_METRIC_COST));
+    if (o->value_usd > 0 && o->metrics && !(o->metrics >> WEIR_METRIC_LOSS & 1))
+        return weirp_fail(err, WEIR_INVALID, 0, "a value needs the quality and the cost: the metrics leave one out");
     if (o->value_usd > 0 && !o->metrics && !(s->metrics >> WEIR_METRIC_LOSS & 1))
         return weirp_fail(err, WEIR_NODATA, 0,
                           "no row of the log knows both the quality and the cost: a value needs them");

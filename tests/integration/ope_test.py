@@ -329,6 +329,20 @@ class Made(Scratch):
         d = next(c for c in r["contrasts"] if c["metric"] == "quality")
         self.assertLess(abs(d["difference"]), 4 * d["se"] + 1e-12)
 
+    def test_value_needs_both_metrics(self):
+        done = run("ope", "--log", self.write("log.jsonl", lines(self.uniform(200))), "--map", self.map, "--policy", "random", "--metric",
+                   "cost,latency", "--value", "0.05", status=2)
+        self.assertIn("a value needs the quality and the cost: the metrics leave one out", done.stderr)
+
+    def test_files_are_written_though_nobody_reads(self):
+        log, out = self.write("log.jsonl", lines(self.uniform(200))), self.dir / "o.json"
+        with subprocess.Popen([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random", "--json", out], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as p:
+            p.stdout.close()
+            self.assertIn("can't be written", p.stderr.read())
+            self.assertEqual(p.wait(), 1)
+        self.assertEqual(json.loads(out.read_text())["log"]["rows"], 200)
+
     def test_mass_without_support_widens_what_is_shown(self):
         """A tenth of the rows could not have gone to c: the interval that is shown allows for it, as the difference's does."""
         rows = self.uniform(1500, 4)
