@@ -147,7 +147,7 @@ static void spread(weirp_curve_grid *g, const struct source *s, const double *so
 static weir_status sample(work *w, const struct source *s, weirp_ope_target *target, const weirp_ope_table *table,
                           size_t *n_told, weir_error *err) {
     const size_t n = weirp_ope_table_n(table), m = weirp_ope_table_n_models(table), cells = SAMPLE_CELLS / m + 1;
-    const size_t rows = cells < SAMPLE_ROWS ? cells : SAMPLE_ROWS, stride = n / rows + 1;
+    const size_t rows = cells < SAMPLE_ROWS ? cells : SAMPLE_ROWS, stride = (n + rows - 1) / rows;
     weirp_scan *scan = NULL;
     weirp_ope_block b;
     weir_status st = weirp_scan_new(&scan, table, err);

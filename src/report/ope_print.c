@@ -298,7 +298,7 @@ static weir_status put_trust(const printing *p, size_t policy, weir_error *err) 
 /* ---- metrics ---- */
 
 static const char *verdict_cell(const weir_ope *ope, size_t policy, const weirp_contrast *c, weir_metric m) {
-    if (c) return c->verdict == WEIRP_VERDICT_MORE ? "undecided" : weirp_verdict_text(c->verdict);
+    if (c) return c->verdict == WEIRP_VERDICT_MORE ? "not enough" : weirp_verdict_text(c->verdict);
     return *weirp_ope_cell(ope, policy, m)->standing.refusal ? "refused" : "";
 }
 

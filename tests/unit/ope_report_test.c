@@ -563,7 +563,7 @@ static void verdict_knows_what_is_the_same(void **state) {
     assert_string_equal(json_string_value(at(root, "contrasts.0.verdict")), "same");
     json_decref(root);
     char *text = written(&m->ope, print_80);
-    assert_has(text, "  same\n"), assert_hasnt(text, "undecided");
+    assert_has(text, "  same\n"), assert_hasnt(text, "not enough");
     free(text), free(m);
 }
 
@@ -632,7 +632,7 @@ static void report_begins_with_the_verdict(void **state) {
                                         "what ran",
                                         "+0.0130",
                                         "[+0.0040, +0.0220]",
-                                        "undecided",
+                                        "not enough",
                                         "12,400 rows more",
                                         "every estimator: quality",
                                         "snips",
