@@ -261,6 +261,19 @@ void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
 }
 
+/* Outcomes in [0,1] that are all the same say nothing of those that weren't seen: there may be as many as leave no
+ * trace in so many rows with a chance of half of 1 - level (Clopper and Pearson, Biometrika 26, 1934, of no event),
+ * each as far off as it can be. */
+static void allow_for_unseen(const weirp_judging *j, const weir_ope *r, const weirp_ope_estimate *e,
+                             weirp_ope_standing *s) {
+    static const double NO_ERROR = 1e-12;
+    const double rows = fmin(s->ess, (double)r->n_clusters);
+    if (!(e->se <= NO_ERROR && e->value >= 0 && e->value <= 1 && rows > 0)) return;
+    const double most = -expm1(log((1 - j->s->o.level) / 2) / rows);
+    s->bound_lo = fmin(s->bound_lo + most * e->value, 1);
+    s->bound_hi = fmin(s->bound_hi + most * (1 - e->value), 1);
+}
+
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
     const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
     weirp_ope_standing *s = &c->standing;
@@ -270,6 +283,7 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     /* A normalised correction is divided by 1 - unsupported, too: as much again. */
     const double reach = s->unsupported * (weirp_ope_estimators[j->s->recommended].normalised ? 2 : 1);
     s->bound_lo = s->bound_hi = bounded(m) && reach >= 0 ? fmin(reach, 1) : reach > 0 ? NAN : 0;
+    if (bounded(m)) allow_for_unseen(j, r, &c->estimate[j->s->recommended], s);
     const double vy = f->sum_y2 - f->sum_y * f->sum_y / known, vq = f->sum_q2 - f->sum_q * f->sum_q / known,
                  covariance = f->sum_yq - f->sum_y * f->sum_q / known;
     s->model_slope = vq > 0 ? covariance / vq : NAN;

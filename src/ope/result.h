@@ -37,10 +37,10 @@ typedef struct weirp_ope_standing {
     double
         unsupported; /* target's mass where the log never looks: mean over rows; NAN: only chosen chances are logged */
     double bound_lo,
-        bound_hi;       /* how far the unsupported mass may move the estimate down and up; NAN: unbounded metric */
-    double undecided;   /* share of rows on which the policy couldn't be asked */
-    double model_r2;    /* reward model on rows that it hadn't seen; NAN */
-    double model_slope; /* of outcomes on predictions there: calibration; 1 is right; NAN */
+        bound_hi; /* how far unsupported mass, or what never varied, may move the estimate down and up; NAN: no bound */
+    double undecided;                        /* share of rows on which the policy couldn't be asked */
+    double model_r2;                         /* reward model on rows that it hadn't seen; NAN */
+    double model_slope;                      /* of outcomes on predictions there: calibration; 1 is right; NAN */
     double first_half, second_half, drift_z; /* the recommended estimator's value by time, and how far they are apart */
     char refusal[256];                       /* why no verdict can be had; "": it can */
 } weirp_ope_standing;

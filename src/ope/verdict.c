@@ -67,7 +67,7 @@ static bool refused(const weir_ope *r, size_t policy, weir_metric m) {
 
 static double slack(const weir_ope *r, size_t policy, weir_metric m) {
     const weirp_ope_standing *s = standing(r, policy, m);
-    return s && s->bound_hi > 0 ? s->bound_hi : 0;
+    return s ? fmax(0, fmax(s->bound_lo, s->bound_hi)) : 0;
 }
 
 static double rows_more(double n, double d, double se, double level) {

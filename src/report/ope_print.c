@@ -197,7 +197,7 @@ static void say_unsupported(char *cell, const weir_ope *ope, weir_metric m, cons
 static void say_bound(char *cell, const weir_ope *ope, weir_metric m, const weirp_ope_standing *s) {
     const weirp_ope_scale scale = weirp_ope_scale_of(ope, m);
     char lo[48], hi[48];
-    if (!(s->unsupported > 1e-9)) return;
+    if (s->bound_lo == 0 && s->bound_hi == 0) return;
     weirp_ope_number(lo, sizeof lo, &scale, s->bound_lo, false);
     weirp_ope_number(hi, sizeof hi, &scale, s->bound_hi, false);
     if (isnan(s->bound_lo) || isnan(s->bound_hi))

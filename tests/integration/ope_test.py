@@ -329,6 +329,21 @@ class Made(Scratch):
         d = next(c for c in r["contrasts"] if c["metric"] == "quality")
         self.assertLess(abs(d["difference"]), 4 * d["se"] + 1e-12)
 
+    def test_no_event_is_no_proof_that_there_are_none(self):
+        """No error in n rows: with a chance of 2.5 % none of n shows one that comes 1 - 0.025^(1/n) of the time."""
+        rows = [dict(x, failed=0) for x in self.uniform(900)]
+        self.map.write_text(GRADED.replace("cost: cost", "cost: cost, error: failed"))
+        r, _ = self.asked(rows, "--metric", "error", policy="fixed,model=c")
+        m = metric(r, "error")
+        most = 1 - 0.025 ** (1 / m["standing"]["ess"])
+        self.assertAlmostEqual(m["standing"]["ess"], sum(x["model"] == "c" for x in rows), delta=1e-6)
+        self.assertEqual([m["value"], m["estimates"]["sndr"]["t"]], [0, [0, 0]])
+        self.assertAlmostEqual(m["interval"][1], most, delta=1e-9)
+        self.assertEqual([m["interval"][0], m["standing"]["bound_lo"]], [0, 0])
+        d = next(c for c in r["contrasts"] if c["metric"] == "error")
+        self.assertEqual(d["verdict"], "not enough evidence")
+        self.assertAlmostEqual(d["interval"][1], most, delta=1e-9)
+
     def test_value_needs_both_metrics(self):
         done = run("ope", "--log", self.write("log.jsonl", lines(self.uniform(200))), "--map", self.map, "--policy", "random", "--metric",
                    "cost,latency", "--value", "0.05", status=2)
