@@ -92,8 +92,8 @@ void weirp_ope_compare_rows(weirp_judging *j, const weirp_ope_block *block);
 bool weirp_ope_is_same(const weirp_judging *j, size_t policy, size_t other);
 /* Of few enough rows it can't be told what the policy would have done. */
 bool weirp_ope_is_askable(const weirp_ope_standing *standing);
-/* Rows of the candidate's own traffic that a log must be worth, at least: docs/evaluation.md, "Intervals", has what
- * intervals cover on either side of it. */
+/* Rows of the candidate's own traffic that a log must be worth, at least: docs/evaluation.md, "Verdicts", has what
+ * intervals cover above it. */
 enum { WEIRP_OPE_LEAST_ESS = 50 };
 /* What the weights alone say: fills *s from nothing; its `refusal` is empty. */
 void weirp_ope_weigh(const weirp_cell_facts *facts, weirp_ope_standing *s);
