@@ -62,6 +62,7 @@ void weirp_logged_close(weirp_logged *l) {
     free(l->target);
     free(l->quality_hat);
     free(l->cost_hat);
+    free(l->named);
     free(l->by_logger);
     free(l->dense);
     free(l->path);
@@ -89,11 +90,12 @@ void weirp_logged_blank(weirp_logged *l) {
 }
 
 static bool grow(weirp_logged *l, size_t need) {
-    size_t a = l->capacity, b = a, c = a, d = a;
+    size_t a = l->capacity, b = a, c = a, d = a, e = a;
     bool grown = weirp_reserve((void **)&l->propensity, &a, need, sizeof(double)) &&
                  weirp_reserve((void **)&l->target, &b, need, sizeof(double)) &&
                  weirp_reserve((void **)&l->quality_hat, &c, need, sizeof(double)) &&
-                 weirp_reserve((void **)&l->cost_hat, &d, need, sizeof(double));
+                 weirp_reserve((void **)&l->cost_hat, &d, need, sizeof(double)) &&
+                 weirp_reserve((void **)&l->named, &e, need, sizeof *l->named);
     if (grown) l->capacity = a;
     return grown;
 }
@@ -101,7 +103,10 @@ static bool grow(weirp_logged *l, size_t need) {
 weir_status weirp_logged_index(weirp_logged *l, const char *key, const char *name, size_t len, size_t *index,
                                weir_error *err) {
     *index = weirp_names_find(&l->models, name, len);
-    if (*index != WEIRP_NO_NAME) return WEIR_OK;
+    if (*index != WEIRP_NO_NAME) {
+        weirp_logged_named(l, *index);
+        return WEIR_OK;
+    }
     if (!len) return weirp_logged_wrong(l, err, key, "has an empty name: must be a model's");
     if (weirp_utf8_valid(name, len) < len) return weirp_logged_wrong(l, err, key, "has a name that isn't UTF-8");
     if (l->models.n >= WEIR_MAX_MODELS)
@@ -112,6 +117,7 @@ weir_status weirp_logged_index(weirp_logged *l, const char *key, const char *nam
     if (*index == WEIRP_NO_NAME) return weirp_nomem(err);
     l->propensity[*index] = l->target[*index] = 0;
     l->quality_hat[*index] = l->cost_hat[*index] = NAN;
+    l->named[*index] = l->n_read;
     return WEIR_OK;
 }
 
@@ -175,6 +181,7 @@ weir_status weirp_logged_next(weirp_logged *l, weirp_logged_row *row, weir_error
     for (;;) {
         weir_error why = {0};
         weirp_logged_blank(l);
+        l->n_read++;
         weir_status st = l->form->next(l, &why);
         if (st == WEIR_OK) st = weirp_logged_check(l, &why);
         if (st == WEIR_OK) {
@@ -199,6 +206,10 @@ size_t weirp_logged_n_models(const weirp_logged *l) {
 
 const char *weirp_logged_model(const weirp_logged *l, size_t index) {
     return l->models.text[index];
+}
+
+bool weirp_logged_has_model(const weirp_logged *l, size_t index) {
+    return !l->named[index] || l->named[index] == l->n_read;
 }
 
 size_t weirp_logged_n_malformed(const weirp_logged *l) {

@@ -67,9 +67,15 @@ weir_status weirp_logged_open(weirp_logged **out, const char *path, const weirp_
 weir_status weirp_logged_next(weirp_logged *logged, weirp_logged_row *row, weir_error *err);
 size_t weirp_logged_n_models(const weirp_logged *logged); /* names seen so far, also in malformed rows: grows */
 const char *weirp_logged_model(const weirp_logged *logged, size_t index);
+/* Whether the last row names the model, or the file's header does: else only other rows know of it. */
+bool weirp_logged_has_model(const weirp_logged *logged, size_t index);
 size_t weirp_logged_n_malformed(const weirp_logged *logged);
 size_t weirp_logged_n_other(const weirp_logged *logged); /* rows that hold no decision, such as feedback's own lines */
 double weirp_logged_share(const weirp_logged *logged);   /* of the log that has been read, [0,1]; NAN: not known */
 void weirp_logged_close(weirp_logged *logged);           /* NULL is fine */
+
+/* RFC 3339 and what is near it ("2019-11-24 00:03:13.442536+00:00"; no zone: UTC), or a number since 1970: seconds,
+ * and milliseconds from 10^11 on. Milliseconds. */
+bool weirp_time_parse(const char *text, size_t len, int64_t *ms);
 
 #endif

@@ -40,6 +40,8 @@ struct weirp_logged {
     unsigned has;
     /* (models.n), in room for `capacity` */
     double *propensity, *target, *quality_hat, *cost_hat;
+    uint64_t *named; /* (models.n) number of the row that named it last; 0: the header did, for every row */
+    uint64_t n_read; /* rows so far, whatever became of them */
     size_t capacity;
     double *by_logger; /* (n_loggers) */
     size_t logger_capacity;
@@ -54,6 +56,10 @@ void weirp_logged_blank(weirp_logged *l);
 /* The model's index, added if it is new; key: for messages. */
 weir_status weirp_logged_index(weirp_logged *l, const char *key, const char *name, size_t len, size_t *index,
                                weir_error *err);
+/* The row at hand names a model whose index is known from a row before. */
+static inline void weirp_logged_named(weirp_logged *l, size_t index) {
+    if (l->named[index]) l->named[index] = l->n_read;
+}
 /* Room for n features. */
 weir_status weirp_logged_dense(weirp_logged *l, size_t n, weir_error *err);
 weir_status weirp_logged_loggers(weirp_logged *l, size_t n, weir_error *err);
@@ -70,10 +76,6 @@ bool weirp_logged_is_careful(unsigned rule, unsigned reason);
 weir_status weirp_logged_line(weirp_logged *l, weirp_line *line, weir_error *err);
 /* The line as one JSON object. */
 weir_status weirp_logged_json(weirp_logged *l, weirp_jline *json, const weirp_line *line, weir_error *err);
-
-/* RFC 3339 and what is near it ("2019-11-24 00:03:13.442536+00:00"; no zone: UTC), or a number since 1970: seconds,
- * and milliseconds from 10^11 on. Milliseconds. */
-bool weirp_time_parse(const char *text, size_t len, int64_t *ms);
 
 weir_status weirp_logged_open_store(weirp_logged *l, const char *path, weir_error *err);
 weir_status weirp_logged_open_weir(weirp_logged *l, weir_error *err);

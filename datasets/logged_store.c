@@ -104,6 +104,7 @@ static weir_status index_of(weirp_logged *l, size_t m, size_t *index, weir_error
         s->index[m] = *index + 1;
     }
     *index = s->index[m] - 1;
+    weirp_logged_named(l, *index);
     return WEIR_OK;
 }
 

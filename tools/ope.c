@@ -216,8 +216,13 @@ static size_t max_operands(int argc, char **argv) {
 
 static int run(arguments *a, char **operand, size_t n) {
     if (!n) return actions[0].run(a);
-    for (size_t i = 0; action_name(i); i++)
-        if (strcmp(operand[0], action_name(i)) == 0) return actions[i].run(a);
+    for (size_t i = 0; action_name(i); i++) {
+        if (strcmp(operand[0], action_name(i)) != 0) continue;
+        if (i && (a->o.since || a->o.until))
+            return cli_misuse(COMMAND, "--%s chooses among a log's rows, and %s reads no log",
+                              a->o.since ? "since" : "until", action_name(i));
+        return actions[i].run(a);
+    }
     const char *near = cli_nearest(operand[0], action_name);
     if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
     return cli_misuse(COMMAND, "no action '%s'; there are " ACTIONS, operand[0]);
@@ -239,6 +244,9 @@ int weir_cmd_ope(int argc, char **argv) {
         {"metric", 'm', CLI_TEXT, &a.metrics, "NAMES",
          "quality, cost, latency, error, loss, with commas between; default: all that the log has"},
         {"map", 0, CLI_TEXT, &o->map, "FILE", "how the columns of another system's log are to be read (YAML)"},
+        {"since", 0, CLI_TEXT, &o->since, "TIME",
+         "leave out rows from before: 2026-03-01, 2026-03-01T09:30:00Z, or seconds or milliseconds since 1970"},
+        {"until", 0, CLI_TEXT, &o->until, "TIME", "leave out rows from then on, and with either those without a time"},
         {"store", 's', CLI_TEXT, &o->store, "FILE",
          "the store whose estimators the candidates ask; default: the estimates that were logged"},
         {"estimator", 0, CLI_TEXT, &o->estimator, "NAME", "that verdicts go by (default sndr)"},
@@ -287,6 +295,7 @@ int weir_cmd_ope(int argc, char **argv) {
                     "weir ope --log router.mdb --policy plugin,value=0.02 --margin-quality 0.01 --margin-cost 0.2\n"
                     "weir ope --log traffic.jsonl.zst --policy fixed,model=small --policy logged --json -\n"
                     "weir ope --log requests.csv --map requests.yaml --policy column --metric quality,cost\n"
+                    "weir ope --log router.mdb --policy column --since 2026-03-01 --until 2026-03-08\n"
                     "weir ope --log router.mdb --curve plugin,value=? --svg curve.svg\n"
                     "weir ope simulate --data test.jsonl --store router.mdb --policy plugin,value=0.02\n"
                     "weir ope rollout --store router.mdb",

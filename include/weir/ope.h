@@ -38,6 +38,8 @@ typedef struct weir_ope_options {
     const char *const *logs; /* (n_logs) stores, .jsonl[.zst] of `weir store export --log` or of others, .csv; "-" */
     size_t n_logs;
     const char *map; /* how a foreign log's columns are to be read (docs/formats.md, "Log mapping"); NULL: weir's own */
+    const char *since; /* rows from this time on alone are read: RFC 3339, or seconds or milliseconds since 1970 */
+    const char *until; /* and those before this one; NULL: no limit. With either, rows without a time are left out */
     const char *const *policies; /* (n_policies) "NAME[,KEY=VALUE]...", docs/evaluation.md, "Naming a policy" */
     size_t n_policies;           /* 1 to 16; the first is the candidate */
     const char *store;           /* whose estimators the candidates ask; NULL: the estimates that were logged */
@@ -93,7 +95,8 @@ typedef struct weir_ope_trial_options {
     const char *logging;          /* the policy that makes the logs; it must explore; NULL: "plugin,explore=0.05" */
     size_t n_logs;                /* 0: 200 */
     size_t least_rows, most_rows; /* of a log, drawn log-uniformly; 0: 1000 to 10000 */
-    weir_ope_options o;           /* policies, store (needed: its features and estimates), metrics, level, seed, ... */
+    weir_ope_options o;           /* policies, store (needed: its features and estimates), metrics, level, seed, ...;
+                                     since and until must be NULL: what is drawn has no time */
 } weir_ope_trial_options;
 
 WEIR_API WEIR_MUST_CHECK weir_status weir_ope_simulate(weir_ope_trials **out, const weir_ope_trial_options *options,

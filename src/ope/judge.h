@@ -19,9 +19,10 @@ enum { WEIRP_OPE_MAX_POLICIES = 16 };
 
 /* Options with their defaults filled in; names are resolved. */
 typedef struct weirp_ope_settings {
-    weir_ope_options o; /* every 0 and NULL replaced */
-    size_t recommended; /* index of the estimator that verdicts go by */
-    unsigned metrics;   /* set of those to evaluate; never 0 */
+    weir_ope_options o;         /* every 0 and NULL replaced */
+    int64_t since_ms, until_ms; /* rows in [since_ms, until_ms) are read; INT64_MIN, INT64_MAX: no limit */
+    size_t recommended;         /* index of the estimator that verdicts go by */
+    unsigned metrics;           /* set of those to evaluate; never 0 */
 } weirp_ope_settings;
 
 /* Checks options; `table` tells which metrics there are. */

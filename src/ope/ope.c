@@ -4,26 +4,61 @@
 #include <string.h>
 
 #include "src/base/base.h"
+#include "src/budget/when.h"
 #include "src/ope/judge.h"
 
 /* ---- logs to a table ---- */
+
+#define NOT_YET ((size_t)-1)
 
 typedef struct reading {
     const weir_ope_options *o;
     weirp_ope_table *table;
     weir_ope *result;
-    size_t *model; /* (n_models) the table's index of the log's models */
+    size_t *model; /* (n_models) the table's index of the log's models; NOT_YET: no row that is read names it */
     size_t n_models, capacity;
+    size_t n_waiting;            /* of model, that are NOT_YET */
+    int64_t first_out, last_out; /* times of the rows that were left out; only once there is one */
 } reading;
 
-/* The log's names that are new since the row before. */
+/* The log's names that are new since the row before. Where rows are chosen by their time, what the others alone name
+ * stays unknown: a model that wasn't there yet is none that a policy could have chosen. */
 static weir_status learn_models(reading *r, const weirp_logged *log, weir_error *err) {
     weir_status st = WEIR_OK;
     const size_t n = weirp_logged_n_models(log);
     if (!weirp_reserve((void **)&r->model, &r->capacity, n, sizeof *r->model)) return weirp_nomem(err);
-    for (; r->n_models < n && st == WEIR_OK; r->n_models += st == WEIR_OK)
-        st = weirp_ope_table_model(r->table, weirp_logged_model(log, r->n_models), &r->model[r->n_models], err);
+    for (; r->n_models < n; r->n_models++, r->n_waiting++) r->model[r->n_models] = NOT_YET;
+    for (size_t m = 0; m < n && r->n_waiting && st == WEIR_OK; m++) {
+        if (r->model[m] != NOT_YET || (r->result->by_time && !weirp_logged_has_model(log, m))) continue;
+        st = weirp_ope_table_model(r->table, weirp_logged_model(log, m), &r->model[m], err);
+        r->n_waiting--;
+    }
     return st;
+}
+
+/* Whether the row's time is one that was asked for; counts those that aren't. */
+static bool is_asked_for(reading *r, const weirp_logged_row *row) {
+    weir_ope *result = r->result;
+    const int64_t ms = row->time_ms;
+    if (!result->by_time) return true;
+    if (ms == WEIRP_LOGGED_NO_TIME) {
+        result->n_untimed++;
+        return false;
+    }
+    if (ms >= result->since_ms && ms < result->until_ms) return true;
+    if (!result->n_outside || ms < r->first_out) r->first_out = ms;
+    if (!result->n_outside || ms > r->last_out) r->last_out = ms;
+    result->n_outside++;
+    return false;
+}
+
+static weir_status take_row(reading *r, const weirp_logged *log, const weirp_logged_row *row, weir_error *err) {
+    if (!is_asked_for(r, row)) return WEIR_OK;
+    if (r->n_waiting || r->n_models < weirp_logged_n_models(log)) {
+        weir_status st = learn_models(r, log, err);
+        if (st != WEIR_OK) return st;
+    }
+    return weirp_ope_table_add(r->table, row, r->n_models, r->model, err);
 }
 
 static weir_status read_log(reading *r, const char *path, weir_error *err) {
@@ -33,10 +68,9 @@ static weir_status read_log(reading *r, const char *path, weir_error *err) {
     weirp_logged *log = NULL;
     weirp_logged_row row;
     weir_status st = weirp_logged_open(&log, path, &options, err);
-    r->n_models = 0;
+    r->n_models = r->n_waiting = 0;
     for (size_t i = 0; st == WEIR_OK && (st = weirp_logged_next(log, &row, err)) == WEIR_OK; i++) {
-        if (r->n_models < weirp_logged_n_models(log)) st = learn_models(r, log, err);
-        if (st == WEIR_OK) st = weirp_ope_table_add(r->table, &row, r->n_models, r->model, err);
+        st = take_row(r, log, &row, err);
         if (st == WEIR_OK && i % ROWS_A_REPORT == 0 && r->o->progress) {
             const double share = weirp_logged_share(log);
             if (r->o->progress(r->o->progress_user, "reading", share >= 0 ? (size_t)(share * PARTS) : i,
@@ -52,6 +86,27 @@ static weir_status read_log(reading *r, const char *path, weir_error *err) {
     return st == WEIR_END ? WEIR_OK : st;
 }
 
+/* Why there is no row to judge by. */
+static weir_status no_row(const reading *r, weir_error *err) {
+    const weir_ope *result = r->result;
+    const char *malformed = result->n_malformed ? " (malformed ones were left out)" : "";
+    char from[WEIRP_WHEN_TEXT], to[WEIRP_WHEN_TEXT];
+    if (result->n_outside) {
+        /* 0 would be "never" there; a millisecond isn't shown */
+        weirp_when_text(from, r->first_out ? r->first_out : 1);
+        weirp_when_text(to, r->last_out ? r->last_out : 1);
+        return weirp_fail(err, WEIR_NODATA, 0,
+                          "%s holds no row of the time asked for: since and until leave out %zu rows, from %s to %s, "
+                          "and %zu without a time%s",
+                          r->o->logs[0], result->n_outside, from, to, result->n_untimed, malformed);
+    }
+    if (result->n_untimed)
+        return weirp_fail(err, WEIR_NODATA, 0,
+                          "%s tells no row's time: since and until can't choose among its %zu rows%s", r->o->logs[0],
+                          result->n_untimed, malformed);
+    return weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s", r->o->logs[0], malformed);
+}
+
 static weir_status read_logs(reading *r, weir_error *err) {
     weir_status st = WEIR_OK;
     r->result->log = weirp_array(r->o->n_logs, sizeof *r->result->log);
@@ -62,10 +117,7 @@ static weir_status read_logs(reading *r, weir_error *err) {
         st = read_log(r, r->o->logs[i], err);
     }
     if (st == WEIR_OK) st = weirp_ope_table_finish(r->table, r->o->value_usd, err);
-    if (st == WEIR_OK && !weirp_ope_table_n(r->table))
-        st = weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s", r->o->logs[0],
-                        r->result->n_malformed ? " (malformed ones were left out)" : "");
-    return st;
+    return st == WEIR_OK && !weirp_ope_table_n(r->table) ? no_row(r, err) : st;
 }
 
 /* ---- the whole ---- */
@@ -77,6 +129,8 @@ static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *
     reading r = {.o = o, .result = result};
     weir_status st = weirp_ope_settle(&settings, o, NULL, err); /* mistakes are told before long work */
     if (st != WEIR_OK) return st;
+    result->by_time = o->since || o->until;
+    result->since_ms = settings.since_ms, result->until_ms = settings.until_ms;
     if (!o->n_logs) return weirp_fail(err, WEIR_INVALID, 0, "there is no log to read");
     if (o->store) WEIRP_TRY(weir_router_open(&router, o->store, err));
     WEIRP_TRY(weirp_ope_table_new(&r.table, err));

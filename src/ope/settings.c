@@ -2,7 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "datasets/logged.h"
 #include "src/base/base.h"
+#include "src/base/words.h"
 #include "src/linalg/parallel.h"
 #include "src/ope/judge.h"
 
@@ -25,6 +27,25 @@ static bool among(const char *name, const char *const *names) {
 
 static weir_status wrong(weir_error *err, const char *key, const char *right) {
     return weirp_fail(err, WEIR_INVALID, 0, "%s must be %s", key, right);
+}
+
+static weir_status find_time(const char *name, const char *text, int64_t *ms, weir_error *err) {
+    char shown[64];
+    if (!text || weirp_time_parse(text, strlen(text), ms)) return WEIR_OK;
+    return weirp_fail(err, WEIR_INVALID, 0,
+                      "%s must be a time such as 2026-03-01, 2026-03-01T09:30:00Z or 2026-03-01T09:30:00+01:00, or "
+                      "seconds or milliseconds since 1970, not \"%s\"",
+                      name, weirp_excerpt(shown, sizeof shown, text, strlen(text)));
+}
+
+static weir_status find_times(weirp_ope_settings *s, weir_error *err) {
+    s->since_ms = INT64_MIN, s->until_ms = INT64_MAX;
+    weir_status st = find_time("since", s->o.since, &s->since_ms, err);
+    if (st == WEIR_OK) st = find_time("until", s->o.until, &s->until_ms, err);
+    if (st != WEIR_OK || s->since_ms < s->until_ms) return st;
+    return weirp_fail(err, WEIR_INVALID, 0,
+                      "since must be before until: no time is from \"%.64s\" on and before \"%.64s\"", s->o.since,
+                      s->o.until);
 }
 
 static weir_status check(const weir_ope_options *o, weir_error *err) {
@@ -75,6 +96,7 @@ weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *give
     if (!o->n_bootstrap) o->n_bootstrap = 1000;
     if (!o->n_threads) o->n_threads = weirp_n_cores();
     weir_status st = check(o, err);
+    if (st == WEIR_OK) st = find_times(s, err);
     if (st != WEIR_OK) return st;
     s->recommended = weirp_ope_estimator_find(o->estimator);
     if (s->recommended == (size_t)-1)

@@ -319,6 +319,9 @@ weir_status weir_ope_simulate(weir_ope_trials **out, const weir_ope_trial_option
     weir_ope_trial_options o = *options;
     if (!o.n_logs) o.n_logs = 200;
     *out = NULL;
+    if (o.o.since || o.o.until)
+        return weirp_fail(err, WEIR_INVALID, 0, "%s chooses rows of a log by their time: what is simulated has none",
+                          o.o.since ? "since" : "until");
     weir_ope_trials *t = weirp_array(1, sizeof *t);
     if (!t) return weirp_nomem(err);
     weir_status st = simulate(t, &o, err);

@@ -111,7 +111,8 @@ static const double *model_array(const weirp_logged_row *row, size_t which) {
 static void put_array(uint8_t *out, size_t which, const double *v, size_t n, const size_t *model, size_t n_packed) {
     double missing = which < 2 ? 0 : NAN;
     for (size_t m = 0; m < n_packed; m++) memcpy(out + m * sizeof missing, &missing, sizeof missing);
-    for (size_t m = 0; m < n; m++) memcpy(out + model[m] * sizeof *v, &v[m], sizeof *v);
+    for (size_t m = 0; m < n; m++)
+        if (model[m] != WEIRP_NO_NAME) memcpy(out + model[m] * sizeof *v, &v[m], sizeof *v);
 }
 
 static weir_status flush(weirp_ope_table *t, weir_error *err) {

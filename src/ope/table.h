@@ -46,9 +46,10 @@ void weirp_ope_table_free(weirp_ope_table *table);                       /* NULL
 
 /* The model's index in the table, added if it is new. */
 weir_status weirp_ope_table_model(weirp_ope_table *table, const char *name, size_t *index, weir_error *err);
-/* Copies a row; model[i] (row's n_models) is the table's index of the row's model i. `dim` of later rows that differs
- * from the first's: those rows have no features. Sessions become clusters: the first 65,536 their own, later ones share
- * by hash; a row without a session is its own cluster, while they last. */
+/* Copies a row; model[i] (row's n_models) is the table's index of the row's model i, or (size_t)-1: the table doesn't
+ * have it, and the row doesn't name it. `dim` of later rows that differs from the first's: those rows have no features.
+ * Sessions become clusters: the first 65,536 their own, later ones share by hash; a row without a session is its own
+ * cluster, while they last. */
 weir_status weirp_ope_table_add(weirp_ope_table *table, const weirp_logged_row *row, size_t n_models,
                                 const size_t *model, weir_error *err);
 /* After the last row: sizes are final, the loss is filled in (value_usd > 0). */

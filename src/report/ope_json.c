@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "src/base/base.h"
-#include "src/budget/when.h"
 #include "src/report/ope_report.h"
 
 /* 17 digits: every double comes back as it was. */
@@ -41,7 +40,7 @@ static json_t *interval(weirp_interval i) {
 static json_t *instant(int64_t ms) {
     char t[WEIRP_WHEN_TEXT];
     if (!weirp_ope_time_known(ms)) return json_null();
-    weirp_when_text(t, ms);
+    weirp_ope_time_text(t, ms);
     return json_string(t);
 }
 
@@ -271,6 +270,10 @@ static json_t *log_json(maker *m) {
     put(m, o, "rows", count(r->n_rows));
     put(m, o, "malformed", count(r->n_malformed));
     put(m, o, "other", count(r->n_other));
+    put(m, o, "outside", count(r->n_outside));
+    put(m, o, "untimed", count(r->n_untimed));
+    put(m, o, "since", r->by_time && r->since_ms != INT64_MIN ? instant(r->since_ms) : json_null());
+    put(m, o, "until", r->by_time && r->until_ms != INT64_MAX ? instant(r->until_ms) : json_null());
     put(m, o, "decided", count(r->n_decided));
     put(m, o, "clusters", count(r->n_clusters));
     put(m, o, "sessions", json_boolean(r->has_sessions));

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "src/base/base.h"
-#include "src/budget/when.h"
 #include "src/report/ope_report.h"
 
 enum { LEAST_WIDTH = 60, MOST_WIDTH = 200, NAME_WIDTH = 36 };
@@ -93,19 +92,32 @@ static void put_propensities(const printing *p) {
                  r->propensity_off < 0 ? "less" : "more", fabs(r->propensity_z));
 }
 
+/* Which rows were asked for, and how many weren't these. */
+static void put_asked_for(const printing *p) {
+    const weir_ope *r = p->ope;
+    char since[WEIRP_WHEN_TEXT + 8] = "", until[WEIRP_WHEN_TEXT + 8] = "", n[32], untimed[32];
+    if (!r->by_time) return;
+    if (r->since_ms != INT64_MIN) memcpy(since, "since ", 7), weirp_ope_time_text(since + 6, r->since_ms);
+    if (r->until_ms != INT64_MAX) memcpy(until, "until ", 7), weirp_ope_time_text(until + 6, r->until_ms);
+    weirp_text_count(n, sizeof n, r->n_outside), weirp_text_count(untimed, sizeof untimed, r->n_untimed);
+    put_fact(p, "asked for", "%s%s%s: %s rows of another time left out", since, *since && *until ? ", " : "", until, n);
+    if (r->n_untimed) put_fact(p, "left out", "! %s rows without a time", untimed);
+}
+
 static void put_log(const printing *p) {
     const weir_ope *r = p->ope;
     char n[32], other[32], from[WEIRP_WHEN_TEXT], to[WEIRP_WHEN_TEXT];
     put_title(p, "the log");
     weirp_text_count(n, sizeof n, r->n_rows);
     put_fact(p, "rows", "%s of %zu models", n, r->n_models);
+    put_asked_for(p);
     weirp_text_count(n, sizeof n, r->n_malformed), weirp_text_count(other, sizeof other, r->n_other);
     if (r->n_malformed) put_fact(p, "left out", "! %s malformed rows", n);
     if (r->n_other) put_fact(p, "no decisions", "%s rows", other);
     weirp_text_count(n, sizeof n, r->n_clusters);
     put_fact(p, "independent groups", "%s (%s)", n, r->has_sessions ? "sessions" : "no sessions were logged: rows");
     if (weirp_ope_time_known(r->first_ms)) {
-        weirp_when_text(from, r->first_ms), weirp_when_text(to, r->last_ms);
+        weirp_ope_time_text(from, r->first_ms), weirp_ope_time_text(to, r->last_ms);
         put_fact(p, "time", "%s to %s", from, to);
     }
     if (r->share_backwards > 0)

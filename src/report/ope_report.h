@@ -9,6 +9,7 @@
 #ifndef WEIRP_OPE_REPORT_H
 #define WEIRP_OPE_REPORT_H
 
+#include "src/budget/when.h"
 #include "src/ope/result.h"
 #include "src/report/show.h"
 
@@ -31,6 +32,7 @@ const char *weirp_ope_policy_name(const weir_ope *ope, size_t policy); /* "what 
 const char *weirp_ope_metric_name(weir_metric metric);
 bool weirp_ope_less_is_better(weir_metric metric);
 bool weirp_ope_time_known(int64_t ms);
+void weirp_ope_time_text(char out[WEIRP_WHEN_TEXT], int64_t ms); /* as weirp_when_text; 0 is a time like any other */
 
 /* ---- saying ---- */
 

@@ -26,6 +26,10 @@ bool weirp_ope_time_known(int64_t ms) {
     return ms != INT64_MIN;
 }
 
+void weirp_ope_time_text(char out[WEIRP_WHEN_TEXT], int64_t ms) {
+    weirp_when_text(out, ms ? ms : 1); /* which calls 0 "never"; a millisecond isn't shown */
+}
+
 const char *weirp_ope_policy_name(const weir_ope *ope, size_t policy) {
     return policy < ope->n_policies ? ope->policy[policy] : "what ran";
 }

@@ -2,7 +2,7 @@
 """weir ope on the wire of the shell: reference values of other programs on the Open Bandit Dataset, logs of weir's own in every
 form, logs that are broken, memory. WEIR is the binary's path; the reference values need WEIR_DATA, or ../shared/data beside the
 tree (with ../shared/reference). SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, math, os, pathlib, random, resource, shutil, subprocess, tempfile, unittest
+import json, math, os, pathlib, random, resource, shutil, subprocess, tempfile, time, unittest
 import xml.etree.ElementTree
 
 import skipping
@@ -208,6 +208,22 @@ class Own(Scratch):
             c = metric(self.asked(policy=f"fixed,model={model}")[0])["estimates"]["sndr"]
             self.assertLess(abs(c["value"] - truth), 4 * c["se"], f"{model}: {c['value']}, in truth {truth}")
 
+    def test_time_of_a_store(self):
+        """A part of the store's time is what a log of those lines is, and so are the same lines chosen from an export."""
+        rows = [json.loads(line) for line in (self.at / "live.jsonl").read_text().splitlines()]
+        since, until = (sorted(r["time_ms"] for r in rows)[i] for i in (700, 2000))
+        self.assertLess(since, until, "the store's decisions were all made in one millisecond")
+        kept = [r for r in rows if since <= r["time_ms"] < until]
+        both = [self.asked("--reward-model", "logged", log=self.write("part.jsonl", lines(kept)))[0]]
+        for log in "live.mdb", "live.jsonl":
+            r, said = self.asked("--reward-model", "logged", "--since", since, "--until", until, log=self.at / log)
+            self.assertEqual([said, r["log"]["rows"], r["log"]["outside"]], ["", len(kept), len(rows) - len(kept)])
+            both.append(r)
+        for r in both:
+            without_asking(r)
+        self.assertEqual(both[0], both[1])
+        self.assertEqual(both[0], both[2])
+
     def test_every_source(self):
         plain = (self.at / "live.jsonl").read_text()
         whole, _ = self.asked(policy="random", log=self.at / "live.jsonl")
@@ -291,6 +307,15 @@ class Own(Scratch):
 
 
 # ---- made-up logs ----
+
+def without_asking(r):
+    """A report without what tells how its rows were come by; models in one order, whoever named them first."""
+    r.pop("seconds")
+    r["log"]["models"].sort()
+    for key in "files", "since", "until", "outside", "untimed":
+        r["log"].pop(key)
+    return r
+
 
 def row(i, p, model="a", quality=1, **more):
     return dict({"id": i, "model": model, "p": p, "quality": quality, "cost": 0.001, "ms": 100}, **more)
@@ -596,6 +621,97 @@ class Made(Scratch):
         r, _ = self.asked(self.write("two.csv", "\n".join(text) + "\n"))
         self.assertIsNone(metric(r)["estimates"]["bips"]["why_not"])
         self.assertAlmostEqual(estimates(r)["bips"], total / n, delta=1e-12)
+
+    def days(self):
+        """Three days' rows: of the first, which chose among other models; of the second, with a candidate, from its first
+        millisecond to its last; of the third; and some without a time. [(day or None, row)], mixed."""
+        draw, begin, rows = random.Random(11), 1772409600000, []  # 2026-03-02
+        for i in range(900):
+            day = i % 3
+            models = "old a b".split() if day == 0 else "a b c".split()
+            m = draw.choice(models)
+            ms = begin + 86400000 * (day - 1) + (0 if i == 1 else 86399999 if i == 4 else draw.randrange(86400000))
+            # zones and forms that say the same
+            text = ["%.3f" % (ms / 1000), ms, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ms // 1000 + 7200)) +
+                    f".{ms % 1000:03}+02:00"][i // 3 % 3]
+            more = {"to": dict(zip(models, (0.5, 0.3, 0.2)))} if day == 1 else {}
+            rows.append((day, row(i, {k: 1 / 3 for k in models}, m, int(draw.random() < 0.3 + 0.1 * day), t=text, **more)))
+        for i in range(30):
+            rows.append((None, row(f"none{i}", {k: 1 / 3 for k in "ab"} | {"c": 1 - 2 / 3}, "b", 1)))
+        draw.shuffle(rows)
+        return rows
+
+    def test_time(self):
+        self.map.write_text(GRADED + "target: to\ntime: t\n")
+        rows = self.days()
+        whole = self.asked([r for _, r in rows], policy="column", status=1)
+        self.assertIn("can't be asked about", whole[1])
+        self.assertEqual([whole[0]["log"][k] for k in ("since", "until", "outside", "untimed")], [None, None, 0, 0])
+        of_day = [r for day, r in rows if day == 1]
+        for policy in "column", "random":
+            alone = without_asking(self.asked(of_day, policy=policy)[0])
+            self.assertEqual(alone["log"]["models"], ["a", "b", "c"])
+            for since, until in [("2026-03-02", "2026-03-03"), ("1772409600", "1772496000000"),
+                                 ("2026-03-02 01:00:00+01:00", "2026-03-03T00:00Z")]:
+                r, said = self.asked([r for _, r in rows], "--since", since, "--until", until, policy=policy)
+                self.assertEqual([said, r["log"]["since"], r["log"]["until"], r["log"]["outside"], r["log"]["untimed"]],
+                                 ["", "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z", 600, 30])
+                self.assertEqual(without_asking(r), alone)
+        # one end alone
+        for args, days in (["--since", "2026-03-02"], (1, 2)), (["--until", "2026-03-02"], (0,)):
+            r, _ = self.asked([r for _, r in rows], *args)
+            self.assertEqual([r["log"]["rows"], r["log"]["outside"], r["log"]["untimed"]], [300 * len(days), 900 - 300 * len(days), 30])
+            self.assertEqual("old" in r["log"]["models"], 0 in days)
+        for epoch in "1970-01-01", "0":
+            r, _ = self.asked([r for _, r in rows], "--since", epoch)
+            self.assertEqual([r["log"]["since"], r["log"]["outside"]], ["1970-01-01T00:00:00Z", 0])
+        shown = run("ope", "--log", self.dir / "log.jsonl", "--map", self.map, "--policy", "random", "--since", "2026-03-02").stdout
+        self.assertIn("since 2026-03-02T00:00:00Z: 300 rows of another time left out", " ".join(shown.split()))
+        self.assertIn("! 30 rows without a time", shown)
+
+    def test_time_in_csv(self):
+        """Only the chosen model's chance is known: which models there were is what the rows that are read tell."""
+        self.map.write_text("format: csv\nchosen: m\npropensity: p\ntime: t\nmetrics: {quality: y}\n")
+        head, rows = "m,p,y,t\n", [(day, f"{r['model']},{1 / 3},{r['quality']},{r.get('t', '')}\n") for day, r in self.days()]
+        both = []
+        for kept, args in (True, ()), (False, ("--since", "2026-03-02", "--until", "2026-03-03")):
+            log = self.write("days.csv", head + "".join(text for day, text in rows if day == 1 or not kept))
+            r, _ = self.asked(log, *args)
+            self.assertEqual(r["log"]["rows"], 300)
+            both.append(without_asking(r))
+        self.assertEqual(both[0]["log"]["models"], ["a", "b", "c"])
+        self.assertEqual(*both)
+        # a column of chances is every row's
+        self.map.write_text("format: csv\nchosen: m\npropensities: p_*\ntime: t\nmetrics: {quality: y}\n")
+        models = ["old", "a", "b", "c"]
+        text = [(day, ",".join([r["model"], *(str(r["p"].get(m, "")) for m in models), str(r["quality"]), str(r.get("t", ""))]) + "\n")
+                for day, r in self.days()]
+        head, both = "m," + ",".join("p_" + m for m in models) + ",y,t\n", []
+        for kept, args in (True, ()), (False, ("--since", "2026-03-02", "--until", "2026-03-03")):
+            log = self.write("days.csv", head + "".join(line for day, line in text if day == 1 or not kept))
+            both.append(without_asking(self.asked(log, *args, policy="fixed,model=b")[0]))
+        self.assertEqual(both[0]["log"]["models"], ["a", "b", "c", "old"])
+        self.assertEqual(*both)
+
+    def test_time_mistakes(self):
+        self.map.write_text(GRADED + "time: t\n")
+        log = self.write("days.jsonl", lines(r for _, r in self.days()))
+        timeless = self.write("timeless.jsonl", lines(r for day, r in self.days() if day is None))
+        for args, text in [(["--since", "yesterday"], 'since must be a time such as 2026-03-01, '),
+                           (["--until", "2026-13-01"], 'not "2026-13-01"'),
+                           (["--until", ""], "until must be a time"),
+                           (["--since", "1e300"], 'not "1e300"'),
+                           (["--since", "2026-03-02", "--until", "2026-03-02T00:00:00Z"], "since must be before until"),
+                           (["--since", "2026-03-03", "--until", "2026-03-02"], "since must be before until")]:
+            done = run("ope", "--log", log, "--map", self.map, "--policy", "random", *args, status=2)
+            self.assertIn(text, done.stderr)
+            self.assertEqual(done.stdout, "")
+        for file, text in (log, "leave out 900 rows, from 2026-03-01T"), (timeless, "tells no row's time"):
+            done = run("ope", "--log", file, "--map", self.map, "--policy", "random", "--since", "2026-04-01", status=1)
+            self.assertIn(text, done.stderr)
+        for action in "simulate", "rollout":
+            done = run("ope", action, "--store", log, "--data", log, "--policy", "random", "--until", "2026-04-01", status=2)
+            self.assertIn(f"--until chooses among a log's rows, and {action} reads no log", done.stderr)
 
     def test_memory_stays(self):
         """Of 20,000 and of 100,000 rows: the longer log's may not cost more than what is kept of clusters and the first 64 MiB
