@@ -2,6 +2,7 @@
 #include "src/gateway/webhook.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,11 +44,14 @@ static void on_data(void *user, weirp_fetch *fetch, const char *bytes, size_t le
     (void)user, (void)fetch, (void)bytes, (void)len; /* whatever it says */
 }
 
-static void complain(const message *m, const char *what) {
-    WEIRP_LOG(m->worker->gateway->log, WEIRP_LOG_WARN, "the webhook can't be reached",
-              WEIRP_S("budget", m->hook == BUDGETS ? m->about : NULL),
+static void log_of(const message *m, const char *text, const char *what) {
+    WEIRP_LOG(m->worker->gateway->log, WEIRP_LOG_WARN, text, WEIRP_S("budget", m->hook == BUDGETS ? m->about : NULL),
               WEIRP_S("rollout", m->hook == ROLLOUT ? m->about : NULL), WEIRP_S("error", what),
               WEIRP_I("status", m->status));
+}
+
+static void complain(const message *m, const char *what) {
+    log_of(m, "the webhook can't be reached", what);
 }
 
 static void enter(message *m) {
@@ -77,6 +81,11 @@ static void on_end(void *user, weirp_fetch *fetch, weirp_fetch_result result, co
 static void send(void *user) {
     message *m = user;
     const char *url = url_of(m->hook, m->worker->setup->config);
+    if (!m->body) {
+        if (url) log_of(m, "the webhook's message can't be built", "no memory, or a text that isn't UTF-8");
+        message_free(m);
+        return;
+    }
     static const char *const headers[] = {"content-type: application/json"};
     weirp_fetch_options options = {.url = url,
                                    .headers = headers,
@@ -98,17 +107,15 @@ static void send(void *user) {
     message_free(m);
 }
 
-/* Steals the body. */
-static void post(weirp_worker *worker, hook which, const char *about, json_t *body) {
+/* Steals the body; NULL: it couldn't be built. */
+static void post(weirp_worker *worker, hook which, const char *about, char *body) {
     message *m = weirp_array(1, sizeof *m);
-    char *text = body ? json_dumps(body, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    json_decref(body);
-    if (!m || !text || !worker->loop) {
-        free(text);
+    if (!m || !worker->loop) {
+        free(body);
         free(m);
         return;
     }
-    *m = (message){.worker = worker, .hook = which, .body = text};
+    *m = (message){.worker = worker, .hook = which, .body = body};
     weirp_copy_text(m->about, sizeof m->about, about);
     if (!weirp_loop_post(worker->loop, send, m)) message_free(m);
 }
@@ -125,13 +132,25 @@ void weirp_webhook_clear(weirp_worker *worker) {
 
 /* ---- what is told ---- */
 
+static json_t *number(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* Steals the object; NULL is passed on. */
+static char *dumped(json_t *o) {
+    char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(o);
+    return text;
+}
+
 void weirp_webhook_warning(weirp_worker *worker, const weirp_warning *w) {
     json_t *end = w->period_end < INT64_MAX ? json_integer((json_int_t)w->period_end) : json_null();
     post(worker, BUDGETS, w->budget,
-         json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:o, s:I}", "event", "budget_warning", "budget", w->budget,
-                   "scope", w->scope, "unit", weirp_unit_name(w->unit), "share", w->share, "spent",
-                   weirp_unit_value(w->unit, w->spent), "limit", weirp_unit_value(w->unit, w->limit), "period_end", end,
-                   "time_ms", (json_int_t)weirp_unix_ms()));
+         dumped(json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:I}", "event", "budget_warning", "budget",
+                          w->budget, "scope", w->scope, "unit", weirp_unit_name(w->unit), "share", number(w->share),
+                          "spent", number(weirp_unit_value(w->unit, w->spent)), "limit",
+                          number(weirp_unit_value(w->unit, w->limit)), "period_end", end, "time_ms",
+                          (json_int_t)weirp_unix_ms())));
 }
 
 static const char *event_name(weirp_gate_change change) {
@@ -146,13 +165,16 @@ static const char *event_name(weirp_gate_change change) {
     return "rollout_started";
 }
 
+char *weirp_webhook_move_body(const weirp_gate_plan *p, const weirp_gate_event *e, double share) {
+    return dumped(json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:I, s:I, s:[o, o], s:[o, o], s:I}", "event",
+                            event_name(e->change), "rollout", p->name, "base", p->base, "candidate", p->candidate,
+                            "mode", p->shadow ? "shadow" : "share", "what", weirp_gate_change_text(e->change), "step",
+                            (json_int_t)e->step + 1, "steps", (json_int_t)p->n_steps, "share", number(share),
+                            "decisions", (json_int_t)e->n_decisions, "feedback", (json_int_t)e->n_feedback,
+                            "quality_difference", number(e->quality.lo), number(e->quality.hi), "error_difference",
+                            number(e->error.lo), number(e->error.hi), "time_ms", (json_int_t)e->time_ms));
+}
+
 void weirp_webhook_move(weirp_worker *worker, const weirp_gate_plan *p, const weirp_gate_event *e, double share) {
-    post(worker, ROLLOUT, p->name,
-         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:[f, f], s:[f, f], s:I}", "event",
-                   event_name(e->change), "rollout", p->name, "base", p->base, "candidate", p->candidate, "mode",
-                   p->shadow ? "shadow" : "share", "what", weirp_gate_change_text(e->change), "step",
-                   (json_int_t)e->step + 1, "steps", (json_int_t)p->n_steps, "share", share, "decisions",
-                   (json_int_t)e->n_decisions, "feedback", (json_int_t)e->n_feedback, "quality_difference",
-                   e->quality.lo, e->quality.hi, "error_difference", e->error.lo, e->error.hi, "time_ms",
-                   (json_int_t)e->time_ms));
+    post(worker, ROLLOUT, p->name, weirp_webhook_move_body(p, e, share));
 }

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VERSION 1u
+#include "src/base/words.h"
+
+/* Version 2 has policies' texts that are too long for 1, and is written for these alone. */
+#define VERSION 2u
 /* Chances are logged as f32: what lies so little outside of the weights' range is on its edge. */
 #define ROUNDING 1e-5
 /* Labels from which on a forecast of more is worth something. */
@@ -99,6 +102,9 @@ void weirp_gate_start(weirp_gate *g, const weirp_gate_plan *plan, int64_t now_ms
 }
 
 void weirp_gate_retune(weirp_gate *g, const weirp_gate_plan *plan) {
+    /* the digest tells that they are the same: older states have their kinds alone */
+    memcpy(g->plan.base, plan->base, sizeof g->plan.base);
+    memcpy(g->plan.candidate, plan->candidate, sizeof g->plan.candidate);
     g->plan.margin = plan->margin;
     g->plan.margin_error = plan->margin_error;
     g->plan.min_feedback = plan->min_feedback;
@@ -208,8 +214,12 @@ static void put_plan(weirp_writer *w, const weirp_gate_plan *p) {
     weirp_put_u64(w, p->min_feedback);
 }
 
+static uint32_t version_of(const weirp_gate_plan *p) {
+    return strlen(p->base) < WEIRP_GATE_NAME && strlen(p->candidate) < WEIRP_GATE_NAME ? 1 : VERSION;
+}
+
 void weirp_gate_save(const weirp_gate *g, weirp_writer *w) {
-    weirp_put_u32(w, VERSION);
+    weirp_put_u32(w, version_of(&g->plan));
     put_plan(w, &g->plan);
     weirp_put_u32(w, g->status);
     weirp_put_u32(w, (uint32_t)g->step);
@@ -258,18 +268,19 @@ static void get_sequence(weirp_bytes *r, weirp_sequence *q) {
     if (!(q->slope_den > 0)) r->failed = true;
 }
 
-static void get_name(weirp_bytes *r, char name[WEIRP_GATE_NAME]) {
+/* UTF-8, as reports in JSON want it. */
+static void get_name(weirp_bytes *r, char *name, size_t size) {
     const uint64_t n = weirp_get_u64(r);
-    if (n >= WEIRP_GATE_NAME) r->failed = true;
+    if (n >= size) r->failed = true;
     if (!r->failed) weirp_get(r, name, (size_t)n);
-    if (!r->failed && memchr(name, 0, (size_t)n)) r->failed = true;
+    if (!r->failed && (memchr(name, 0, (size_t)n) || weirp_utf8_valid(name, (size_t)n) < n)) r->failed = true;
     name[r->failed ? 0 : n] = '\0';
 }
 
 static void get_plan(weirp_bytes *r, weirp_gate_plan *p) {
-    get_name(r, p->name);
-    get_name(r, p->base);
-    get_name(r, p->candidate);
+    get_name(r, p->name, sizeof p->name);
+    get_name(r, p->base, sizeof p->base);
+    get_name(r, p->candidate, sizeof p->candidate);
     p->digest = weirp_get_u64(r);
     p->shadow = weirp_get_u32(r) != 0;
     p->n_steps = weirp_get_u32(r);

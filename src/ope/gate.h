@@ -16,15 +16,21 @@
 #include "src/ope/sequence.h"
 #include "weir/error.h"
 
-enum { WEIRP_GATE_STEPS = 16, WEIRP_GATE_NAME = 64, WEIRP_GATE_EVENTS = 24, WEIRP_GATE_OFF = 255 };
+enum {
+    WEIRP_GATE_STEPS = 16,
+    WEIRP_GATE_NAME = 64,
+    WEIRP_GATE_POLICY = 256,
+    WEIRP_GATE_EVENTS = 24,
+    WEIRP_GATE_OFF = 255
+};
 
 /* What is asked for. Changing anything above `margin` makes it another rollout: the digest tells. */
 typedef struct weirp_gate_plan {
     char name[WEIRP_GATE_NAME];
     uint64_t digest; /* of all that it is about: name, policies, mode, steps, level; never 0 */
-    char base[WEIRP_GATE_NAME], candidate[WEIRP_GATE_NAME]; /* policies' names, for reports */
-    bool shadow;                                            /* one step, of share 0 */
-    double floor;                                           /* shadow: the base's exploration floor; 0: none */
+    char base[WEIRP_GATE_POLICY], candidate[WEIRP_GATE_POLICY]; /* for reports: "NAME,KEY=VALUE,..." */
+    bool shadow;                                                /* one step, of share 0 */
+    double floor;                                               /* shadow: the base's exploration floor; 0: none */
     size_t n_steps;
     double step[WEIRP_GATE_STEPS]; /* (n_steps) shares, ascending, in (0,1); shadow: 0 */
     double level;
@@ -88,7 +94,7 @@ const char *weirp_gate_change_text(weirp_gate_change change);
 const char *weirp_gate_check(const weirp_gate_plan *plan);
 
 void weirp_gate_start(weirp_gate *gate, const weirp_gate_plan *plan, int64_t now_ms);
-/* Another margin, least number or time for the rollout that runs. */
+/* Another margin, least number or time for the rollout that runs; and the policies as they are written now. */
 void weirp_gate_retune(weirp_gate *gate, const weirp_gate_plan *plan);
 /* The step whose share the candidate has now; WEIRP_GATE_OFF: it has nothing to decide. */
 unsigned weirp_gate_now(const weirp_gate *gate);

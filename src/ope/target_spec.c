@@ -39,6 +39,21 @@ static const key keys[] = {
 };
 enum { N_KEYS = sizeof keys / sizeof *keys };
 
+/* 0: it has no keys of its own. */
+static unsigned policy_bit(const char *policy) {
+    static const char *const bits[] = {"plugin", "minimax", "threshold", "constrained",
+                                       "fixed",  "random",  "thompson",  "oracle"};
+    for (unsigned b = 0; b < sizeof bits / sizeof *bits; b++)
+        if (!strcmp(bits[b], policy)) return 1u << b;
+    return 0;
+}
+
+bool weirp_ope_target_has_key(const char *policy, const char *name) {
+    for (size_t k = 0; k < N_KEYS; k++)
+        if (!strcmp(keys[k].name, name)) return (keys[k].policies & policy_bit(policy)) != 0;
+    return false;
+}
+
 static weir_status wrong(weir_error *err, const char *what, size_t len, const char *text, const char *right) {
     char shown[64];
     return weirp_fail(err, WEIR_INVALID, 0, "policy: %.*s must be %s, not \"%s\"", (int)len, what, right,
@@ -240,12 +255,9 @@ weir_status weirp_target_spec_parse(weirp_target_spec *spec, const char *text, c
     else if (index == (size_t)-1)
         WEIRP_TRY(no_such_policy(copy, err));
     else {
-        static const char *const bits[] = {"plugin", "minimax", "threshold", "constrained",
-                                           "fixed",  "random",  "thompson",  "oracle"};
         spec->kind = WEIRP_TARGET_POLICY;
         spec->options.policy = weir_policy_name(index);
-        for (unsigned b = 0; b < sizeof bits / sizeof *bits; b++)
-            if (!strcmp(bits[b], copy)) bit = 1u << b;
+        bit = policy_bit(copy);
     }
     spec->policy_bit = bit;
     while (rest) {

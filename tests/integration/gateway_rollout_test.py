@@ -10,6 +10,7 @@ from gateway_pacing_test import HARD, Paced
 from gatewaylib import model, until, weir
 
 QUALITY = {"good": 0.9, "fair": 0.9, "poor": 0.1}
+POLICIES = "fixed,model=good", "fixed,model=fair"
 
 
 class Rollouts(gatewaylib.Case):
@@ -203,6 +204,7 @@ class Rollouts(gatewaylib.Case):
         until(lambda: len(hook.seen) >= 2)
         self.assertEqual([told["event"] for told in hook.seen], ["rollout_advanced", "rollout_passed"])
         self.assertEqual([told["share"] for told in hook.seen], [0.6, 0.6])
+        self.assertEqual({(told["base"], told["candidate"]) for told in hook.seen}, {POLICIES})
         self.compare(hook.seen, self.report(gateway))
         self.assertFalse(gateway.logs("the webhook can't be reached"))
 
@@ -264,8 +266,12 @@ class Rollouts(gatewaylib.Case):
         for event in report["history"][1:]:
             self.assertGreater(event["quality_difference"][0], -0.25)
             self.assertGreaterEqual(event["feedback"], 30)
+        self.assertEqual((report["base"], report["candidate"]), POLICIES)
+        for line in gateway.logs("a rollout has moved"):
+            self.assertEqual((line["base"], line["candidate"]), POLICIES)
         out, _ = weir("ope", "rollout", "--store", gateway.store)
         self.assertIn("passed", out)
+        self.assertIn('rollout "trial": fixed,model=fair may follow fixed,model=good; begun ', out)
         gateway.stop()
         out, _ = weir("ope", "--log", gateway.store, "--policy", "column", "--metric", "quality", "--json", "-")
         judged = json.loads(out)
@@ -341,6 +347,20 @@ class Rollouts(gatewaylib.Case):
         done = subprocess.run([gatewaylib.WEIR, "serve", "--config", path, "--check"], capture_output=True, text=True,
                               env=gatewaylib.ENV, timeout=60)
         self.assertIn("traffic", done.stderr)
+
+    def test_policies_of_one_kind_are_told_apart(self):
+        """Those of the documentation; and what is written is what `weir ope` takes."""
+        gateway = self.start({"policy": {"value_usd": 0.04, "explore_floor": 0.01}, "mode": "share", "steps": [0.5]},
+                             {"value_usd": 0.02, "explore_floor": 0.01})
+        self.ask(gateway, 60)
+        report = self.report(gateway)
+        self.assertEqual(report["base"], "plugin,value=0.02,explore=0.01")
+        self.assertEqual(report["candidate"], "plugin,value=0.04,explore=0.01")
+        self.rows(gateway, 60)
+        gateway.stop()
+        policies = [word for key in ("candidate", "base") for word in ("--policy", report[key])]
+        out, _ = weir("ope", "--log", gateway.store, *policies, "--metric", "quality", "--json", "-")
+        self.assertEqual([p["name"] for p in json.loads(out)["policies"]], [report["candidate"], report["base"]])
 
     def test_a_store_without_one_says_so(self):
         gateway = self.start(None)

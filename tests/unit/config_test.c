@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 
 #include "src/gateway/config/config_file.h"
+#include "src/ope/target_parts.h"
 #include "tests/unit/cases.h"
+#include "tests/unit/ope_made.h"
 #include "weir/gateway.h"
 
 static const char provider_key[] = "geheim-provider-key-0123456789";
@@ -297,6 +299,79 @@ static void deployments_of_models(void **state) {
     weirp_config_free(c);
 }
 
+/* ---- policies as reports write them ---- */
+
+static const char *const three[] = {"small", "middle", "large"};
+
+/* With two policies, each the YAML of a map, and a rollout of one to the other. */
+static weirp_config *rolling(const char *base, const char *candidate) {
+    weirp_config *c;
+    weir_error err;
+    char text[2048];
+    snprintf(
+        text, sizeof text,
+        "store: s.mdb\n%s%s\nrollout: {name: r, mode: shadow, policy: %s}\n"
+        "providers: [{name: local, protocol: openai, base_url: \"http://127.0.0.1:1/v1\"}]\nmodels:\n"
+        "  - {name: small, deployments: [{provider: local}]}\n  - {name: middle, deployments: [{provider: local}]}\n"
+        "  - {name: large, deployments: [{provider: local}]}\n",
+        *base ? "policy: " : "", base, candidate);
+    if (load(&c, text, &err) != WEIR_OK) fail_msg("%s: %s", candidate, err.text);
+    return c;
+}
+
+/* `weir ope --policy` takes the text for the policy that is in force. */
+static void assert_means(const char *text, const weir_policy_options *right) {
+    weir_error err = {0};
+    weirp_ope_table *table = table_of(three, 3);
+    weirp_target_spec spec;
+    must(weirp_target_spec_parse(&spec, text, table, &err), &err);
+    const weir_policy_options *o = &spec.options;
+    const double a[] = {o->value_usd,      o->latency_usd_per_s, o->max_cost_usd,  o->min_quality,
+                        o->max_latency_ms, o->threshold,         o->novelty_limit, o->explore_floor};
+    const double b[] = {right->value_usd,      right->latency_usd_per_s, right->max_cost_usd,  right->min_quality,
+                        right->max_latency_ms, right->threshold,         right->novelty_limit, right->explore_floor};
+    for (size_t i = 0; i < sizeof a / sizeof *a; i++)
+        if (!(a[i] == b[i])) fail_msg("%s: number %zu is %.17g, not %.17g", text, i, a[i], b[i]);
+    assert_string_equal(o->policy, right->policy);
+    assert_true(o->strong == right->strong && o->weak == right->weak && o->fallback == right->fallback);
+    if (!strcmp(o->policy, "fixed")) assert_true(o->fixed == right->fixed);
+    weirp_target_spec_clear(&spec);
+    weirp_ope_table_free(table);
+}
+
+static void policies_are_written_as_on_the_command_line(void **state) {
+    (void)state;
+    static const struct {
+        const char *yaml, *text;
+    } known[] = {
+        {"{value_usd: 0.05}", "plugin,value=0.05"},
+        {"{value_usd: .inf, explore_floor: 0.01}", "plugin,value=inf,explore=0.01"},
+        {"{name: plugin, value_usd: 1}", "plugin,value=1"},
+        {"{mu: 0.3, fallback: false, novelty_limit: 0.9, seed: 4}", "plugin,mu=0.3,novelty_limit=0.9,fallback=off"},
+        {"{name: minimax, latency_usd_per_s: 0.125}", "minimax,latency_usd_per_s=0.125"},
+        {"{fixed: large}", "fixed,model=large"},
+        {"{strong: large, weak: small, threshold: 0.7}", "threshold,threshold=0.7,strong=large,weak=small"},
+        {"{max_cost_usd: 0.002, max_latency_ms: 300}", "constrained,max_cost=0.002,max_latency=300"},
+        {"{min_quality: 0.8}", "constrained,value=0,min_quality=0.8"},
+        {"{min_quality: 0.8, value_usd: 0.1}", "constrained,value=0.1,min_quality=0.8"},
+        {"{min_quality: 0.8, mu: 0.25}", "constrained,mu=0.25,min_quality=0.8"},
+        {"{name: random, explore_floor: 0.3333333333333333}", "random,explore=0.3333333333333333"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const char *right = known[i].text;
+        weirp_config *c = rolling(known[i].yaml, known[i].yaml);
+        const weirp_gate_plan *g = &c->rollout.gate;
+        assert_string_equal(g->base, right);
+        assert_string_equal(g->candidate, right);
+        assert_means(g->candidate, &c->rollout.policy);
+        weirp_config_free(c);
+    }
+    weirp_config *c = rolling("", "{name: fixed, fixed: small, value_usd: 3}"); /* which `fixed` doesn't look at */
+    assert_string_equal(c->rollout.gate.base, "plugin");
+    assert_string_equal(c->rollout.gate.candidate, "fixed,model=small");
+    weirp_config_free(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cases),
@@ -305,6 +380,7 @@ int main(void) {
         cmocka_unit_test(no_file),
         cmocka_unit_test(price_versions),
         cmocka_unit_test(deployments_of_models),
+        cmocka_unit_test(policies_are_written_as_on_the_command_line),
         cmocka_unit_test(examples_are_taken),
         cmocka_unit_test(every_key_is_documented),
     };

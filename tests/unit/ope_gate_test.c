@@ -319,10 +319,56 @@ static void any_bytes_are_taken_or_refused(void **state) {
         w.data[at] = old;
     }
     assert_true(taken > 0 && taken < 4000);
+    assert_int_equal(w.data[0], 1);
     w.data[0] = 9;
     weirp_gate g;
     weir_error err = {0};
     assert_int_equal(weirp_gate_load(&g, w.data, w.size, &err), WEIR_NEWER);
+    weirp_writer_free(&w);
+}
+
+/* Texts that fit are stored as ever; longer ones make it another version. */
+static void long_policies_are_another_version(void **state) {
+    (void)state;
+    for (size_t n = 1; n < WEIRP_GATE_POLICY; n++) {
+        weirp_gate_plan plan = plan_of(0.15, 2, two_steps);
+        weirp_gate a, b;
+        weirp_writer w = {0};
+        weir_error err = {0};
+        memset(plan.candidate, 'x', n);
+        plan.candidate[n] = '\0';
+        weirp_gate_start(&a, &plan, 5);
+        weirp_gate_save(&a, &w);
+        assert_false(w.failed);
+        assert_int_equal(w.data[0], n < WEIRP_GATE_NAME ? 1 : 2);
+        assert_int_equal(weirp_gate_load(&b, w.data, w.size, &err), WEIR_OK);
+        assert_string_equal(b.plan.candidate, plan.candidate);
+        assert_string_equal(b.plan.base, plan.base);
+        assert_true(b.plan.digest == plan.digest && b.since_ms == 5 && b.n_events == 1);
+        weirp_writer_free(&w);
+    }
+}
+
+/* A state that has the policies' kinds alone goes on, with their whole texts from then on. */
+static void older_names_are_taken_over(void **state) {
+    (void)state;
+    weirp_gate_plan plan = plan_of(0.15, 2, two_steps);
+    weirp_gate a, b;
+    weirp_writer w = {0};
+    weir_error err = {0};
+    strcpy(plan.base, "plugin");
+    strcpy(plan.candidate, "plugin");
+    weirp_gate_start(&a, &plan, 5);
+    weirp_gate_decision(&a, 0, 0.95, 0, false, 6);
+    weirp_gate_save(&a, &w);
+    assert_int_equal(weirp_gate_load(&b, w.data, w.size, &err), WEIR_OK);
+    assert_string_equal(b.plan.candidate, "plugin");
+    strcpy(plan.base, "plugin,value=0.02");
+    strcpy(plan.candidate, "plugin,value=0.04");
+    weirp_gate_retune(&b, &plan);
+    assert_string_equal(b.plan.base, "plugin,value=0.02");
+    assert_string_equal(b.plan.candidate, "plugin,value=0.04");
+    assert_int_equal(b.n_decisions, 1);
     weirp_writer_free(&w);
 }
 
@@ -339,6 +385,8 @@ int main(void) {
         cmocka_unit_test(plans_are_checked),
         cmocka_unit_test(what_is_stored_goes_on),
         cmocka_unit_test(any_bytes_are_taken_or_refused),
+        cmocka_unit_test(long_policies_are_another_version),
+        cmocka_unit_test(older_names_are_taken_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

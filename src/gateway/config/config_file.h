@@ -40,8 +40,8 @@ typedef struct weirp_file_policy {
         explore_floor;
     bool fallback;
     int64_t seed;
-    size_t line, name_line, value_line, mu_line, max_cost_line, min_quality_line, max_latency_line, threshold_line,
-        strong_line, weak_line, fixed_line;
+    size_t line, name_line, value_line, mu_line, price_line, max_cost_line, min_quality_line, max_latency_line,
+        threshold_line, strong_line, weak_line, fixed_line, fallback_line, novelty_line, explore_line;
 } weirp_file_policy;
 
 typedef struct weirp_file_budget {
@@ -161,6 +161,11 @@ weir_status weirp_maker_model(const weirp_maker *m, size_t line, const char *key
 
 /* config_policy.c: after the models. */
 weir_status weirp_maker_policy(weirp_maker *m, const weirp_file_policy *file, weir_policy_options *policy);
+
+/* config_policy.c: the policy as it would be written for `weir ope --policy`: NAME,KEY=VALUE,... with the keys that the
+ * file sets; cut with "..." where it is longer. */
+weir_status weirp_maker_policy_text(const weirp_maker *maker, const weirp_file_policy *file,
+                                    const weir_policy_options *options, char out[WEIRP_GATE_POLICY]);
 
 /* config_rollout.c: after policy and pacing. */
 weir_status weirp_maker_rollout(weirp_maker *m);

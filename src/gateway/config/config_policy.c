@@ -1,7 +1,11 @@
 /* config_policy.c: how requests are decided that say nothing else. SPDX-License-Identifier: GPL-3.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "src/base/words.h"
 #include "src/gateway/config/config_file.h"
+#include "src/ope/target.h"
 
 enum { MAX_POLICIES = 32 };
 
@@ -75,4 +79,59 @@ weir_status weirp_maker_policy(weirp_maker *m, const weirp_file_policy *f, weir_
     if (wrong) st = weirp_maker_wrong(m, f->line ? f->line : 1, "policy \"%s\": %s", o->policy, wrong);
 done:
     return st;
+}
+
+/* ---- as it would be written ---- */
+
+static void put(weirp_writer *w, const char *text) {
+    weirp_put(w, text, strlen(text));
+}
+
+/* The shortest form that reads back as x: 0.05 is written as such. */
+static void put_number(weirp_writer *w, double x) {
+    char text[32] = "";
+    for (int digits = 15; digits <= 17 && (!*text || strtod(text, NULL) != x); digits++)
+        snprintf(text, sizeof text, "%.*g", digits, x);
+    put(w, text);
+}
+
+weir_status weirp_maker_policy_text(const weirp_maker *m, const weirp_file_policy *f, const weir_policy_options *o,
+                                    char out[WEIRP_GATE_POLICY]) {
+    const bool implied = f->min_quality_line && !f->mu_line; /* a value that the file needn't give */
+    const struct {
+        size_t line;
+        const char *key;
+        double number;
+        const char *text; /* NULL: it is a number */
+    } keys[] = {
+        {f->value_line || implied, "value", o->value_usd, NULL},
+        {f->mu_line, "mu", f->mu, NULL},
+        {f->price_line, "latency_usd_per_s", o->latency_usd_per_s, NULL},
+        {f->max_cost_line, "max_cost", o->max_cost_usd, NULL},
+        {f->min_quality_line, "min_quality", o->min_quality, NULL},
+        {f->max_latency_line, "max_latency", o->max_latency_ms, NULL},
+        {f->threshold_line, "threshold", o->threshold, NULL},
+        {f->strong_line, "strong", 0, f->strong},
+        {f->weak_line, "weak", 0, f->weak},
+        {f->fixed_line, "model", 0, f->fixed},
+        {f->explore_line, "explore", o->explore_floor, NULL},
+        {f->novelty_line, "novelty_limit", o->novelty_limit, NULL},
+        {f->fallback_line, "fallback", 0, o->fallback ? "on" : "off"},
+    };
+    weirp_writer w = {0};
+    put(&w, o->policy);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (!keys[i].line || !weirp_ope_target_has_key(o->policy, keys[i].key)) continue;
+        put(&w, ",");
+        put(&w, keys[i].key);
+        put(&w, "=");
+        if (keys[i].text)
+            put(&w, keys[i].text);
+        else
+            put_number(&w, keys[i].number);
+    }
+    if (!w.failed) weirp_excerpt(out, WEIRP_GATE_POLICY, (const char *)w.data, w.size);
+    const bool failed = w.failed;
+    weirp_writer_free(&w);
+    return failed ? weirp_nomem(m->err) : WEIR_OK;
 }

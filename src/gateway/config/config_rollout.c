@@ -102,7 +102,7 @@ static weir_status check_paced(weirp_maker *m, const weirp_gate_plan *g) {
         WEIRP_TRY(weirp_maker_warn(m, m->file.rollout.line,
                                    "the candidate of the rollout \"%s\", policy \"%s\", doesn't go by a value: what it "
                                    "spends of the budget \"%s\" isn't paced",
-                                   g->name, g->candidate, c->pacing.budget));
+                                   g->name, c->rollout.policy.policy, c->pacing.budget));
     if (alike)
         WEIRP_TRY(weirp_maker_warn(m, m->file.rollout.line,
                                    "the candidate of the rollout \"%s\" differs from \"policy\" in nothing but its "
@@ -141,8 +141,8 @@ weir_status weirp_maker_rollout(weirp_maker *m) {
         return weirp_maker_wrong(m, m->file.rollout.line, "\"rollout\" needs the key \"policy\": the candidate");
     WEIRP_TRY(weirp_maker_policy(m, &m->file.rollout.policy, &c->rollout.policy));
     weirp_copy_text(g->name, sizeof g->name, name);
-    weirp_copy_text(g->base, sizeof g->base, c->policy.policy);
-    weirp_copy_text(g->candidate, sizeof g->candidate, c->rollout.policy.policy);
+    WEIRP_TRY(weirp_maker_policy_text(m, &m->file.policy, &c->policy, g->base));
+    WEIRP_TRY(weirp_maker_policy_text(m, &m->file.rollout.policy, &c->rollout.policy, g->candidate));
     g->shadow = m->file.rollout.mode == SHADOW;
     g->floor = c->policy.explore_floor;
     g->level = m->file.rollout.level;

@@ -100,6 +100,7 @@ static void tell(weirp_rollout *r) {
     const unsigned now = weirp_gate_now(g);
     if (e->change != WEIRP_GATE_STARTED) r->n_untold++;
     WEIRP_LOG(r->log, harm ? WEIRP_LOG_WARN : WEIRP_LOG_INFO, "a rollout has moved", WEIRP_S("rollout", g->plan.name),
+              WEIRP_S("base", g->plan.base), WEIRP_S("candidate", g->plan.candidate),
               WEIRP_S("what", weirp_gate_change_text(e->change)),
               WEIRP_F("share", now == WEIRP_GATE_OFF ? 0 : g->plan.step[now]), WEIRP_I("feedback", e->n_feedback),
               WEIRP_I("decisions", e->n_decisions), WEIRP_F("quality_low", e->quality.lo),
