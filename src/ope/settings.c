@@ -30,8 +30,11 @@ static weir_status wrong(weir_error *err, const char *key, const char *right) {
 }
 
 static weir_status find_time(const char *name, const char *text, int64_t *ms, weir_error *err) {
+    enum { A_YEAR = 4 }; /* of so few digits a number of seconds isn't meant */
     char shown[64];
-    if (!text || weirp_time_parse(text, strlen(text), ms)) return WEIR_OK;
+    if (!text) return WEIR_OK;
+    const bool year = strlen(text) == A_YEAR && strspn(text, "0123456789") == A_YEAR;
+    if (!year && weirp_time_parse(text, strlen(text), ms)) return WEIR_OK;
     return weirp_fail(err, WEIR_INVALID, 0,
                       "%s must be a time such as 2026-03-01, 2026-03-01T09:30:00Z or 2026-03-01T09:30:00+01:00, or "
                       "seconds or milliseconds since 1970, not \"%s\"",

@@ -699,6 +699,7 @@ class Made(Scratch):
         timeless = self.write("timeless.jsonl", lines(r for day, r in self.days() if day is None))
         for args, text in [(["--since", "yesterday"], 'since must be a time such as 2026-03-01, '),
                            (["--until", "2026-13-01"], 'not "2026-13-01"'),
+                           (["--since", "2026"], 'not "2026"'),
                            (["--until", ""], "until must be a time"),
                            (["--since", "1e300"], 'not "1e300"'),
                            (["--since", "2026-03-02", "--until", "2026-03-02T00:00:00Z"], "since must be before until"),
