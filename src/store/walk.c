@@ -438,18 +438,37 @@ done:
     return st;
 }
 
+/* One meta page as it stood still: a writer that overwrites it between two numbers would give one transaction's number
+ * and another's trees. */
+static weir_status steady_header(int fd, off_t at, const char *path, header *h, weir_error *err) {
+    enum { TRIES = 100 };
+    uint8_t page[2][HEADER_BYTES];
+    for (int i = 0; i < TRIES; i++) {
+        for (int k = 0; k < 2; k++) {
+            const ssize_t n = pread(fd, page[k], HEADER_BYTES, at);
+            if (n < 0) return weirp_fail_errno(err, errno, "can't read", path);
+            if (n < HEADER_BYTES) return weirp_fail(err, WEIR_CORRUPT, 0, "%s: cut off in its first pages", path);
+        }
+        if (memcmp(page[0], page[1], HEADER_BYTES) != 0) continue;
+        *h = read_header(page[0]);
+        return WEIR_OK;
+    }
+    return weirp_fail(err, WEIR_BUSY, 0, "%s: is being written to too fast", path);
+}
+
 weir_status weirp_walk(int fd, uint64_t txnid, const char *path, weirp_pages *pages, weir_error *err) {
     weirp_pages own = {0};
     walk w = {.path = path, .err = err, .txnid = txnid, .pages = pages ? pages : &own};
     struct stat st;
+    header h;
     weir_status status = weirp_walk_headers(fd, path, &w.page_size, &w.n_pages, err);
+    if (status == WEIR_OK) status = steady_header(fd, (off_t)((txnid & 1) * w.page_size), path, &h, err);
     if (status != WEIR_OK) return status;
     if (fstat(fd, &st) != 0) return weirp_fail_errno(err, errno, "fstat", path);
     size_t bytes = (size_t)st.st_size;
     w.n_file = bytes / w.page_size; /* a page that is there in part isn't there */
     w.base = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
     if (w.base == MAP_FAILED) return weirp_fail_errno(err, errno, "can't map", path);
-    header h = read_header(w.base + (txnid & 1) * w.page_size);
     if (h.txnid == 0 && txnid == 0) h.txnid = txnid;
     if (h.txnid != txnid) {
         status =
