@@ -25,13 +25,15 @@ static void must(weir_status st) {
 
 /* ---- filling ---- */
 
-enum { SHAPES = 4096, GROUP = 4096, LATER = 1000 };
+enum { GROUP = 4096, LATER = 1000 }; /* feedback comes so many requests after its decision */
 
-typedef struct shape {
-    weirp_writer served, feedback;
-} shape;
+static uint64_t number_of(uint64_t first_ms, size_t i) {
+    return (first_ms + 10 * i) << 20 | (i & 0xfffff); /* 100 requests a second */
+}
 
-static void make_shape(shape *s, weir_session *session, size_t i) {
+/* Each request is decided for itself: one draw that stood for many rows would contradict its chances. */
+static void make_request(weirp_writer *served, weirp_writer *feedback, weir_session *session, uint64_t number,
+                         size_t i) {
     char prompt[80], id[WEIRP_ID_SIZE];
     weir_policy_options o = weir_policy_defaults();
     const weir_decision *d;
@@ -51,30 +53,24 @@ static void make_shape(shape *s, weir_session *session, size_t i) {
                       .first_token_ms = NAN,
                       .n_attempts = 1};
     v.attempt[0] = (weirp_attempt){.model = (uint32_t)d->model, .deployment = "eu-1", .result = "ok", .status = 200};
-    weirp_id_new(id, i, 7);
-    weirp_record_decision(&s->served, session, id);
-    weirp_record_served(&s->served, &v);
-    must(weirp_log_decode(&r, s->served.data, s->served.size, &err));
-    weirp_record_feedback(&s->feedback, &r, d->model, i % 3 ? 1 : 0, "user", false);
+    weirp_id_print(id, number, 7);
+    served->size = feedback->size = 0;
+    weirp_record_decision(served, session, id);
+    weirp_record_served(served, &v);
+    must(weirp_log_decode(&r, served->data, served->size, &err));
+    weirp_record_feedback(feedback, &r, d->model, i % 3 ? 1 : 0, "user", false);
     weirp_log_record_free(&r);
 }
 
-/* The shape's bytes with the number of row i in their id. */
 static weirp_change change_of(const weirp_writer *w, uint64_t number, bool follows) {
-    enum { AT_ID = 38 };
     uint8_t *copy = malloc(w->size);
     memcpy(copy, w->data, w->size);
-    memcpy(copy + AT_ID, &number, sizeof number);
     return (
         weirp_change){.kind = WEIRP_APPEND_LOG, .data = copy, .size = w->size, .number = number, .follows = follows};
 }
 
-static uint64_t number_of(uint64_t first_ms, size_t i) {
-    return (first_ms + 10 * i) << 20 | (i & 0xfffff); /* 100 requests a second */
-}
-
 static void fill(const char *path, size_t rows) {
-    static shape shapes[SHAPES];
+    static weirp_writer served, feedback[LATER]; /* of the requests that are still to be told of */
     static weirp_change change[2 * GROUP];
     weir_router *router;
     weir_session *session;
@@ -82,19 +78,23 @@ static void fill(const char *path, size_t rows) {
     uint64_t first_ms = (uint64_t)weirp_unix_ms();
     must(weir_router_open(&router, path, &err));
     must(weir_session_new(&session, router, &err));
-    for (size_t i = 0; i < SHAPES; i++) make_shape(&shapes[i], session, i);
     must(weirp_store_open(&store, path, WEIRP_STORE_WRITE, &err));
     for (size_t at = 0; at < rows + LATER; at += GROUP) {
         size_t n = 0;
         for (size_t i = at; i < at + GROUP; i++) {
-            if (i < rows) change[n++] = change_of(&shapes[i % SHAPES].served, number_of(first_ms, i), false);
+            weirp_writer *told = &feedback[i % LATER];
             size_t earlier = i - LATER;
             if (i >= LATER && earlier < rows && earlier % 2)
-                change[n++] = change_of(&shapes[earlier % SHAPES].feedback, number_of(first_ms, earlier), true);
+                change[n++] = change_of(told, number_of(first_ms, earlier), true);
+            if (i >= rows) continue;
+            make_request(&served, told, session, number_of(first_ms, i), i);
+            change[n++] = change_of(&served, number_of(first_ms, i), false);
         }
         must(weirp_store_commit(store, change, n, &err));
         for (size_t i = 0; i < n; i++) free((void *)(uintptr_t)change[i].data);
     }
+    for (size_t i = 0; i < LATER; i++) free(feedback[i].data);
+    free(served.data);
     weirp_store_close(store);
     weir_session_free(session);
     weir_router_close(router);
