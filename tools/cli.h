@@ -112,6 +112,9 @@ typedef struct cli_command {
 int cli_parse(const cli_command *command, int argc, char **argv);
 void cli_list_free(cli_list *list);
 
+/* All of `text` as a number, as CLI_REAL reads it; false: it isn't one. */
+bool cli_real(const char *text, double *out);
+
 /* The nearest of some names, or NULL when none is near; for "did you mean". */
 const char *cli_nearest(const char *word, const char *(*name)(size_t index));
 
