@@ -115,6 +115,30 @@ static weir_status check_bounds(const weirp_ope_settings *s, const weirp_ope_tab
     return WEIR_OK;
 }
 
+/* ---- names ---- */
+
+/* Reports tell policies apart by their names alone. */
+static weir_status check_names(const weir_ope_options *o, weir_error *err) {
+    char one[128], other[128], shown[64];
+    for (size_t i = 1; i < o->n_policies; i++)
+        for (size_t k = 0; k < i; k++) {
+            size_t n, n_other;
+            const char *a = o->policies[k], *b = o->policies[i];
+            const char *name = weirp_ope_target_called(a, &n), *other_name = weirp_ope_target_called(b, &n_other);
+            if (n != n_other || memcmp(name, other_name, n) != 0) continue;
+            weirp_excerpt(one, sizeof one, a, strlen(a)), weirp_excerpt(other, sizeof other, b, strlen(b));
+            if (strcmp(a, b) == 0)
+                return weirp_fail(err, WEIR_INVALID, 0,
+                                  "policy \"%s\" is given twice: give it once, or each a name of its own (name=...)",
+                                  one);
+            return weirp_fail(err, WEIR_INVALID, 0,
+                              "policies \"%s\" and \"%s\" are both called \"%s\": give one of them another name "
+                              "(name=...)",
+                              one, other, weirp_excerpt(shown, sizeof shown, name, n));
+        }
+    return WEIR_OK;
+}
+
 /* ---- the whole ---- */
 
 static weir_status check(const weir_ope_options *o, weir_error *err) {
@@ -129,7 +153,7 @@ static weir_status check(const weir_ope_options *o, weir_error *err) {
     if (!(o->margin_quality >= 0 && o->margin_quality <= 1)) return wrong(err, "the margin of quality", "in [0,1]");
     if (!(o->margin_cost >= 0 && o->margin_cost < 1)) return wrong(err, "the saving that is wanted", "in [0,1)");
     if (!among(o->interval, intervals)) return wrong(err, "the interval", "t, normal, percentile or bca");
-    return WEIR_OK;
+    return check_names(o, err);
 }
 
 /* A value or a margin weighs quality against cost: without both there is no answer to what was asked, and one to

@@ -428,6 +428,21 @@ class Made(Scratch):
         text = run("ope", "--log", log, "--map", self.map, "--policy", "random", "--bound", "cost=0.5", "--bound", "latency=60000").stdout
         self.assertIn("said to be at most        0.5 USD and 60000 ms a request", text)
 
+    def test_names_tell_policies_apart(self):
+        log = self.write("log.jsonl", lines(self.uniform(200)))
+        for given, why in ((["random", "random"], 'policy "random" is given twice: give it once, or each a name of its own (name=...)'),
+                           (["fixed,model=a,name=x", "logged", "fixed,name=x,model=b"],
+                            'policies "fixed,model=a,name=x" and "fixed,name=x,model=b" are both called "x": give one of them another name'),
+                           (["random", "logged,name=random"], 'policies "random" and "logged,name=random" are both called "random"')):
+            asked = [x for p in given for x in ("--policy", p)]
+            # told before anything is read
+            for where in log, self.dir / "missing.jsonl":
+                self.assertIn(why, run("ope", "--log", where, "--map", self.map, *asked, status=2).stderr)
+            self.assertIn(why, run("ope", "simulate", "--data", log, "--store", self.dir / "none.mdb", *asked, status=2).stderr)
+        r, _ = report("--log", log, "--map", self.map, "--policy", "random,name=one", "--policy", "random", "--policy", "random,name=on")
+        self.assertEqual([p["name"] for p in r["policies"]], ["one", "random", "on"])
+        self.assertEqual([v["verdict"] for v in r["verdicts"]], ["same"] * 5)
+
     def test_bounds_that_arent(self):
         log = self.write("log.jsonl", lines(self.uniform(200)[:-1] + [row(0, {"a": 1}, cost=0.75)]))
         for given, word in (("cost", "METRIC=MOST"), ("=1", "METRIC=MOST"), (",cost=1", "METRIC=MOST"), ("cos=1", "did you mean 'cost'"),
