@@ -179,6 +179,11 @@ bool cli_speaks(const char *json_path);
 /* Writes `text` and a newline to a file, or to stdout for "-"; CLI_OK or CLI_FAILED after saying why. */
 int cli_write(const char *command, const char *path, const char *text);
 
+/* What is written to standard output is all that the command is there for: with its reader gone it should stop. From
+ * then on a write fails that has none; what fails with WEIR_IO once cli_reader_left has done what it was asked to. */
+void cli_stdout_is_the_work(void);
+bool cli_reader_left(void);
+
 /* Width of the terminal, 80 where there is none. */
 int cli_columns(void);
 

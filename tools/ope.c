@@ -153,7 +153,6 @@ static int report(const arguments *a, const weir_ope *ope) {
         const int svg = write_svg(a, ope, NULL);
         if (rc == CLI_OK) rc = svg;
     }
-    /* last: who reads it may go away early, and the files are to be had all the same */
     if (cli_speaks(a->json) && cli_speaks(a->svg) && weir_ope_print(ope, stdout, cli_columns(), &err) != WEIR_OK)
         rc = cli_fail(COMMAND, &err);
     fflush(stdout);

@@ -379,9 +379,20 @@ class Made(Scratch):
         with subprocess.Popen([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random", "--json", out], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as p:
             p.stdout.close()
-            self.assertIn("can't be written", p.stderr.read())
-            self.assertEqual(p.wait(), 1)
+            self.assertEqual([p.stderr.read(), p.wait()], ["", 0])
         self.assertEqual(json.loads(out.read_text())["log"]["rows"], 200)
+        # a verdict's exit status and reasons stay what they are
+        refused = ["ope", "--log", self.write("few.jsonl", lines(self.uniform(30))), "--map", self.map, "--policy", "random"]
+        said = run(*refused, status=1).stderr
+        with subprocess.Popen([WEIR, *refused, "--json", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+            p.stdout.close()
+            self.assertEqual([p.stderr.read(), p.wait()], [said, 1])
+        with open("/dev/full", "w") as full:
+            for more in [], ["--json", "-"], ["--svg", "-"]:
+                done = subprocess.run([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random", *more], stdout=full,
+                                      stderr=subprocess.PIPE, text=True)
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, "written|No space left")
 
     def test_mass_without_support_widens_what_is_shown(self):
         """A tenth of the rows could not have gone to c: the interval that is shown allows for it, as the difference's does."""
