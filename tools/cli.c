@@ -51,7 +51,7 @@ const char *cli_nearest(const char *word, const char *(*name)(size_t index)) {
 
 /* ---- values ---- */
 
-static bool parse_real(const char *text, double *out) {
+bool cli_real(const char *text, double *out) {
     char *end;
     errno = 0;
     *out = strtod(text, &end);
@@ -120,7 +120,7 @@ static int set(const cli_command *c, const cli_option *o, const char *text, int 
             *(uint64_t *)o->target = count;
         break;
     case CLI_REAL:
-        if (!parse_real(text, &real)) return cli_misuse(c->name, "--%s must be a number, not '%s'", o->name, text);
+        if (!cli_real(text, &real)) return cli_misuse(c->name, "--%s must be a number, not '%s'", o->name, text);
         if (o->lo < o->hi && !(real >= o->lo && real <= o->hi)) return bad_range(c, o, text);
         *(double *)o->target = real;
         break;

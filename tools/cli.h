@@ -112,6 +112,9 @@ typedef struct cli_command {
 int cli_parse(const cli_command *command, int argc, char **argv);
 void cli_list_free(cli_list *list);
 
+/* All of `text` as a number, as CLI_REAL reads it; false: it isn't one. */
+bool cli_real(const char *text, double *out);
+
 /* The nearest of some names, or NULL when none is near; for "did you mean". */
 const char *cli_nearest(const char *word, const char *(*name)(size_t index));
 
@@ -175,6 +178,11 @@ const char *cli_usd(double usd, char text[CLI_USD_SIZE]);
 bool cli_speaks(const char *json_path);
 /* Writes `text` and a newline to a file, or to stdout for "-"; CLI_OK or CLI_FAILED after saying why. */
 int cli_write(const char *command, const char *path, const char *text);
+
+/* What is written to standard output is all that the command is there for: with its reader gone it should stop. From
+ * then on a write fails that has none; what fails with WEIR_IO once cli_reader_left has done what it was asked to. */
+void cli_stdout_is_the_work(void);
+bool cli_reader_left(void);
 
 /* Width of the terminal, 80 where there is none. */
 int cli_columns(void);

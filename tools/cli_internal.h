@@ -5,6 +5,9 @@
 
 #include "tools/cli.h"
 
+/* Before anything is printed: from then on a reader of standard output that leaves is no failed write. */
+void cli_stdout_begin(void);
+
 /* Prints the command's help, or its options' names in one line (for completion), on stdout. */
 void cli_print_help(const cli_command *command);
 void cli_print_options(const cli_command *command);

@@ -67,7 +67,7 @@ static int convert(arguments *a, const weir_pool *pool) {
     int rc = cli_outfile_close(file, st == WEIR_OK);
     if (st == WEIR_OK)
         print_report(a, &report);
-    else
+    else if (!(st == WEIR_IO && cli_reader_left()))
         rc = cli_fail(COMMAND, &err);
     if (st && a->state && !access(a->state, F_OK))
         cli_note(COMMAND, "the same command goes on from here (%s); remove that file to start anew", a->state);

@@ -25,9 +25,11 @@ static int failed(const weir_error *err) {
     return err->status == WEIR_INVALID ? cli_misuse(COMMAND, "%s", err->text) : cli_fail(COMMAND, err);
 }
 
-/* The one line on stdout that matters, so that KEY=$(weir key create ...) works. */
+/* The one line on stdout that matters, so that KEY=$(weir key create ...) works: nobody has the key if nobody reads. */
 static int hand_out(char secret[WEIR_KEY_TEXT]) {
-    int rc = printf("%s\n", secret) < 0 || fflush(stdout) ? CLI_FAILED : CLI_OK;
+    int rc = printf("%s\n", secret) < 0 || fflush(stdout) || cli_reader_left() ? CLI_FAILED : CLI_OK;
+    if (cli_reader_left())
+        cli_note(COMMAND, "nobody reads standard output: the text is lost, and 'weir key rotate' makes another");
     explicit_bzero(secret, WEIR_KEY_TEXT);
     return rc;
 }

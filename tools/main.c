@@ -80,12 +80,12 @@ int main(int argc, char **argv) {
     openblas_set_num_threads(
         1);                   /* many small matrices: its threads would spin, and sums would depend on their number */
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is a failed write, not a death in the middle of a commit */
+    cli_stdout_begin();
     int rc = run(argc, argv);
-    /* a full disk behind a pipe or a redirection shows only here */
+    /* a full disk behind a redirection shows only here */
     errno = 0;
-    if ((fflush(stdout) != 0 || ferror(stdout)) && rc == CLI_OK) {
-        if (errno != EPIPE) fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno ? errno : EIO));
-        return CLI_FAILED;
-    }
-    return rc;
+    const bool wrong = fflush(stdout) != 0 || ferror(stdout);
+    if (!wrong || cli_reader_left() || rc != CLI_OK) return rc;
+    fprintf(stderr, "weir: can't write standard output: %s\n", strerror(errno ? errno : EIO));
+    return CLI_FAILED;
 }

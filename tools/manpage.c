@@ -72,7 +72,9 @@ static void verbatim(const char *text) {
 }
 
 static void exit_status(void) {
-    printf(".SH EXIT STATUS\n.TP\n0\nThe work is done.\n.TP\n1\nThe work failed; standard error says why.\n"
+    printf(".SH EXIT STATUS\n.TP\n0\nThe work is done.\n.TP\n1\nThe work failed; standard error says why. A reader of "
+           "standard "
+           "output that leaves early, such as head, is no failure.\n"
            ".TP\n2\nThe command line is wrong.\n");
 }
 

@@ -9,7 +9,7 @@
 #define COMMAND "ope"
 
 typedef struct arguments {
-    cli_list logs, policies, data;
+    cli_list logs, policies, data, bounds;
     const char *metrics, *json, *svg, *logging;
     size_t n_logs, least_rows, most_rows;
     weir_ope_options o;
@@ -26,25 +26,78 @@ static const char *metric_name(size_t i) {
     return i < WEIR_N_METRICS ? weir_metric_name((weir_metric)i) : NULL;
 }
 
+/* The metric of that name. CLI_GO or CLI_USAGE. */
+static int find_metric(const char *word, weir_metric *metric) {
+    char names[256] = "";
+    for (size_t m = 0; metric_name(m); m++)
+        if (strcmp(metric_name(m), word) == 0) {
+            *metric = (weir_metric)m;
+            return CLI_GO;
+        }
+    for (size_t i = 0, at = 0; metric_name(i) && at < sizeof names; i++)
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", metric_name(i));
+    const char *near = cli_nearest(word, metric_name);
+    if (near) return cli_misuse(COMMAND, "no metric '%s'; did you mean '%s'? There are: %s", word, near, names);
+    return cli_misuse(COMMAND, "no metric '%s'; there are: %s", word, names);
+}
+
+/* The word that `text` begins with, up to a comma, cut where it doesn't fit; gives where the next one begins. */
+static const char *next_word(const char *text, char *word, size_t size) {
+    const size_t n = strcspn(text, ",");
+    snprintf(word, size, "%.*s", n < size ? (int)n : (int)size - 1, text);
+    return text + n + (text[n] == ',');
+}
+
 /* "quality,cost" as a set. CLI_GO or CLI_USAGE. */
 static int parse_metrics(const char *text, unsigned *set) {
-    for (; text && *text; text += strcspn(text, ",") + (text[strcspn(text, ",")] == ',')) {
-        char word[32], names[256] = "";
-        const size_t n = strcspn(text, ",");
-        snprintf(word, sizeof word, "%.*s", n < sizeof word ? (int)n : (int)sizeof word - 1, text);
-        size_t m = 0;
-        while (metric_name(m) && strcmp(metric_name(m), word) != 0) m++;
-        if (metric_name(m)) {
-            *set |= 1u << m;
-            continue;
-        }
-        for (size_t i = 0, at = 0; metric_name(i) && at < sizeof names; i++)
-            at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i ? ", " : "", metric_name(i));
-        const char *near = cli_nearest(word, metric_name);
-        if (near) return cli_misuse(COMMAND, "no metric '%s'; did you mean '%s'? There are: %s", word, near, names);
-        return cli_misuse(COMMAND, "no metric '%s'; there are: %s", word, names);
+    while (text && *text) {
+        char word[32];
+        weir_metric m = WEIR_N_METRICS;
+        text = next_word(text, word, sizeof word);
+        const int rc = find_metric(word, &m);
+        if (rc != CLI_GO) return rc;
+        *set |= 1u << m;
     }
     return CLI_GO;
+}
+
+/* "cost=0.5". CLI_GO or CLI_USAGE. */
+static int parse_bound(char *word, double bounds[WEIR_N_METRICS]) {
+    char *most = strchr(word, '=');
+    weir_metric m = WEIR_N_METRICS;
+    double x;
+    if (!most || most == word)
+        return cli_misuse(COMMAND, "--bound must be METRIC=MOST, such as cost=0.5, not '%s'", word);
+    *most++ = '\0';
+    const int rc = find_metric(word, &m);
+    if (rc != CLI_GO) return rc;
+    /* 0 is the library's word for none, and what can't be bounded is its to tell */
+    if (!cli_real(most, &x) || !isfinite(x) || !(x > 0))
+        return cli_misuse(COMMAND, "--bound %s must be a number above 0, not '%s'", word, most);
+    if (bounds[m] != 0) return cli_misuse(COMMAND, "--bound says twice what bounds the %s", word);
+    bounds[m] = x;
+    return CLI_GO;
+}
+
+static int parse_bounds(const cli_list *list, double bounds[WEIR_N_METRICS]) {
+    for (size_t i = 0; i < list->n; i++) {
+        const char *text = list->items[i];
+        do {
+            char word[64];
+            if (strcspn(text, ",") >= sizeof word)
+                return cli_misuse(COMMAND, "--bound must be METRIC=MOST, such as cost=0.5, not '%s'", text);
+            text = next_word(text, word, sizeof word);
+            const int rc = parse_bound(word, bounds);
+            if (rc != CLI_GO) return rc;
+        } while (*text);
+    }
+    return CLI_GO;
+}
+
+/* What is a list of words on the command line. CLI_GO or CLI_USAGE. */
+static int parse_words(arguments *a) {
+    const int rc = parse_metrics(a->metrics, &a->o.metrics);
+    return rc == CLI_GO ? parse_bounds(&a->bounds, a->o.bounds) : rc;
 }
 
 /* ---- the reports ---- */
@@ -100,7 +153,6 @@ static int report(const arguments *a, const weir_ope *ope) {
         const int svg = write_svg(a, ope, NULL);
         if (rc == CLI_OK) rc = svg;
     }
-    /* last: who reads it may go away early, and the files are to be had all the same */
     if (cli_speaks(a->json) && cli_speaks(a->svg) && weir_ope_print(ope, stdout, cli_columns(), &err) != WEIR_OK)
         rc = cli_fail(COMMAND, &err);
     fflush(stdout);
@@ -120,7 +172,7 @@ static int evaluate(arguments *a) {
     if (!a->policies.n && !a->o.curve) return cli_misuse(COMMAND, "--policy POLICY is missing");
     if (a->json && a->svg && strcmp(a->json, "-") == 0 && strcmp(a->svg, "-") == 0)
         return cli_misuse(COMMAND, "--json and --svg can't both go to standard output");
-    int rc = parse_metrics(a->metrics, &a->o.metrics);
+    int rc = parse_words(a);
     if (rc != CLI_GO) return rc;
     static const char *const what_ran[] = {"logged"}; /* a curve alone needs no candidate */
     weir_error err = {0};
@@ -160,7 +212,7 @@ static int simulate(arguments *a) {
     if (!a->policies.n) return cli_misuse(COMMAND, "--policy POLICY is missing");
     if (a->svg && !a->o.curve)
         return cli_misuse(COMMAND, "simulate draws nothing but a curve: --svg goes with --curve");
-    int rc = parse_metrics(a->metrics, &a->o.metrics);
+    int rc = parse_words(a);
     if (rc != CLI_GO) return rc;
     weir_error err = {0};
     weir_ope_trials *trials = NULL;
@@ -263,6 +315,10 @@ int weir_cmd_ope(int argc, char **argv) {
          .hi = 1},
         {"margin-cost", 0, CLI_REAL, &o->margin_cost, "SHARE", "a saving that is wanted, as a share of the cost",
          .lo = 0, .hi = 0.9999},
+        {"bound", 0, CLI_LIST, &a.bounds, "METRIC=MOST",
+         "the most that one request can have, such as cost=0.5,latency=60000 (USD, ms): choices that the log never "
+         "could "
+         "have made widen intervals by that instead of ending in a refusal"},
         {"curve", 0, CLI_TEXT, &o->curve, "POLICY",
          "a policy with one knob left open, such as plugin,value=?: its cost-quality curve"},
         {"data", 'd', CLI_LIST, &a.data, "FILE", "simulate: outcomes of every model, that logs are drawn from"},
@@ -307,5 +363,6 @@ int weir_cmd_ope(int argc, char **argv) {
     cli_list_free(&a.logs);
     cli_list_free(&a.policies);
     cli_list_free(&a.data);
+    cli_list_free(&a.bounds);
     return rc;
 }

@@ -101,6 +101,7 @@ cli_outfile *cli_outfile_open(const char *command, const char *path, cli_outmode
     f->command = command;
     if (!path || !strcmp(path, "-")) {
         f->file = f->stream = stdout;
+        cli_stdout_is_the_work();
         return f;
     }
     f->path = path;
@@ -131,7 +132,7 @@ int cli_outfile_close(cli_outfile *f, bool keep) {
     if (f->stream != f->file && fclose(f->stream)) wrong = true;
     if (f->file == stdout ? fflush(stdout) : fclose(f->file)) wrong = true;
     int rc = CLI_OK;
-    if (keep && wrong) rc = say(f, "can't write");
+    if (keep && wrong && !(f->file == stdout && cli_reader_left())) rc = say(f, "can't write");
     if (keep && !wrong && f->written) {
         if (rename(f->written, f->path))
             rc = say(f, "can't be put in place");

@@ -186,7 +186,6 @@ int cli_write(const char *command, const char *path, const char *text) {
     int why = errno;
     if (f && !to_stdout && fclose(f) != 0) ok = false, why = errno;
     if (ok) return CLI_OK;
-    if (to_stdout && why == EPIPE) return CLI_FAILED; /* the reader has what it wanted */
     fprintf(stderr, "%s%s: can't write %s: %s\n", cli_prefix, command, to_stdout ? "standard output" : path,
             strerror(why));
     return CLI_FAILED;

@@ -12,7 +12,7 @@ static int write_file(const char *path, write_fn write, const weir_simulate_opti
     if (!file) return CLI_FAILED;
     weir_status st = write(cli_outfile_stream(file), options, &err);
     int rc = cli_outfile_close(file, st == WEIR_OK);
-    return st == WEIR_OK ? rc : cli_fail(COMMAND, &err);
+    return st == WEIR_OK || (st == WEIR_IO && cli_reader_left()) ? rc : cli_fail(COMMAND, &err);
 }
 
 int weir_cmd_simulate(int argc, char **argv) {

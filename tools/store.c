@@ -53,8 +53,10 @@ static int export_lines(const arguments *a) {
         cli_note(COMMAND, "can't write %s: %s", a->output, strerror(errno));
         return CLI_FAILED;
     }
+    if (!to_file) cli_stdout_is_the_work();
     weir_status st = a->log ? weir_store_export_log(a->store, out, &err) : weir_store_export(a->store, out, &err);
-    int rc = st == WEIR_OK ? CLI_OK : cli_fail(COMMAND, &err);
+    const bool enough = st == WEIR_IO && !to_file && cli_reader_left();
+    int rc = st == WEIR_OK || enough ? CLI_OK : cli_fail(COMMAND, &err);
     if (to_file && fclose(out) != 0 && rc == CLI_OK) {
         cli_note(COMMAND, "can't write %s: %s", a->output, strerror(errno));
         rc = CLI_FAILED;

@@ -53,8 +53,11 @@ typedef struct weir_ope_options {
     size_t n_bootstrap;          /* 0: 1000 */
     double margin_quality;       /* a loss of quality that doesn't matter, for "cheaper at no more than that" */
     double margin_cost;          /* a saving that is wanted, as a share of the other's cost */
-    const char *curve;           /* a policy with one knob left open: its cost-quality curve from the log; NULL: none */
-    bool strict;                 /* stop at the first malformed row instead of counting it */
+    /* The most that one request can have, the least being 0: of the cost (USD) and the latency (ms) alone; 0: not
+     * known. Quality and error lie in [0,1]; a loss is bounded where the cost is. A row that has more is an error. */
+    double bounds[WEIR_N_METRICS];
+    const char *curve; /* a policy with one knob left open: its cost-quality curve from the log; NULL: none */
+    bool strict;       /* stop at the first malformed row instead of counting it */
     uint64_t seed;
     unsigned n_threads; /* 0: as many as there are cores */
     weir_warning_fn warning;

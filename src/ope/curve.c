@@ -2,7 +2,7 @@
  * same rows, beside every single model.
  *
  * Points are self-normalised doubly robust estimates. Each is held to what a candidate is held to (honesty.c): a point
- * of a curve has a cost, and nothing bounds the cost of mass that the log doesn't support, so that such a point is
+ * of a curve has a cost, and where nothing bounds the cost of mass that the log doesn't support, such a point is
  * refused, as are those of too few effective rows. What is refused isn't part of the curve.
  *
  * Memory is bounded whatever the models, settings and draws: sums are kept of as many points as fit, with coarser
@@ -230,6 +230,7 @@ static void refuse(curving *c, size_t point) {
         f->least_p = same->least_p;
         f->least_e = same->least_e;
         weirp_ope_weigh(f, &s);
+        p->unsupported = s.unsupported;
         weirp_ope_refuse(c->result, METRIC[axis], &s, same->n_undecided);
         memcpy(p->refusal, s.refusal, sizeof p->refusal);
     }
@@ -327,7 +328,7 @@ done:
 /* ---- the whole ---- */
 
 static void forget(weirp_curve_point *p) {
-    p->cost = p->cost_se = p->quality = p->quality_se = NAN;
+    p->cost = p->cost_se = p->quality = p->quality_se = p->unsupported = NAN;
     p->quality_lo = p->quality_hi = p->cost_lo = p->cost_hi = NAN;
 }
 
@@ -369,7 +370,9 @@ static weir_status tell(curving *c, weirp_log_curve *out, weir_error *err) {
         else
             out->point[out->n++] = *p;
     }
-    return *out->refusal ? WEIR_OK : weirp_curve_tell(&c->drawn, out, c->j->n_models, c->j->s->o.level, err);
+    if (*out->refusal) return WEIR_OK;
+    const double most_cost = weirp_ope_most(c->j->s->most, WEIR_METRIC_COST);
+    return weirp_curve_tell(&c->drawn, out, c->j->n_models, c->j->s->o.level, most_cost, err);
 }
 /* False: out->refusal says why there is nothing to go over. */
 static bool can_be_read(const weirp_judging *j, const weir_ope *r, weirp_log_curve *out) {

@@ -150,21 +150,40 @@ done:
 
 /* ---- the whole ---- */
 
-static void set_band(weirp_curve_point *p, double factor) {
+static bool rests_on_bounds(const weirp_curve_point *p) {
+    return !*p->refusal && p->unsupported > WEIRP_OPE_NO_MASS;
+}
+
+static void set_band(weirp_curve_point *p, double factor, double most_cost) {
     const double lo = p->cost - factor * p->cost_se;
     if (*p->refusal) return;
     p->quality_lo = p->quality - factor * p->quality_se;
     p->quality_hi = p->quality + factor * p->quality_se;
     p->cost_lo = p->cost < 0 ? lo : fmax(0, lo); /* costs are never below 0 */
     p->cost_hi = p->cost + factor * p->cost_se;
+    if (!rests_on_bounds(p)) return;
+    const double reach = fmin(2 * p->unsupported, 1); /* points are normalised: honesty.c */
+    p->quality_lo = fmax(p->quality_lo - reach, fmin(p->quality_lo, 0));
+    p->quality_hi = fmin(p->quality_hi + reach, fmax(p->quality_hi, 1));
+    p->cost_lo = fmax(p->cost_lo - reach * most_cost, fmin(p->cost_lo, 0));
+    p->cost_hi = fmin(p->cost_hi + reach * most_cost, fmax(p->cost_hi, most_cost));
+}
+
+/* Settings and single models, of those that can be judged. */
+static void count_on_bounds(const weirp_log_curve *c, size_t n_models, size_t *settings, size_t *singles) {
+    *settings = *singles = 0;
+    for (size_t k = 0; k < c->n; k++) *settings += rests_on_bounds(&c->point[k]);
+    for (size_t m = 0; m < n_models; m++) *singles += rests_on_bounds(&c->single[m]);
 }
 
 weir_status weirp_curve_tell(weirp_curve_drawn *c, weirp_log_curve *out, size_t n_models, double level,
-                             weir_error *err) {
+                             double most_cost, weir_error *err) {
+    size_t settings, singles;
     /* one band for the knobs; single models are drawn with it, too */
     const double factor = weirp_band_factor(c->most, c->n_draws, c->fewest, level);
-    for (size_t k = 0; k < out->n; k++) set_band(&out->point[k], factor);
-    for (size_t m = 0; m < n_models; m++) set_band(&out->single[m], factor);
+    for (size_t k = 0; k < out->n; k++) set_band(&out->point[k], factor, most_cost);
+    for (size_t m = 0; m < n_models; m++) set_band(&out->single[m], factor, most_cost);
+    count_on_bounds(out, n_models, &settings, &singles);
     out->n_singles = c->n_singles;
     out->aiq = out->aiq_lo = out->aiq_hi = NAN;
     for (size_t s = 0; s < N_SHARES; s++) out->cost_at[s] = out->cost_at_lo[s] = out->cost_at_hi[s] = NAN;
@@ -178,6 +197,11 @@ weir_status weirp_curve_tell(weirp_curve_drawn *c, weirp_log_curve *out, size_t 
         snprintf(out->why_not, sizeof out->why_not,
                  "they go by the cheapest, the dearest and the best model, and %zu of %zu can be judged", c->n_singles,
                  n_models);
+    else if (settings || singles) /* how far a hull's area may be off by what bounds alone tell isn't known */
+        snprintf(
+            out->why_not, sizeof out->why_not,
+            "they rest on choices that the log never could have made, at %zu of %zu settings and of %zu of %zu models",
+            settings, out->n, singles, c->n_singles);
     if (*out->why_not) return WEIR_OK;
     return tell_figures(c, out, level, err);
 }

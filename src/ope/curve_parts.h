@@ -44,8 +44,9 @@ void weirp_curve_drawn_free(weirp_curve_drawn *drawn);
  * and standard errors. `single`: one model always; else the point's knob counts. */
 void weirp_curve_drawn_add(weirp_curve_drawn *drawn, const weirp_statistic *quality, const weirp_statistic *cost,
                            const weirp_sums *sums, const weirp_draws *draws, bool single, weirp_curve_point *point);
-/* After all points: bands of *out's points, AIQ and cost@p%. */
+/* After all points: bands of *out's points, AIQ and cost@p%. `most_cost` bounds the cost of what a point's unsupported
+ * mass does; NAN: nothing does, and no point has any. */
 weir_status weirp_curve_tell(weirp_curve_drawn *drawn, weirp_log_curve *out, size_t n_models, double level,
-                             weir_error *err);
+                             double most_cost, weir_error *err);
 
 #endif

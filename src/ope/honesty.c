@@ -1,8 +1,9 @@
 /* honesty.c: what of a log can be trusted, and when no verdict is to be had from it.
  *
- * - Support: a candidate's mass on models that the log could not have chosen is never estimated by weighting. For
- * metrics in [0,1] it is bounded (what happens there lies in [0,1]; the doubly robust estimators put the reward model's
- * word in that range); for others the candidate is refused.
+ * - Support: a candidate's mass on models that the log could not have chosen is never estimated by weighting. Where
+ * outcomes lie in a known range, [0,1] or what was said to bound them, what it does is bounded (what happens there lies
+ * in that range, and so does the reward model's word, which the doubly robust estimators take); for others the
+ * candidate is refused.
  * - Effective sample size (Kish): (sum w)^2 / sum w^2; below it intervals from a central limit say nothing.
  * - Mean weight: E w = 1 whatever the candidate, if the logged chances are the true ones.
  * - Chances: a model is chosen as often as its chances say, to within chance. Of rare models counts aren't normal; a
@@ -17,7 +18,7 @@
 #include "src/ope/judge.h"
 
 enum { LEAST_KNOWN = 50, LEAST_CLUSTERS = 20, MINUTE_MS = 60000 };
-static const double MOST_WEIGHT_SHARE = 0.2, SURE = 1 - 1e-12, NO_MASS = 1e-9;
+static const double MOST_WEIGHT_SHARE = 0.2, SURE = 1 - 1e-12, NO_MASS = WEIRP_OPE_NO_MASS;
 /* A test whose failure refuses a log must not fail by chance among many, nor for a trifle. */
 static const double MOST_Z = 5, MOST_OFF = 0.02;
 
@@ -171,8 +172,17 @@ bool weirp_ope_is_askable(const weirp_ope_standing *s) {
 
 /* ---- a candidate on a metric ---- */
 
-static bool bounded(weir_metric m) {
-    return m == WEIR_METRIC_QUALITY || m == WEIR_METRIC_ERROR;
+/* What would bound it, for a reason; "" where nothing that can be said does. */
+static const char *remedy(weir_metric m) {
+    switch (m) {
+    case WEIR_METRIC_COST:
+    case WEIR_METRIC_LOSS: return ": say what one request can cost at most (--bound cost=USD)";
+    case WEIR_METRIC_LATENCY: return ": say how long one request can take at most (--bound latency=MS)";
+    case WEIR_METRIC_QUALITY:
+    case WEIR_METRIC_ERROR:
+    case WEIR_N_METRICS: break;
+    }
+    return "";
 }
 
 /* Why not; the first reason that holds. The order goes from what the log is to what the candidate asks of it. */
@@ -201,11 +211,11 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
     else if (r->n_clusters < LEAST_CLUSTERS)
         snprintf(out, size, "the log has %zu independent sessions: at least %d are needed", r->n_clusters,
                  LEAST_CLUSTERS);
-    else if (s->unsupported > NO_MASS && !bounded(m))
+    else if (s->unsupported > NO_MASS && isnan(weirp_ope_most(r->most, m)))
         snprintf(out, size,
                  "%.3g %% of the candidate's choices go to models that the log could not have chosen, and "
-                 "nothing bounds their %s",
-                 100 * s->unsupported, weir_metric_name(m));
+                 "nothing bounds their %s%s",
+                 100 * s->unsupported, weir_metric_name(m), remedy(m));
     else if (s->unsupported > 0.5)
         snprintf(out, size, "%.0f %% of the candidate's choices go to models that the log could not have chosen",
                  100 * s->unsupported);
@@ -277,13 +287,14 @@ static void allow_for_unseen(const weirp_judging *j, const weir_ope *r, const we
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
     const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
     weirp_ope_standing *s = &c->standing;
-    const double known = (double)f->n_known;
+    const double known = (double)f->n_known, most = weirp_ope_most(r->most, m);
     weirp_ope_weigh(f, s);
     s->undecided = share(f->n_undecided, r->n_decided);
     /* A normalised correction is divided by 1 - unsupported, too: as much again. */
     const double reach = s->unsupported * (weirp_ope_estimators[j->s->recommended].normalised ? 2 : 1);
-    s->bound_lo = s->bound_hi = bounded(m) && reach >= 0 ? fmin(reach, 1) : reach > 0 ? NAN : 0;
-    if (bounded(m)) allow_for_unseen(j, r, &c->estimate[j->s->recommended], s);
+    s->bound_lo = s->bound_hi = reach > 0 ? fmin(reach, 1) * most : 0;
+    /* Not of what was said to be bounded: costs that are all the same are a price, and no count of nothing. */
+    if (m == WEIR_METRIC_QUALITY || m == WEIR_METRIC_ERROR) allow_for_unseen(j, r, &c->estimate[j->s->recommended], s);
     const double vy = f->sum_y2 - f->sum_y * f->sum_y / known, vq = f->sum_q2 - f->sum_q * f->sum_q / known,
                  covariance = f->sum_yq - f->sum_y * f->sum_q / known;
     s->model_slope = vq > 0 ? covariance / vq : NAN;

@@ -49,6 +49,7 @@ static weir_status fit(weirp_judging *j, weir_error *err) {
         weirp_reward_options r = {.name = j->s->o.reward_model,
                                   .metric = m,
                                   .n_folds = j->s->o.n_folds,
+                                  .most = j->s->most[m],
                                   .seed = j->s->o.seed,
                                   .n_threads = j->s->o.n_threads};
         to[n] = &j->reward[m];
@@ -348,20 +349,20 @@ weir_status weirp_ope_interval(const weirp_judging *j, const weirp_statistic *s,
     return st;
 }
 
-/* Terms of estimators that aren't normalised lie in a range known beforehand: rewards in [0,1], weights below the
- * bound. */
+/* Terms of estimators that aren't normalised lie in a range known beforehand: rewards in [0,1], or up to what was said
+ * to bound them, weights below the bound. */
 static weirp_interval bernstein(const weirp_judging *j, size_t p, weir_metric m, const weirp_ope_estimate *e) {
     const weirp_ope_estimator *k = &weirp_ope_estimators[e->estimator];
-    const double w = j->bound[p], variance = weirp_cell_variance(j->judged[p][m].cell, e->estimator);
+    const double w = j->bound[p], most = weirp_ope_most(j->s->most, m),
+                 variance = weirp_cell_variance(j->judged[p][m].cell, e->estimator);
     const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
     const weirp_interval none = {NAN, NAN};
-    if ((m != WEIR_METRIC_QUALITY && m != WEIR_METRIC_ERROR) || isnan(variance) || isnan(w) || f->least_e < 1)
-        return none;
+    if (isnan(most) || isnan(variance) || isnan(w) || f->least_e < 1) return none;
     if (weirp_ope_table_has_sessions(j->table) || k->base == WEIRP_BASE_DM) return none;
     if (k->change != WEIRP_CHANGE_NONE || f->unsupported > 0) return none; /* it would hold for another mean */
     const bool dr = k->base == WEIRP_BASE_DR;
-    return weirp_bernstein_interval(e->value, variance * (double)f->n / fmax(1, (double)f->n - 1), f->n, dr ? -w : 0,
-                                    dr ? 1 + w : w, j->s->o.level);
+    return weirp_bernstein_interval(e->value, variance * (double)f->n / fmax(1, (double)f->n - 1), f->n,
+                                    dr ? -w * most : 0, (dr ? 1 + w : w) * most, j->s->o.level);
 }
 
 static weir_status tell_estimates(weirp_judging *j, size_t p, weir_metric m, weirp_cell_result *c, weir_error *err) {
@@ -404,8 +405,10 @@ static weir_status tell(weirp_judging *j, weir_ope *r, weir_error *err) {
             c->logged_se = weirp_se(&s, &j->sums, true, &df);
             weir_status st = tell_estimates(j, p, m, c, err);
             if (st != WEIR_OK) return st;
-            if (j->judged[p][m].tail) weirp_tails_tell(j->judged[p][m].tail, j->s->o.level, &c->tail);
             weirp_ope_stand(j, r, p, m, c);
+            if (j->judged[p][m].tail)
+                weirp_tails_tell(j->judged[p][m].tail, j->s->o.level, c->standing.unsupported,
+                                 weirp_ope_most(j->s->most, m), &c->tail);
         }
     return WEIR_OK;
 }
@@ -440,6 +443,7 @@ static weir_status describe(weir_ope *r, const weirp_judging *j, weir_error *err
     r->has_sessions = weirp_ope_table_has_sessions(j->table);
     r->level = o->level;
     r->value_usd = o->value_usd;
+    memcpy(r->most, j->s->most, sizeof r->most);
     r->quality_unknown = !o->metrics && !wanted(j, WEIR_METRIC_QUALITY);
     r->n_bootstrap = o->n_bootstrap;
     r->n_folds = o->n_folds;

@@ -14,20 +14,27 @@
 
 enum { WEIRP_OPE_MAX_POLICIES = 16 };
 
+/* Less unsupported mass than this comes of rounding. */
+#define WEIRP_OPE_NO_MASS 1e-9
+
 /* A candidate that can't be asked about more than this share of the rows is refused. */
 #define WEIRP_OPE_MOST_UNDECIDED 0.1
 
 /* Options with their defaults filled in; names are resolved. */
 typedef struct weirp_ope_settings {
-    weir_ope_options o;         /* every 0 and NULL replaced */
-    int64_t since_ms, until_ms; /* rows in [since_ms, until_ms) are read; INT64_MIN, INT64_MAX: no limit */
-    size_t recommended;         /* index of the estimator that verdicts go by */
-    unsigned metrics;           /* set of those to evaluate; never 0 */
+    weir_ope_options o;          /* every 0 and NULL replaced */
+    int64_t since_ms, until_ms;  /* rows in [since_ms, until_ms) are read; INT64_MIN, INT64_MAX: no limit */
+    size_t recommended;          /* index of the estimator that verdicts go by */
+    unsigned metrics;            /* set of those to evaluate; never 0 */
+    double most[WEIR_N_METRICS]; /* bounds of cost, latency and loss; 0: none */
 } weirp_ope_settings;
 
-/* Checks options; `table` tells which metrics there are. */
+/* Checks options; `table` tells which metrics there are, and whether its rows keep within the bounds. */
 weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *o, const weirp_ope_table *table,
                              weir_error *err);
+/* An error that says so: n outcomes of a metric are above what was said to bound it, `largest` the most. */
+weir_status weirp_ope_contradicted(const weirp_ope_settings *s, weir_metric metric, size_t n, double largest,
+                                   const char *of_what, weir_error *err);
 
 /* Facts of the log that don't depend on a candidate. Rows that were forced or cached are counted, and nothing else. */
 typedef struct weirp_log_facts {

@@ -3,6 +3,8 @@
 #ifndef WEIRP_OPE_RESULT_H
 #define WEIRP_OPE_RESULT_H
 
+#include <math.h>
+
 #include "src/ope/estimate.h"
 #include "src/ope/interval.h"
 
@@ -88,7 +90,8 @@ typedef struct weirp_ope_trade {
 /* A cost-quality curve off the log, with simultaneous bands. */
 typedef struct weirp_curve_point {
     double knob, cost, cost_se, quality, quality_se;
-    double quality_lo, quality_hi, cost_lo, cost_hi; /* simultaneous over the curve */
+    double unsupported;                              /* mass where the log never looks, as a standing's */
+    double quality_lo, quality_hi, cost_lo, cost_hi; /* simultaneous over the curve, that mass allowed for */
     double true_cost, true_quality;                  /* NAN where the truth isn't known */
     char refusal[256]; /* why it can't be judged: all but `knob` is NAN then; "": it can */
 } weirp_curve_point;
@@ -107,6 +110,12 @@ typedef struct weirp_log_curve {
     double cost_at[3], cost_at_lo[3], cost_at_hi[3]; /* cost@100, 98, 95 %, as shares; NAN: never */
     double true_aiq;
 } weirp_log_curve;
+
+/* The most that an outcome can be, the least being 0; NAN: nothing bounds it. */
+static inline double weirp_ope_most(const double most[WEIR_N_METRICS], weir_metric metric) {
+    if (metric == WEIR_METRIC_QUALITY || metric == WEIR_METRIC_ERROR) return 1;
+    return most[metric] > 0 ? most[metric] : NAN;
+}
 
 struct weir_ope {
     size_t n_rows, n_malformed, n_other, n_models, n_policies, n_clusters;
@@ -128,6 +137,7 @@ struct weir_ope {
     size_t n_decided;        /* rows that a policy decided */
     bool propensities_known;
     double level, value_usd;
+    double most[WEIR_N_METRICS]; /* what was said to bound cost and latency, and the loss by it; 0: nothing does */
     size_t n_bootstrap, n_folds;
     const char *recommended;  /* estimator that verdicts go by; static */
     const char *interval;     /* and interval; static */

@@ -123,6 +123,7 @@ static weir_status look_all(fitting *v, const weirp_ope_table *table, weir_error
     size_t n = 0;
     for (size_t k = 0; k < v->n; k++) {
         v->robust_for[k] = v->options[k].robust_for;
+        v->r[k]->most = v->options[k].most;
         WEIRP_TRY(weirp_reward_frame_begin(&v->r[k]->frame, table, &v->options[k], err));
         if (v->n > 1) v->r[k]->frame.pass_threads = 1;
         WEIRP_TRY(weirp_reward_looking_init(&v->look[k], &v->r[k]->frame, err));
@@ -327,13 +328,15 @@ void weirp_reward_predict(const weirp_reward *reward, const weirp_ope_block *blo
         double *row = q + i * models;
         if (reward->other && reward->other_class->row(reward->other, f, block, i, row, &scratch)) {
             for (size_t m = 0; m < models; m++) row[m] = weirp_clip(row[m], o->lo[f], o->hi[f]);
-            continue;
+        } else {
+            for (size_t begin = 0; begin < models; begin += CHUNK) {
+                size_t end = models - begin < CHUNK ? models : begin + CHUNK;
+                if (reward->other || !combine(reward, f, block, i, begin, end, row + begin))
+                    from_table(reward, f, block, i, begin, end, row + begin);
+            }
         }
-        for (size_t begin = 0; begin < models; begin += CHUNK) {
-            size_t end = models - begin < CHUNK ? models : begin + CHUNK;
-            if (reward->other || !combine(reward, f, block, i, begin, end, row + begin))
-                from_table(reward, f, block, i, begin, end, row + begin);
-        }
+        /* smearing may lead out of what was seen */
+        for (size_t m = 0; m < models && reward->most > 0; m++) row[m] = weirp_clip(row[m], 0, reward->most);
     }
     free(scratch.bytes);
 }

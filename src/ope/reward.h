@@ -19,6 +19,7 @@ typedef struct weirp_reward_options {
      * rows weigh 1. */
     weirp_ope_target *robust_for;
     double prior; /* table: rows' worth of the overall mean; 0: 10 */
+    double most;  /* predictions lie in [0, most]; 0: in no known range */
     uint64_t seed;
     unsigned n_threads;
 } weirp_reward_options;

@@ -16,6 +16,7 @@ typedef enum weirp_member_kind {
 
 struct weirp_reward {
     weirp_reward_frame frame;
+    double most; /* predictions lie in [0, most]; 0: in no known range */
     char name[64];
     weirp_reward_table *table; /* always there: it predicts where features are missing */
     size_t n_members;

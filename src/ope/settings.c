@@ -51,6 +51,96 @@ static weir_status find_times(weirp_ope_settings *s, weir_error *err) {
                       s->o.until);
 }
 
+/* ---- bounds ---- */
+
+static bool may_be_bounded(weir_metric m) {
+    return m == WEIR_METRIC_COST || m == WEIR_METRIC_LATENCY;
+}
+
+static const char *unit_of(weir_metric m) {
+    static const char *const unit[] = {
+#define UNIT(name, text, unit, less) unit,
+        WEIR_METRIC_TABLE(UNIT)
+#undef UNIT
+    };
+    return unit[m];
+}
+
+static weir_status find_bounds(weirp_ope_settings *s, weir_error *err) {
+    const weir_ope_options *o = &s->o;
+    for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
+        if (o->bounds[m] == 0) continue;
+        if (!may_be_bounded(m))
+            return weirp_fail(err, WEIR_INVALID, 0, "the %s can't be given a bound: %s", weir_metric_name(m),
+                              m == WEIR_METRIC_LOSS ? "it has one where the cost has" : "it lies in [0,1]");
+        if (!(o->bounds[m] > 0 && isfinite(o->bounds[m])))
+            return weirp_fail(err, WEIR_INVALID, 0, "the bound of the %s must be a number of %s above 0",
+                              weir_metric_name(m), unit_of(m));
+        s->most[m] = o->bounds[m];
+    }
+    if (s->most[WEIR_METRIC_COST] > 0) s->most[WEIR_METRIC_LOSS] = o->value_usd + s->most[WEIR_METRIC_COST];
+    return WEIR_OK;
+}
+
+weir_status weirp_ope_contradicted(const weirp_ope_settings *s, weir_metric m, size_t n, double largest,
+                                   const char *of_what, weir_error *err) {
+    return weirp_fail(
+        err, WEIR_INVALID, 0,
+        "the %s isn't bounded by %.9g %s: %zu %s %s more, up to %.9g; a bound must hold for every request",
+        weir_metric_name(m), s->most[m], unit_of(m), n, of_what, n == 1 ? "has" : "have", largest);
+}
+
+/* Rows that nobody decided count, too: where a model was only ever pinned, they alone know what it can cost. */
+static weir_status check_bounds(const weirp_ope_settings *s, const weirp_ope_table *table, weir_error *err) {
+    size_t n[WEIR_N_METRICS] = {0};
+    double largest[WEIR_N_METRICS] = {0};
+    weirp_scan *scan = NULL;
+    weirp_ope_block b;
+    if (!(s->most[WEIR_METRIC_COST] > 0 || s->most[WEIR_METRIC_LATENCY] > 0)) return WEIR_OK;
+    weir_status st = weirp_scan_new(&scan, table, err);
+    while (st == WEIR_OK && (st = weirp_scan_next(scan, &b, err)) == WEIR_OK)
+        for (size_t i = 0; i < b.n; i++)
+            for (weir_metric m = 0; m < WEIR_N_METRICS; m++) {
+                const double y = b.metric[i * WEIR_N_METRICS + m];
+                if (!may_be_bounded(m) || !(s->most[m] > 0 && y > s->most[m])) continue;
+                n[m]++;
+                largest[m] = fmax(largest[m], y);
+            }
+    weirp_scan_free(scan);
+    if (st != WEIR_END) return st;
+    for (weir_metric m = 0; m < WEIR_N_METRICS; m++)
+        if (n[m])
+            return weirp_ope_contradicted(s, m, n[m], largest[m], n[m] == 1 ? "row of the log" : "rows of the log",
+                                          err);
+    return WEIR_OK;
+}
+
+/* ---- names ---- */
+
+/* Reports tell policies apart by their names alone. */
+static weir_status check_names(const weir_ope_options *o, weir_error *err) {
+    char one[128], other[128], shown[64];
+    for (size_t i = 1; i < o->n_policies; i++)
+        for (size_t k = 0; k < i; k++) {
+            size_t n, n_other;
+            const char *a = o->policies[k], *b = o->policies[i];
+            const char *name = weirp_ope_target_called(a, &n), *other_name = weirp_ope_target_called(b, &n_other);
+            if (n != n_other || memcmp(name, other_name, n) != 0) continue;
+            weirp_excerpt(one, sizeof one, a, strlen(a)), weirp_excerpt(other, sizeof other, b, strlen(b));
+            if (strcmp(a, b) == 0)
+                return weirp_fail(err, WEIR_INVALID, 0,
+                                  "policy \"%s\" is given twice: give it once, or each a name of its own (name=...)",
+                                  one);
+            return weirp_fail(err, WEIR_INVALID, 0,
+                              "policies \"%s\" and \"%s\" are both called \"%s\": give one of them another name "
+                              "(name=...)",
+                              one, other, weirp_excerpt(shown, sizeof shown, name, n));
+        }
+    return WEIR_OK;
+}
+
+/* ---- the whole ---- */
+
 static weir_status check(const weir_ope_options *o, weir_error *err) {
     static const char *const intervals[] = {"t", "normal", "percentile", "bca", NULL};
     if (!o->n_policies) return wrong(err, "the list of policies", "one policy or more");
@@ -63,7 +153,7 @@ static weir_status check(const weir_ope_options *o, weir_error *err) {
     if (!(o->margin_quality >= 0 && o->margin_quality <= 1)) return wrong(err, "the margin of quality", "in [0,1]");
     if (!(o->margin_cost >= 0 && o->margin_cost < 1)) return wrong(err, "the saving that is wanted", "in [0,1)");
     if (!among(o->interval, intervals)) return wrong(err, "the interval", "t, normal, percentile or bca");
-    return WEIR_OK;
+    return check_names(o, err);
 }
 
 /* A value or a margin weighs quality against cost: without both there is no answer to what was asked, and one to
@@ -100,6 +190,8 @@ weir_status weirp_ope_settle(weirp_ope_settings *s, const weir_ope_options *give
     if (!o->n_threads) o->n_threads = weirp_n_cores();
     weir_status st = check(o, err);
     if (st == WEIR_OK) st = find_times(s, err);
+    if (st == WEIR_OK) st = find_bounds(s, err);
+    if (st == WEIR_OK && table) st = check_bounds(s, table, err);
     if (st != WEIR_OK) return st;
     s->recommended = weirp_ope_estimator_find(o->estimator);
     if (s->recommended == (size_t)-1)

@@ -265,6 +265,21 @@ static void try_logs(void *context, unsigned worker, size_t begin, size_t end) {
 
 /* ---- the whole ---- */
 
+/* Every outcome that could be drawn, whichever are. */
+static weir_status check_bounds(const weirp_ope_settings *s, const weirp_population *p, weir_error *err) {
+    for (weir_metric m = 0; m < WEIR_METRIC_LOSS; m++) {
+        size_t n = 0;
+        double largest = 0;
+        if (!(s->most[m] > 0) || !p->metric[m]) continue;
+        for (size_t i = 0; i < p->n * p->n_models; i++) {
+            n += p->metric[m][i] > s->most[m];
+            largest = fmax(largest, p->metric[m][i]);
+        }
+        if (n) return weirp_ope_contradicted(s, m, n, largest, n == 1 ? "outcome" : "outcomes", err);
+    }
+    return WEIR_OK;
+}
+
 static weir_status begin(weir_ope_trials *t, const weir_ope_trial_options *o, weir_error *err) {
     t->least_rows = o->least_rows ? o->least_rows : 1000;
     t->most_rows = o->most_rows ? o->most_rows : o->least_rows ? o->least_rows : 10000;
@@ -300,6 +315,7 @@ static weir_status simulate(weir_ope_trials *t, const weir_ope_trial_options *o,
     WEIRP_TRY(weirp_population_make(&y.population, data, router, o->o.value_usd, err));
     t->n_prompts = y.population.n;
     t->n_models = y.population.n_models;
+    WEIRP_TRY(check_bounds(&settings, &y.population, err));
     WEIRP_TRY(find_truth(&y, NULL, err));
     weirp_parallel(o->n_logs, 1, settings.o.n_threads, try_logs, &y);
     st = y.status;

@@ -86,14 +86,28 @@ static double inflation(const weirp_tails *t, size_t k, double confidence) {
     return fmax(1, of_clusters / of_rows) * gsl_cdf_tdist_Qinv(tail, df) / gsl_cdf_ugaussian_Qinv(tail);
 }
 
-void weirp_tails_tell(weirp_tails *t, double confidence, weirp_tail *tail) {
+/* With F of what is supported, 1 - u of the mass, the whole's lies in [(1 - u) F, (1 - u) F + u]: the quantile of a
+ * level lies between those of (level - u) / (1 - u) and of level / (1 - u). */
+static weirp_interval allow_for(const weirp_tails *t, double level, double u, double most, double inflate,
+                                double confidence) {
+    weirp_interval range = {0, INFINITY};
+    const double below = (level - u) / (1 - u), above = level / (1 - u);
+    if (below > 0) range.lo = weirp_distribution_quantile_interval(t->d, below, inflate, confidence).lo;
+    if (above < 1) range.hi = weirp_distribution_quantile_interval(t->d, above, inflate, confidence).hi;
+    if (range.hi > most) range.hi = most;
+    return range;
+}
+
+void weirp_tails_tell(weirp_tails *t, double confidence, double unsupported, double most, weirp_tail *tail) {
+    const double u = unsupported > 0 ? fmin(unsupported, 1) : 0;
     weirp_sums_finish(&t->sums);
     tail->known = true;
     for (size_t k = 0; k < WEIRP_N_QUANTILES; k++) {
         const double level = weirp_quantile_levels[k];
         tail->quantile[k] = weirp_distribution_quantile(t->d, level);
-        tail->quantile_t[k] =
-            weirp_distribution_quantile_interval(t->d, level, inflation(t, k, confidence), confidence);
+        tail->quantile_t[k] = isnan(tail->quantile[k])
+                                  ? (weirp_interval){NAN, NAN}
+                                  : allow_for(t, level, u, most, inflation(t, k, confidence), confidence);
         tail->cvar[k] = weirp_distribution_cvar(t->d, level);
     }
 }

@@ -21,6 +21,8 @@ void weirp_tails_free(weirp_tails *tails);                                      
 void weirp_tails_look(weirp_tails *tails, double x, double w);
 void weirp_tails_settle(weirp_tails *tails);
 void weirp_tails_add(weirp_tails *tails, size_t cluster, double x, double w);
-void weirp_tails_tell(weirp_tails *tails, double confidence, weirp_tail *tail);
+/* Intervals allow for mass that was never looked at: wherever it lies, in [0, most] (NAN: nothing bounds it), the
+ * quantile does. `unsupported`: its share; NAN counts as none. */
+void weirp_tails_tell(weirp_tails *tails, double confidence, double unsupported, double most, weirp_tail *tail);
 
 #endif

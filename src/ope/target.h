@@ -19,6 +19,9 @@ typedef struct weirp_ope_target weirp_ope_target;
  * logged features. Errors name the key and what would be right. *out is new; router is borrowed, NULL: none. */
 weir_status weirp_ope_target_new(weirp_ope_target **out, const char *text, const weirp_ope_table *table,
                                  const weir_router *router, weir_error *err);
+/* What reports will call the policy of such a text, where it can be read: its name=, else the whole. Borrowed, *len
+ * bytes. */
+const char *weirp_ope_target_called(const char *text, size_t *len);
 /* Whether a policy has that key in such a text. */
 bool weirp_ope_target_has_key(const char *policy, const char *key);
 void weirp_ope_target_free(weirp_ope_target *target);

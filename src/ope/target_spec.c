@@ -60,6 +60,14 @@ static weir_status wrong(weir_error *err, const char *what, size_t len, const ch
                       weirp_excerpt(shown, sizeof shown, text, strlen(text)));
 }
 
+const char *weirp_ope_target_called(const char *text, size_t *len) {
+    static const char named[] = ",name=";
+    const char *name = strstr(text, named);
+    name = name ? name + strlen(named) : text;
+    *len = name == text ? strlen(text) : strcspn(name, ",");
+    return name;
+}
+
 static size_t policy_index(const char *name) {
     for (size_t k = 0; weir_policy_name(k); k++)
         if (!strcmp(weir_policy_name(k), name)) return k;

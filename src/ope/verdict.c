@@ -78,10 +78,28 @@ static double rows_more(double n, double d, double se, double level) {
     return need > n ? need - n : 0;
 }
 
+/* Each of the two may be off by its slack, in either direction: the share's end falls and rises with both values, so
+ * that its outermost places are at the corners. */
+static weirp_interval share_interval(const weirp_quotient *q, double below, double above, double slack_a,
+                                     double slack_b) {
+    weirp_interval all = weirp_quotient_interval(q, below, above);
+    for (int corner = 0; corner < 4; corner++) {
+        const double a = corner & 1 ? slack_a : -slack_a, b = corner & 2 ? slack_b : -slack_b;
+        weirp_quotient off = *q;
+        off.d += a - b;
+        off.b += b;
+        const weirp_interval i = weirp_quotient_interval(&off, below, above);
+        if (isnan(i.lo) || isnan(i.hi)) return i;
+        all.lo = fmin(all.lo, i.lo);
+        all.hi = fmax(all.hi, i.hi);
+    }
+    return all;
+}
+
 /* The difference as a share of the other's value, whose variance counts too. `c` has the difference with its interval,
- * whose reach on either side, in standard errors, is taken over: so a share's interval contains 0 just when the
- * difference's does. */
-static void tell_relative(const weirp_judging *j, const pair *p, weirp_contrast *c) {
+ * not widened yet, whose reach on either side, in standard errors, is taken over: so a share's interval contains 0 just
+ * when the difference's does. */
+static void tell_relative(const weirp_judging *j, const pair *p, double slack_a, double slack_b, weirp_contrast *c) {
     static const char *const unit[] = {
 #define UNIT(name, text, unit, less) unit,
         WEIR_METRIC_TABLE(UNIT)
@@ -98,8 +116,8 @@ static void tell_relative(const weirp_judging *j, const pair *p, weirp_contrast 
                               .cov = (se_a * se_a - c->se * c->se - se_b * se_b) / 2};
     if (!(base > 0)) return;
     c->relative = c->difference / base;
-    c->relative_interval = weirp_quotient_interval(&q, c->se > 0 ? (c->difference - c->interval.lo) / c->se : z,
-                                                   c->se > 0 ? (c->interval.hi - c->difference) / c->se : z);
+    c->relative_interval = share_interval(&q, c->se > 0 ? (c->difference - c->interval.lo) / c->se : z,
+                                          c->se > 0 ? (c->interval.hi - c->difference) / c->se : z, slack_a, slack_b);
 }
 
 /* What a log can't judge of two candidates needn't be judged where both do the same. Of one that does what ran it may
@@ -130,10 +148,11 @@ static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_con
     }
     weir_status st = weirp_ope_interval(j, &p.difference, &c->difference, &c->se, &c->interval, err);
     if (st != WEIR_OK) return st;
-    tell_relative(j, &p, c);
+    const double slack_a = slack(r, c->policy, c->metric), slack_b = slack(r, c->other, c->metric);
+    tell_relative(j, &p, slack_a, slack_b, c);
     if (same) tell_same(c);
     if (same || refused(r, c->policy, c->metric) || refused(r, c->other, c->metric)) return WEIR_OK;
-    const double wide = slack(r, c->policy, c->metric) + slack(r, c->other, c->metric);
+    const double wide = slack_a + slack_b;
     c->interval.lo -= wide;
     c->interval.hi += wide;
     const bool less = less_is_better(c->metric);

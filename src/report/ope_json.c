@@ -123,12 +123,13 @@ static json_t *standing(maker *m, const weirp_ope_standing *s) {
     return o;
 }
 
-static json_t *cell_json(maker *m, const weirp_cell_result *cell) {
+static json_t *cell_json(maker *m, size_t policy, weir_metric metric) {
+    const weirp_cell_result *cell = weirp_ope_cell(m->ope, policy, metric);
     const weirp_ope_estimate *shown = weirp_ope_shown(m->ope, cell);
     json_t *o = json_object();
     put(m, o, "logged", json_pack("{s:o, s:o}", "mean", number(cell->logged_mean), "se", number(cell->logged_se)));
     put(m, o, "value", number(shown ? shown->value : NAN));
-    put(m, o, "interval", interval(weirp_ope_shown_interval(m->ope, cell)));
+    put(m, o, "interval", interval(weirp_ope_shown_interval(m->ope, policy, metric)));
     put(m, o, "reward_model", text(cell->reward_model));
     put(m, o, "estimates", estimates(m, cell));
     put(m, o, "tail", tail(m, &cell->tail));
@@ -142,8 +143,7 @@ static json_t *policies(maker *m) {
         json_t *o = json_object(), *metrics = json_object();
         put(m, o, "name", string(m->ope->policy[p]));
         for (weir_metric k = 0; k < WEIR_N_METRICS; k++) {
-            const weirp_cell_result *cell = weirp_ope_cell(m->ope, p, k);
-            if (cell->asked) put(m, metrics, weirp_ope_metric_name(k), cell_json(m, cell));
+            if (weirp_ope_cell(m->ope, p, k)->asked) put(m, metrics, weirp_ope_metric_name(k), cell_json(m, p, k));
         }
         put(m, o, "metrics", metrics);
         append(m, array, o);
@@ -217,6 +217,7 @@ static json_t *curve_point(maker *m, const weirp_curve_point *p, const char *mod
         put(m, o, "model", string(model));
     else
         put(m, o, "knob", number(p->knob));
+    put(m, o, "unsupported", number(p->unsupported));
     put(m, o, "cost", number(p->cost));
     put(m, o, "cost_se", number(p->cost_se));
     put(m, o, "cost_band", interval((weirp_interval){p->cost_lo, p->cost_hi}));
@@ -294,6 +295,16 @@ static json_t *log_json(maker *m) {
     return o;
 }
 
+/* What was given, and the loss's, which follows. */
+static json_t *bounds(maker *m) {
+    static const weir_metric may[] = {WEIR_METRIC_COST, WEIR_METRIC_LATENCY, WEIR_METRIC_LOSS};
+    const double *most = m->ope->most;
+    json_t *o = json_object();
+    for (size_t i = 0; i < sizeof may / sizeof *may; i++)
+        put(m, o, weirp_ope_metric_name(may[i]), most[may[i]] > 0 ? number(most[may[i]]) : json_null());
+    return o;
+}
+
 weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     maker m = {.ope = ope};
     json_t *o = json_object();
@@ -304,6 +315,7 @@ weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     put(&m, o, "interval", string(ope->interval));
     put(&m, o, "level", number(ope->level));
     put(&m, o, "value", ope->value_usd > 0 ? number(ope->value_usd) : json_null());
+    put(&m, o, "bounds", bounds(&m));
     put(&m, o, "bootstrap", count(ope->n_bootstrap));
     put(&m, o, "folds", count(ope->n_folds));
     put(&m, o, "policies", policies(&m));

@@ -104,6 +104,17 @@ static void put_asked_for(const printing *p) {
     if (r->n_untimed) put_fact(p, "left out", "! %s rows without a time", untimed);
 }
 
+/* What was said of the metrics, and is believed: no row contradicts it. */
+static void put_bounds(const printing *p) {
+    const double cost = p->ope->most[WEIR_METRIC_COST], latency = p->ope->most[WEIR_METRIC_LATENCY];
+    char of_cost[48] = "", of_latency[48] = "";
+    if (cost > 0) snprintf(of_cost, sizeof of_cost, "%.6g USD", cost);
+    if (latency > 0) snprintf(of_latency, sizeof of_latency, "%.6g ms", latency);
+    if (cost > 0 || latency > 0)
+        put_fact(p, "said to be at most", "%s%s%s a request", of_cost, cost > 0 && latency > 0 ? " and " : "",
+                 of_latency);
+}
+
 static void put_log(const printing *p) {
     const weir_ope *r = p->ope;
     char n[32], other[32], from[WEIRP_WHEN_TEXT], to[WEIRP_WHEN_TEXT];
@@ -131,6 +142,7 @@ static void put_log(const printing *p) {
     put_fact(p, "of all rows", "%.1f %% fallen back to another model, %.1f %% decided by the careful rule",
              100 * r->share_fallen_back, 100 * r->share_careful);
     put_propensities(p);
+    put_bounds(p);
 }
 
 /* ---- what can be trusted ---- */
@@ -326,7 +338,7 @@ static weir_status put_policy(const printing *p, weirp_grid *g, size_t policy, w
     char(*row)[WEIRP_CELL] = below - g->n_columns;
     weirp_text_fit(row[0], WEIRP_CELL, ope->policy[policy], NAME_WIDTH);
     weirp_ope_number(row[1], WEIRP_CELL, &scale, e ? e->value : NAN, false);
-    weirp_ope_between(below[1], WEIRP_CELL, &scale, weirp_ope_shown_interval(ope, cell), false);
+    weirp_ope_between(below[1], WEIRP_CELL, &scale, weirp_ope_shown_interval(ope, policy, m), false);
     if (c) {
         weirp_ope_number(row[2], WEIRP_CELL, &scale, c->difference, true);
         weirp_ope_between(below[2], WEIRP_CELL, &scale, c->interval, true);

@@ -24,7 +24,7 @@ bool weirp_ope_asked(const weir_ope *ope, weir_metric metric);
 const weirp_ope_estimate *weirp_ope_shown(const weir_ope *ope, const weirp_cell_result *cell);
 /* Its interval of the kind that verdicts go by, wider by as much as mass that the log doesn't support may move it, as
  * differences' are; NANs without an estimate. */
-weirp_interval weirp_ope_shown_interval(const weir_ope *ope, const weirp_cell_result *cell);
+weirp_interval weirp_ope_shown_interval(const weir_ope *ope, size_t policy, weir_metric metric);
 /* `policy` against `other`, NULL: they weren't compared. */
 const weirp_contrast *weirp_ope_contrast_of(const weir_ope *ope, size_t policy, size_t other, weir_metric metric);
 const weirp_ope_trade *weirp_ope_trade_of(const weir_ope *ope, size_t policy, size_t other); /* NULL: as above */

@@ -88,7 +88,7 @@ static weirp_axis axis_of(const weir_ope *ope, const panel *p) {
         const weirp_cell_result *cell = weirp_ope_cell(ope, k, m);
         const weirp_ope_estimate *e = cell->asked ? weirp_ope_shown(ope, cell) : NULL;
         if (!e || *cell->standing.refusal) continue;
-        const weirp_interval i = weirp_ope_shown_interval(ope, cell);
+        const weirp_interval i = weirp_ope_shown_interval(ope, k, m);
         lo = fmin(lo, e->value), hi = fmax(hi, e->value);
         if (isfinite(i.lo)) lo = fmin(lo, i.lo);
         if (isfinite(i.hi)) hi = fmax(hi, i.hi);
@@ -168,7 +168,7 @@ static void put_row(const panel *p, size_t policy, double y) {
     const weir_ope *ope = p->ope;
     const weirp_cell_result *cell = weirp_ope_cell(ope, policy, p->metric);
     const weirp_ope_estimate *e = weirp_ope_shown(ope, cell);
-    const weirp_interval i = weirp_ope_shown_interval(ope, cell);
+    const weirp_interval i = weirp_ope_shown_interval(ope, policy, p->metric);
     const char *word = word_of(ope, policy, p->metric), *class = class_of(word);
     char name[WEIRP_CELL], value[48];
     weirp_text_fit(name, sizeof name, ope->policy[policy], NAME_COLUMNS);

@@ -63,12 +63,15 @@ static weirp_interval interval_of(const weir_ope *ope, const weirp_ope_estimate 
     return e->t;
 }
 
-weirp_interval weirp_ope_shown_interval(const weir_ope *ope, const weirp_cell_result *cell) {
+weirp_interval weirp_ope_shown_interval(const weir_ope *ope, size_t policy, weir_metric metric) {
+    const weirp_cell_result *cell = weirp_ope_cell(ope, policy, metric);
     const weirp_ope_estimate *e = weirp_ope_shown(ope, cell);
+    const double most = weirp_ope_most(ope->most, metric);
     if (!e) return (weirp_interval){NAN, NAN};
     weirp_interval i = interval_of(ope, e);
-    if (cell->standing.bound_lo > 0) i.lo = fmax(i.lo - cell->standing.bound_lo, fmin(i.lo, 0)); /* it is in [0,1] */
-    if (cell->standing.bound_hi > 0) i.hi = fmin(i.hi + cell->standing.bound_hi, fmax(i.hi, 1));
+    if (cell->standing.bound_lo > 0)
+        i.lo = fmax(i.lo - cell->standing.bound_lo, fmin(i.lo, 0)); /* it is in [0, most] */
+    if (cell->standing.bound_hi > 0) i.hi = fmin(i.hi + cell->standing.bound_hi, fmax(i.hi, most));
     return i;
 }
 

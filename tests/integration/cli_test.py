@@ -204,6 +204,69 @@ class Train(Setup):
         self.assertIn("No space left", done.stderr)
 
 
+class Unread(Setup):
+    """A reader that leaves, at once or after the first line."""
+
+    def leave(self, *args, line=False, status=0):
+        with subprocess.Popen([WEIR, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV) as p:
+            if line:
+                p.stdout.readline()
+            p.stdout.close()
+            said = p.stderr.read()
+            self.assertEqual(p.wait(60), status, (args, said))
+            return said
+
+    def test_nobody_has_to_read(self):
+        for args in (["help"], ["train", "--help"], ["completion", "bash"], ["--version"], ["help", "--man", "ope"],
+                     ["route", "--store", self.store, "prove lemma"], ["route", "--store", self.store, "--json", "-", "prove lemma"],
+                     ["store", "info", "--store", self.store], ["store", "export", "--store", self.store],
+                     ["eval", "--store", self.store, "--data", self.test, "--json", "-"]):
+            for line in False, True:
+                self.assertEqual(self.leave(*args, line=line), "", args)
+        for i, line in enumerate((False, True)):
+            report, chart = self.dir / f"unread{i}.json", self.dir / f"unread{i}.svg"
+            self.assertEqual(self.leave("eval", "--store", self.store, "--data", self.test, "--json", report, "--svg", chart, line=line), "")
+            self.assertTrue(json.loads(report.read_text()))
+            self.assertIn("</svg>", chart.read_text())
+        store = self.dir / "unread.mdb"
+        self.leave("train", "--data", self.train, "--store", store, "--estimator", "ridge")
+        self.assertIn("ridge", weir("store", "info", "--store", store)[0])
+
+    def test_learning_goes_on(self):
+        """All that is learned with a reader is learned without."""
+        store, read = self.dir / "learned.mdb", self.dir / "read.mdb"
+        weir("learn", "--store", read, "--data", self.train, "--ack")
+        told = json.loads(weir("store", "info", "--store", read, "--json", "-")[0])["n_feedbacks"]
+        self.assertGreater(told, 500)
+        self.assertRegex(self.leave("learn", "--store", store, "--data", self.train, "--ack", line=True), r"^[^\n]*starting from nothing\n$")
+        self.assertEqual(json.loads(weir("store", "info", "--store", store, "--json", "-")[0])["n_feedbacks"], told)
+
+    def test_a_stream_ends(self):
+        """With nobody to read the rest of 10^11 prompts they aren't made."""
+        pool = self.dir / "pool.yaml"
+        for line in False, True:
+            self.assertEqual(self.leave("simulate", "--prompts", 10 ** 11, "--pool-out", pool, line=line), "")
+        self.assertIn("models", pool.read_text())
+        rows, big = pathlib.Path(__file__).resolve().parents[1] / "cases/convert/sprout-lines/rows.jsonl", self.dir / "rows.jsonl"
+        big.write_text(rows.read_text() * 2000)
+        for line in False, True:
+            self.assertEqual(self.leave("convert", "--from", "sprout", big, line=line), "")
+
+    def test_a_key_is_handed_over_or_lost(self):
+        store = self.dir / "keys.mdb"
+        weir("train", "--data", self.train, "--store", store, "--estimator", "ridge")
+        self.assertIn("the text is lost, and 'weir key rotate' makes another", self.leave("key", "create", "alice", "--store", store, status=1))
+        self.assertRegex(weir("key", "rotate", "alice", "--store", store)[0], "^sk-weir-")
+
+    def test_a_full_disk_is_a_failure(self):
+        for args in (["completion", "bash"], ["simulate"], ["store", "export", "--store", self.store], ["store", "info", "--store", self.store],
+                     ["store", "info", "--store", self.store, "--json", "-"], ["eval", "--store", self.store, "--data", self.test]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([WEIR, *map(str, args)], stdout=full, stderr=subprocess.PIPE, text=True, env=ENV)
+            self.assertEqual(done.returncode, 1, args)
+            self.assertRegex(done.stderr, "No space left|can't be written", args)
+
+
 class Route(Setup):
     def route(self, *args, prompt="prove theorem lemma 7", **more):
         return json.loads(weir("route", "--store", self.store, *args, "--json", prompt, **more)[0])

@@ -379,9 +379,20 @@ class Made(Scratch):
         with subprocess.Popen([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random", "--json", out], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as p:
             p.stdout.close()
-            self.assertIn("can't be written", p.stderr.read())
-            self.assertEqual(p.wait(), 1)
+            self.assertEqual([p.stderr.read(), p.wait()], ["", 0])
         self.assertEqual(json.loads(out.read_text())["log"]["rows"], 200)
+        # a verdict's exit status and reasons stay what they are
+        refused = ["ope", "--log", self.write("few.jsonl", lines(self.uniform(30))), "--map", self.map, "--policy", "random"]
+        said = run(*refused, status=1).stderr
+        with subprocess.Popen([WEIR, *refused, "--json", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+            p.stdout.close()
+            self.assertEqual([p.stderr.read(), p.wait()], [said, 1])
+        with open("/dev/full", "w") as full:
+            for more in [], ["--json", "-"], ["--svg", "-"]:
+                done = subprocess.run([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random", *more], stdout=full,
+                                      stderr=subprocess.PIPE, text=True)
+                self.assertEqual(done.returncode, 1)
+                self.assertRegex(done.stderr, "written|No space left")
 
     def test_mass_without_support_widens_what_is_shown(self):
         """A tenth of the rows could not have gone to c: the interval that is shown allows for it, as the difference's does."""
@@ -398,6 +409,61 @@ class Made(Scratch):
         d = next(c for c in r["contrasts"] if c["metric"] == "quality")
         self.assertGreater(d["interval"][1] - d["interval"][0], 0.4)
         self.asked(rows, "--metric", "quality", "--svg", self.dir / "o.svg", policy="fixed,model=c")
+
+    def test_bounds(self):
+        """A tenth of the rows could not have gone to c, the dearest; what one request can cost at most is known."""
+        rows = self.uniform(1500, 4)
+        for x in rows:
+            x["cost"] = 0.01 + 0.01 * (x["model"] == "c") + x["cost"] / 2
+        for i in range(0, len(rows), 10):
+            rows[i].update(p={"a": 0.5, "b": 0.5, "c": 0}, model="ab"[i // 10 % 2], cost=0.01)
+        r, said = self.asked(rows, "--metric", "quality,cost,latency", policy="fixed,model=c")
+        self.assertIn("and nothing bounds their cost: say what one request can cost at most (--bound cost=USD)", said)
+        self.assertEqual([r["bounds"], metric(r, "cost")["standing"]["bound_hi"]], [{"cost": None, "latency": None, "loss": None}, None])
+        free = next(c for c in r["contrasts"] if c["metric"] == "cost")
+        r, said = self.asked(rows, "--value", "0.01", "--bound", "cost=0.03,latency=6e4", policy="fixed,model=c")
+        self.assertEqual([said, r["bounds"]], ["", {"cost": 0.03, "latency": 6e4, "loss": 0.04}])
+        for name, most in ("cost", 0.03), ("latency", 6e4), ("loss", 0.04):
+            m = metric(r, name)
+            own, s = m["estimates"]["sndr"]["t"], m["standing"]
+            self.assertEqual([s["refusal"], s["bound_lo"]], [None, s["bound_hi"]])
+            self.assertAlmostEqual(s["bound_hi"] / most, 0.2)
+            self.assertAlmostEqual(m["interval"][1], min(own[1] + 0.2 * most, most))
+        c = next(c for c in r["contrasts"] if c["metric"] == "cost")
+        self.assertAlmostEqual(c["interval"][0], free["interval"][0] - 0.006)
+        self.assertEqual([c["verdict"], c["relative_interval"][0] > 0], ["worse", True])
+        # the same bound ten times as wide leaves nothing to tell
+        r, _ = self.asked(rows, "--metric", "cost", "--bound", "cost=0.3", policy="fixed,model=c")
+        self.assertEqual(r["contrasts"][0]["verdict"], "not enough evidence")
+        log = self.write("log.jsonl", lines(rows))
+        text = run("ope", "--log", log, "--map", self.map, "--policy", "random", "--bound", "cost=0.5", "--bound", "latency=60000").stdout
+        self.assertIn("said to be at most        0.5 USD and 60000 ms a request", text)
+
+    def test_names_tell_policies_apart(self):
+        log = self.write("log.jsonl", lines(self.uniform(200)))
+        for given, why in ((["random", "random"], 'policy "random" is given twice: give it once, or each a name of its own (name=...)'),
+                           (["fixed,model=a,name=x", "logged", "fixed,name=x,model=b"],
+                            'policies "fixed,model=a,name=x" and "fixed,name=x,model=b" are both called "x": give one of them another name'),
+                           (["random", "logged,name=random"], 'policies "random" and "logged,name=random" are both called "random"')):
+            asked = [x for p in given for x in ("--policy", p)]
+            # told before anything is read
+            for where in log, self.dir / "missing.jsonl":
+                self.assertIn(why, run("ope", "--log", where, "--map", self.map, *asked, status=2).stderr)
+            self.assertIn(why, run("ope", "simulate", "--data", log, "--store", self.dir / "none.mdb", *asked, status=2).stderr)
+        r, _ = report("--log", log, "--map", self.map, "--policy", "random,name=one", "--policy", "random", "--policy", "random,name=on")
+        self.assertEqual([p["name"] for p in r["policies"]], ["one", "random", "on"])
+        self.assertEqual([v["verdict"] for v in r["verdicts"]], ["same"] * 5)
+
+    def test_bounds_that_arent(self):
+        log = self.write("log.jsonl", lines(self.uniform(200)[:-1] + [row(0, {"a": 1}, cost=0.75)]))
+        for given, word in (("cost", "METRIC=MOST"), ("=1", "METRIC=MOST"), (",cost=1", "METRIC=MOST"), ("cos=1", "did you mean 'cost'"),
+                            ("cost=0", "above 0"), ("cost=-1", "above 0"), ("cost=inf", "above 0"), ("cost=nan", "above 0"), ("cost=", "above 0"),
+                            ("cost=1e999", "above 0"), ("cost=0.5x", "above 0"), ("cost=1,cost=2", "twice"), ("quality=1", "it lies in [0,1]"),
+                            ("loss=1", "it has one where the cost has"), ("cost=" + "1" * 80, "METRIC=MOST"),
+                            ("cost=0.5", "the cost isn't bounded by 0.5 USD: 1 row of the log has more, up to 0.75;")):
+            done = run("ope", "--log", log, "--map", self.map, "--policy", "random", "--bound", given, "--json", "-", status=2)
+            self.assertIn(word, done.stderr, given)
+            self.assertEqual(done.stdout, "")
 
     def test_order_changes_nothing(self):
         """Rows weigh alike, so that what needs no folds is the same to rounding; folds go by the order."""
@@ -470,6 +536,14 @@ class Made(Scratch):
         shown = c["refused"][0]
         r, said = self.asked(self.dir / "log.jsonl", "--metric", "cost", policy=f"plugin,value={shown['knob']}", status=1)
         self.assertEqual(metric(r, "cost")["standing"]["refusal"], shown["refusal"])
+        # where costs are bounded only the settings that lean on c for over half of the rows are
+        b, _, _, _ = self.curve(self.estimated(1500, {"a": 0.5, "b": 0.5, "c": 0}), "--bound", "cost=0.02")
+        self.assertGreater(len(b["points"]), len(c["points"]))
+        for x in b["points"]:
+            self.assertLessEqual(x["unsupported"], 0.5)
+            self.assertGreaterEqual(x["cost_band"][1], min(x["cost"] + 2 * x["unsupported"] * 0.02, 0.02))
+        self.assertGreater(b["points"][-1]["unsupported"], 0.2)
+        self.assertIsNone(b["aiq"])
 
     def test_curve_of_a_log_that_supports_it(self):
         c, done, text, picture = self.curve(self.estimated(1500, {"a": 0.3, "b": 0.4, "c": 0.3}))

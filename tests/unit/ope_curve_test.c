@@ -12,6 +12,7 @@ typedef struct making {
     size_t n, n_undecided; /* rows; of them, the first ones that hold no estimates */
     double p[M];           /* chances */
     bool estimates, sure;
+    size_t without; /* one row in so many could not have gone to the large model; 0: none */
 } making;
 
 static const making usual = {N, 0, {0.3, 0.4, 0.3}, true, false};
@@ -23,15 +24,17 @@ static weirp_ope_table *make(const making *with) {
         double u = weirp_random_uniform(3, 1, i), q[M], c[M];
         const double hard = weirp_random_uniform(3, 2, i);
         size_t a = 0;
-        while (a + 1 < M && u >= with->p[a]) u -= with->p[a++];
+        const double never[M] = {0.5, 0.5, 0};
+        const double *const p = with->without && i % with->without == 0 ? never : with->p;
+        while (a + 1 < M && u >= p[a]) u -= p[a++];
         for (size_t m = 0; m < M; m++) {
             q[m] = 0.9 - hard * (0.6 - 0.25 * (double)m);
             c[m] = 0.001 * pow(3, (double)m) * (0.5 + weirp_random_uniform(3, 3, i));
         }
         double sure[M] = {0};
         sure[a] = 1;
-        weirp_logged_row row = row_new(a, with->sure ? 1 : with->p[a]);
-        row.propensity = with->sure ? sure : with->p;
+        weirp_logged_row row = row_new(a, with->sure ? 1 : p[a]);
+        row.propensity = with->sure ? sure : p;
         row.quality_hat = with->estimates && i >= with->n_undecided ? q : NULL;
         row.cost_hat = with->estimates && i >= with->n_undecided ? c : NULL;
         row.metric[WEIR_METRIC_QUALITY] = weirp_random_uniform(3, 4, i) < q[a];
@@ -43,6 +46,8 @@ static weirp_ope_table *make(const making *with) {
     return table;
 }
 
+static double most_cost; /* that a request is said to have at most; 0: nothing is said */
+
 /* Of one candidate, and of a curve where that isn't NULL. weirp_ope_clear it. */
 static weir_ope judged(const weirp_ope_table *table, const char *policy, const char *curve, size_t n_bootstrap) {
     const weir_ope_options o = {.policies = &policy,
@@ -51,6 +56,7 @@ static weir_ope judged(const weirp_ope_table *table, const char *policy, const c
                                 .curve = curve,
                                 .n_bootstrap = n_bootstrap,
                                 .seed = 5,
+                                .bounds = {[WEIR_METRIC_COST] = most_cost},
                                 .n_threads = 1};
     weirp_ope_settings settings;
     weirp_ope_target *target = NULL;
@@ -161,6 +167,63 @@ static void unsupported_settings_are_refused(void **state) {
     assert_true(isnan(c->aiq) && isnan(c->aiq_lo) && isnan(c->cost_at[2]));
     assert_non_null(strstr(c->why_not, "settings can't be judged"));
     assert_null(refused_curve(&r));
+    weirp_ope_clear(&r);
+    weirp_ope_table_free(table);
+}
+
+/* The same log, where it is known that no request costs more than 0.02 USD: up to half of the mass may be unsupported,
+ * and bands are wider by twice that share of the range. */
+static void bounded_settings_have_wider_bands(void **state) {
+    (void)state;
+    const double most = 0.02;
+    making with = usual;
+    memcpy(with.p, (double[M]){0.4, 0.6, 0}, sizeof with.p);
+    weirp_ope_table *table = make(&with);
+    weir_ope without = judged(table, "logged", "plugin,value=?", 200);
+    most_cost = most;
+    weir_ope r = judged(table, "logged", "plugin,value=?", 200);
+    const weirp_log_curve *c = &r.curve;
+    compare_all(table, c);
+    most_cost = 0;
+    const weirp_curve_point *first = &c->point[0];
+    const double factor = (first->quality_hi - first->quality) / first->quality_se;
+    size_t n = 0;
+    assert_true(c->n > without.curve.n && c->n_refused);
+    assert_true(first->unsupported == 0 && factor > 1);
+    for (size_t k = 0; k < c->n; k++) {
+        const weirp_curve_point *p = &c->point[k];
+        const double reach = 2 * p->unsupported;
+        assert_true(p->unsupported <= 0.5);
+        n += p->unsupported > 0;
+        const double quality[] = {p->quality - factor * p->quality_se - reach,
+                                  p->quality + factor * p->quality_se + reach};
+        const double cost[] = {p->cost - factor * p->cost_se - reach * most,
+                               p->cost + factor * p->cost_se + reach * most};
+        same(p->quality_lo, p->unsupported > 0 ? fmax(quality[0], 0) : quality[0], "quality from", p->knob);
+        same(p->quality_hi, p->unsupported > 0 ? fmin(quality[1], 1) : quality[1], "quality to", p->knob);
+        same(p->cost_lo, fmax(cost[0], 0), "cost from", p->knob);
+        same(p->cost_hi, fmin(cost[1], most), "cost to", p->knob);
+    }
+    assert_int_equal(n, c->n - without.curve.n);
+    for (size_t k = 0; k < c->n_refused; k++) assert_null(strstr(c->refused[k].refusal, "nothing bounds"));
+    assert_true(isnan(c->aiq));
+    weirp_ope_clear(&without);
+    weirp_ope_clear(&r);
+    weirp_ope_table_free(table);
+    /* one row in fifty has no large model: all settings are judged, and the area still isn't told */
+    most_cost = most;
+    with = usual;
+    with.without = 50;
+    table = make(&with);
+    r = judged(table, "logged", "plugin,value=?", 200);
+    most_cost = 0;
+    assert_int_equal(r.curve.n_refused, 0);
+    assert_true(isnan(r.curve.aiq) && isnan(r.curve.cost_at[0]));
+    assert_non_null(strstr(r.curve.why_not, "they rest on choices that the log never could have made, at "));
+    assert_non_null(strstr(r.curve.why_not, " and of 1 of 3 models"));
+    const weirp_curve_point *large = &r.curve.single[2];
+    same(large->unsupported, 0.02, "mass", 2);
+    assert_true(large->quality_hi >= large->quality + 0.04 && large->cost_hi > large->cost + 0.04 * most);
     weirp_ope_clear(&r);
     weirp_ope_table_free(table);
 }
@@ -346,6 +409,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_are_what_each_setting_is_alone),
         cmocka_unit_test(unsupported_settings_are_refused),
+        cmocka_unit_test(bounded_settings_have_wider_bands),
         cmocka_unit_test(few_effective_rows_are_refused),
         cmocka_unit_test(undecided_rows_are_left_out_of_all),
         cmocka_unit_test(whole_curves_are_refused),

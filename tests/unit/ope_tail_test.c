@@ -26,7 +26,7 @@ static weirp_tail told(const rows *r, size_t n_clusters, size_t ahead) {
     for (size_t i = 0; i < ahead && i < r->n; i++) weirp_tails_look(t, r->x[i], r->w[i]);
     weirp_tails_settle(t);
     for (size_t i = 0; i < r->n; i++) weirp_tails_add(t, r->cluster[i], r->x[i], r->w[i]);
-    weirp_tails_tell(t, 0.95, &tail);
+    weirp_tails_tell(t, 0.95, 0, NAN, &tail);
     weirp_tails_free(t);
     return tail;
 }
