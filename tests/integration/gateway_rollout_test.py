@@ -310,6 +310,29 @@ class Rollouts(gatewaylib.Case):
         refused = gateway.logs(refusal)[-1]["error"]
         self.assertIn("steps", refused)
 
+    def test_what_has_stopped_stays_so(self):
+        """Another rollout in between, another policy in between, and a restart after those."""
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        self.run_until(gateway, "stopped")
+        before = self.report(gateway)
+        rollout = self.made["rollout"]
+        for change in ({"rollout": dict(rollout, name="other", policy={"fixed": "fair"})}, {"policy": {"fixed": "fair"}}):
+            self.assertTrue(gateway.reload({**self.made, **change}))
+            self.assertTrue(until(lambda: self.report(gateway)["status"] == "running"))
+            self.ask(gateway, 3)
+            self.assertTrue(gateway.reload(self.made))
+            self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_stopped"]))
+            self.assertEqual(self.ask(gateway, 30), {"good": 30})
+            self.assertEqual(self.report(gateway)["history"], before["history"])
+        self.assertEqual(len(gateway.logs("a rollout was stopped before, and stays so")), 2)
+        self.assertTrue(gateway.reload(dict(self.made, policy={"fixed": "fair"})))
+        self.assertTrue(until(lambda: self.report(gateway)["status"] == "running"))
+        gateway.stop()
+        again = self.gateway(self.made, folder=gateway.folder)
+        self.assertEqual(self.ask(again, 30), {"good": 30})
+        self.assertTrue(again.reload(dict(self.made, rollout=dict(rollout, name="on purpose"))))
+        self.assertTrue(until(lambda: "poor" in self.ask(again, 10, judge=False)))
+
     def test_a_joined_process_follows(self):
         first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
         second = self.gateway(self.made, folder=first.folder, name="second")
