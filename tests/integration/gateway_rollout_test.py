@@ -346,6 +346,16 @@ class Rollouts(gatewaylib.Case):
         self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
         self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
 
+    def test_nobody_waits_for_traffic(self):
+        """A rollout is there for whoever looks, and for a joined process, before the first request."""
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        report = self.report(first)
+        self.assertEqual((report["name"], report["status"], report["decisions"]), ("trial", "running", 0))
+        second = self.gateway(self.made, folder=first.folder, name="second")
+        self.assertEqual(second.metrics()["weir_store_holder"], 0)
+        self.assertEqual(second.metrics()["weir_rollout_share"], 0.5)
+        self.assertIn("poor", self.ask(second, 30, judge=False))
+
     # ---- configuration
 
     def test_wrong_configurations_name_the_key(self):

@@ -19,6 +19,7 @@ struct weirp_rollout {
     weirp_gate gate;          /* digest 0: none */
     bool told_blind, counted; /* counted: `fact` is behind */
     bool told_unreadable;     /* the store's gate */
+    bool unsaved;             /* since the store was got */
     bool replaces;            /* the store may still have another one */
     size_t n_untold;          /* of the gate's last events, that `moved` hasn't heard of */
     pthread_mutex_t mutex;    /* of what follows */
@@ -126,7 +127,7 @@ static double share_after(const weirp_gate_plan *plan, const weirp_gate_event *e
 
 void weirp_rollout_committed(weirp_rollout *r, const weir_learner *learner) {
     if (!r || weirp_learner_saves(learner)) return;
-    r->replaces = false;
+    r->replaces = r->unsaved = false;
     if (!r->n_untold) return;
     const weirp_gate *g = &r->gate;
     const size_t n = r->n_untold < g->n_events ? r->n_untold : g->n_events;
@@ -270,6 +271,15 @@ static weir_status take_over(weirp_rollout *r, weirp_store *store, bool *changed
     return st;
 }
 
+/* At once, for those who look at the store and for other processes: there may be no traffic for long. The learner has
+ * nothing to write yet, and needn't read its state for this. */
+static void save_now(weirp_rollout *r, weir_learner *learner) {
+    weir_error err = {0};
+    if (weirp_store_transact(weirp_learner_store(learner), NULL, 0, save, r, &err) == WEIR_OK) return;
+    WEIRP_LOG(r->log, WEIRP_LOG_ERROR, "how the rollout stands can't be written yet", WEIRP_S("error", err.text));
+    r->unsaved = true;
+}
+
 weir_status weirp_rollout_hold(weirp_rollout *r, weir_learner *learner, weir_error *err) {
     if (!r) return WEIR_OK;
     bool changed;
@@ -279,7 +289,7 @@ weir_status weirp_rollout_hold(weirp_rollout *r, weir_learner *learner, weir_err
     want_again(r);
     show(r);
     st = take_over(r, weirp_learner_store(learner), &changed, err);
-    if (changed) weirp_learner_save_due(learner);
+    if (changed) save_now(r, learner);
     return st;
 }
 
@@ -296,6 +306,7 @@ bool weirp_rollout_look(weirp_rollout *r, weir_learner *learner) {
         tell(r);
         due = true;
     }
+    due |= r->unsaved;
     if (r->counted) show(r);
     if (due) weirp_learner_save_due(learner);
     return due;
