@@ -346,6 +346,16 @@ class Rollouts(gatewaylib.Case):
         self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
         self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
 
+    def test_a_stop_doesnt_wait_until_a_joined_process_learns(self):
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]}, traffic={"refresh_ms": 60000})
+        second = self.gateway(self.made, folder=first.folder, name="second")
+        self.assertEqual(second.metrics()["weir_rollout_share"], 0.5)
+        self.run_until(first, "stopped")
+        begun = time.monotonic()
+        self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
+        self.assertLess(time.monotonic() - begun, 2 * gatewaylib.SLOW)
+        self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+
     def test_nobody_waits_for_traffic(self):
         """A rollout is there for whoever looks, and for a joined process, before the first request."""
         first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
