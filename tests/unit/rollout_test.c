@@ -487,6 +487,44 @@ static void moves_of_one_commit_are_told_in_order(void **state) {
     stop(&g);
 }
 
+/* Whoever loosens it needn't send a request for it to go on; and what has stopped keeps what it was stopped by. */
+static void a_reload_alone_moves_it_unless_it_has_stopped(void **state) {
+    (void)state;
+    gateway g;
+    heard h = {0};
+    char id[WEIRP_ID_SIZE];
+    make_store();
+    start(&g, 0x100);
+    weirp_rollout_listen(g.rollout, hear, &h);
+    g.config.rollout.gate.min_feedback = 1000000;
+    weirp_rollout_configure(g.rollout, &g.config);
+    assert_true(weirp_rollout_look(g.rollout, g.learner));
+    for (uint64_t i = 0; i < 400; i++) {
+        const bool arm = weirp_random_uniform(5, 3, i) < steps[0];
+        serve(&g, i, 0, arm, 200, id);
+        assert_int_equal(label(&g, id, arm ? 1 : 0.5, "user", NULL), WEIR_OK);
+    }
+    commit(&g);
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x100), 0);
+    reload(&g, 0x100); /* min_feedback 20 */
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x100), 1);
+    assert_int_equal(h.n, 1);
+    serve_until(&g, 0, 1, WEIRP_GATE_OFF);
+    commit(&g);
+    g.config.rollout.gate.margin = 1;
+    g.config.rollout.gate.min_feedback = 7;
+    snprintf(g.config.rollout.gate.candidate, sizeof g.config.rollout.gate.candidate, "other words");
+    weirp_rollout_configure(g.rollout, &g.config);
+    assert_true(weirp_rollout_look(g.rollout, g.learner));
+    commit(&g);
+    const weirp_gate gate = stored();
+    assert_int_equal(gate.status, WEIRP_GATE_STOPPED);
+    assert_true(gate.plan.margin == 0.05);
+    assert_int_equal(gate.plan.min_feedback, 20);
+    assert_string_equal(gate.plan.candidate, "other words");
+    stop(&g);
+}
+
 static void a_reload_begins_anew_and_others_follow(void **state) {
     (void)state;
     gateway g;
@@ -602,6 +640,7 @@ int main(void) {
         TEST(what_was_decided_before_the_beginning_doesnt_count),
         TEST(moves_are_told_when_they_are_durable),
         TEST(moves_of_one_commit_are_told_in_order),
+        TEST(a_reload_alone_moves_it_unless_it_has_stopped),
         TEST(a_reload_begins_anew_and_others_follow),
         TEST(records_say_both),
         TEST(other_records_are_as_before),

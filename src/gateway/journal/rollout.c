@@ -231,6 +231,18 @@ static void want_again(weirp_rollout *r) {
     pthread_mutex_unlock(&r->mutex);
 }
 
+/* The same rollout, configured anew. What has stopped keeps what it was stopped by. */
+static void retune(weirp_gate *g, const weirp_gate_plan *wanted) {
+    weirp_gate_plan plan = *wanted;
+    if (g->status == WEIRP_GATE_STOPPED) {
+        plan.margin = g->plan.margin;
+        plan.margin_error = g->plan.margin_error;
+        plan.min_feedback = g->plan.min_feedback;
+        plan.hold_ms = g->plan.hold_ms;
+    }
+    weirp_gate_retune(g, &plan);
+}
+
 /* Another rollout than the store's: at its first step, or as it was when it was stopped. */
 static weir_status replace(weirp_rollout *r, weirp_store *store, const weirp_gate_plan *wanted, weir_error *err) {
     weirp_gate before;
@@ -241,7 +253,7 @@ static weir_status replace(weirp_rollout *r, weirp_store *store, const weirp_gat
     r->replaces = true;
     if (st == WEIR_OK) {
         r->gate = before;
-        weirp_gate_retune(&r->gate, wanted);
+        retune(&r->gate, wanted);
         show(r);
         WEIRP_LOG(r->log, WEIRP_LOG_WARN, "a rollout was stopped before, and stays so",
                   WEIRP_S("rollout", wanted->name), WEIRP_S("base", wanted->base),
@@ -261,7 +273,7 @@ static weir_status take_over(weirp_rollout *r, weirp_store *store, bool *changed
     *changed = false;
     if (!wants(r, &wanted) || !wanted.digest) return st;
     if (wanted.digest == r->gate.plan.digest) {
-        weirp_gate_retune(&r->gate, &wanted);
+        retune(&r->gate, &wanted);
         show(r);
     } else {
         st = replace(r, store, &wanted, err);
