@@ -36,11 +36,17 @@ done:
 
 /* ---- why it stands where it stands ---- */
 
+/* "1 feedback more is", "340 feedbacks more are". */
+static void put_more(const char *count, char out[64]) {
+    const bool one = !strcmp(count, "1");
+    snprintf(out, 64, "%.31s %s", *count ? count : "very many", one ? "feedback more is" : "feedbacks more are");
+}
+
 /* What a step that runs waits for: the first reason that holds. */
 static void why_waiting(const weirp_gate *g, weirp_interval quality, weirp_interval error, char out[WHY]) {
     const weirp_gate_plan *p = &g->plan;
     const double needs = weirp_gate_needs(g);
-    char rows[32];
+    char count[32], more[64];
     if (weirp_gate_is_blind(g)) {
         snprintf(out, WHY,
                  "learns nothing: in shadow, evidence on quality needs a policy in force with an explore_floor, since "
@@ -51,19 +57,24 @@ static void why_waiting(const weirp_gate *g, weirp_interval quality, weirp_inter
         snprintf(out, WHY, "waits: the difference is near the margin of %g itself, which no number of feedbacks tells",
                  p->margin);
     } else if (quality.lo < -p->margin) {
-        weirp_ope_rows(rows, sizeof rows, needs);
+        weirp_ope_rows(count, sizeof count, needs);
+        put_more(count, more);
         snprintf(out, WHY,
-                 "waits: quality may still be lower by %.3g, which is more than the margin of %g; about %s feedbacks "
-                 "more are needed, if they say what those before did",
-                 -quality.lo, p->margin, *rows ? rows : "very many");
+                 "waits: quality may still be lower by %.3g, which is more than the margin of %g; about %s needed, if "
+                 "they say what those before did",
+                 -quality.lo, p->margin, more);
     } else if (g->n_feedback < p->min_feedback) {
-        snprintf(out, WHY, "waits: %llu feedbacks more are needed, as configured (min_feedback %llu)",
-                 (unsigned long long)(p->min_feedback - g->n_feedback), (unsigned long long)p->min_feedback);
+        weirp_text_count(count, sizeof count, (size_t)(p->min_feedback - g->n_feedback));
+        put_more(count, more);
+        snprintf(out, WHY, "waits: %s needed, as configured (min_feedback %llu)", more,
+                 (unsigned long long)p->min_feedback);
     } else if (error.hi > p->margin_error) {
         snprintf(out, WHY, "waits: errors may still be more frequent by %.3g, which is more than the margin of %g",
                  error.hi, p->margin_error);
-    } else {
+    } else if ((double)(weirp_unix_ms() - g->since_ms) < p->hold_ms) {
         snprintf(out, WHY, "waits until it has run for %g hours, as configured", p->hold_ms / 3600e3);
+    } else {
+        snprintf(out, WHY, "goes on as soon as a gateway looks: nothing is missing");
     }
 }
 
@@ -156,42 +167,40 @@ weir_status weir_ope_rollout_json(const char *store, char **json, weir_error *er
 
 /* ---- for people ---- */
 
-static const weirp_column columns[] = {{"step", false, 0},      {"share", false, 0},    {"until", true, 2},
-                                       {"decisions", false, 1}, {"feedback", false, 0}, {"quality", true, 0},
-                                       {"errors", true, 1},     {"", true, 0}};
+static const weirp_column columns[] = {{"step", false, 0},     {"share", false, 0},  {"decisions", false, 2},
+                                       {"feedback", false, 0}, {"quality", true, 0}, {"errors", true, 1}};
 enum { N_COLUMNS = sizeof columns / sizeof *columns };
 
-static bool put_row(weirp_grid *grid, const weirp_gate *g, const weirp_gate_event *e, const char *until,
-                    const char *what, bool bold) {
+static bool put_row(weirp_grid *grid, const weirp_gate *g, const weirp_gate_event *e, bool bold) {
     char(*cell)[WEIRP_CELL] = weirp_grid_row(grid, bold);
     if (!cell) return false;
     snprintf(cell[0], WEIRP_CELL, "%zu of %zu", e->step + 1, g->plan.n_steps);
     snprintf(cell[1], WEIRP_CELL, "%.4g %%", 100 * g->plan.step[e->step]);
-    snprintf(cell[2], WEIRP_CELL, "%s", until);
-    weirp_text_count(cell[3], WEIRP_CELL, (size_t)e->n_decisions);
-    weirp_text_count(cell[4], WEIRP_CELL, (size_t)e->n_feedback);
-    snprintf(cell[5], WEIRP_CELL, "[%+.4f, %+.4f]", e->quality.lo, e->quality.hi);
-    snprintf(cell[6], WEIRP_CELL, "[%+.4f, %+.4f]", e->error.lo, e->error.hi);
-    snprintf(cell[7], WEIRP_CELL, "%s", what);
+    weirp_text_count(cell[2], WEIRP_CELL, (size_t)e->n_decisions);
+    weirp_text_count(cell[3], WEIRP_CELL, (size_t)e->n_feedback);
+    snprintf(cell[4], WEIRP_CELL, "[%+.4f, %+.4f]", e->quality.lo, e->quality.hi);
+    snprintf(cell[5], WEIRP_CELL, "[%+.4f, %+.4f]", e->error.lo, e->error.hi);
     return true;
 }
 
-/* A row for each step that is over, and one for what is under way. */
+/* A row for each step that is over, and one for what is under way. They fit into 80 columns. */
 static bool put_steps(weirp_grid *grid, const weirp_gate *g, weirp_interval quality, weirp_interval error) {
     bool whole = true;
-    for (size_t i = 0; whole && i < g->n_events; i++) {
-        const weirp_gate_event *e = &g->event[i];
-        char until[WEIRP_WHEN_TEXT];
-        weirp_when_text(until, e->time_ms);
-        if (e->change == WEIRP_GATE_STARTED) continue;
-        char word[WEIRP_CELL]; /* without its reason, which stands above */
-        const char *text = weirp_gate_change_text(e->change);
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(text, ":"), text);
-        whole = put_row(grid, g, e, until, word, false);
-    }
+    for (size_t i = 0; whole && i < g->n_events; i++)
+        if (g->event[i].change != WEIRP_GATE_STARTED) whole = put_row(grid, g, &g->event[i], false);
     if (g->status == WEIRP_GATE_STOPPED) return whole;
     const weirp_gate_event now = {0, WEIRP_GATE_STARTED, g->step, g->n_decisions, g->n_feedback, quality, error};
-    return whole && put_row(grid, g, &now, "now", g->status == WEIRP_GATE_PASSED ? "watched" : "under way", true);
+    return whole && put_row(grid, g, &now, true);
+}
+
+/* When it has moved, and why: a line each, which no terminal is too narrow for. */
+static void put_history(const weirp_gate *g, FILE *out) {
+    for (size_t i = 0; i < g->n_events; i++) {
+        const weirp_gate_event *e = &g->event[i];
+        char when[WEIRP_WHEN_TEXT];
+        weirp_when_text(when, e->time_ms);
+        fprintf(out, "%s%s  step %zu %s\n", i ? "" : "\n", when, e->step + 1, weirp_gate_change_text(e->change));
+    }
 }
 
 static void put_head(const weirp_gate *g, FILE *out) {
@@ -222,6 +231,7 @@ weir_status weir_ope_rollout_print(const char *store, FILE *out, int width, weir
     fprintf(out, "%s\n\n", text);
     if (put_steps(&grid, &gate, quality, error)) {
         weirp_grid_print(&grid, out, width > 0 ? (size_t)width : 100, false);
+        put_history(&gate, out);
         fprintf(out,
                 "\nquality and errors: candidate minus policy, with labels as they came; all intervals of the rollout "
                 "are right at once with %g %%, however often one looks.\n",

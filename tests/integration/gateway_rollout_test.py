@@ -366,6 +366,23 @@ class Rollouts(gatewaylib.Case):
         self.assertEqual(second.metrics()["weir_rollout_share"], 0.5)
         self.assertIn("poor", self.ask(second, 30, judge=False))
 
+    def test_the_report_tells_when_and_why(self):
+        """Also where there is no terminal, and so 80 columns."""
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.4, 0.6], "min_feedback": 100,
+                              "margin_quality": 1, "margin_error": 1})
+        self.ask(gateway, 99)
+        self.assertTrue(until(lambda: self.report(gateway)["feedback"] == 99))
+        self.assertIn("waits: 1 feedback more is needed", self.report(gateway)["why"])
+        self.assertTrue(gateway.reload(dict(self.made, rollout=dict(self.made["rollout"], min_feedback=98))))
+        self.assertTrue(until(lambda: self.report(gateway)["step"] == 2))  # no request was needed for that
+        self.assertIn("98 feedbacks more are needed", self.report(gateway)["why"])
+        out, _ = weir("ope", "rollout", "--store", gateway.store)
+        for event, what in zip(self.report(gateway)["history"], ("started", "went on: no harm above the margins")):
+            self.assertIn(f"{event['time']}  step 1 {what}\n", out)
+        rows = [line for line in out.splitlines() if " of 2 " in line and line.startswith(" ")]
+        self.assertEqual([row.split()[:6] for row in rows], [["1", "of", "2", "40", "%", "99"], ["2", "of", "2", "60", "%", "0"]])
+        self.assertTrue(all(row.count("[") == 2 and len(row) <= 80 for row in rows), out)  # quality and errors
+
     # ---- configuration
 
     def test_wrong_configurations_name_the_key(self):
