@@ -7,7 +7,7 @@
 
 #include "src/base/base.h"
 #include "src/budget/when.h"
-#include "src/ope/gate.h"
+#include "src/ope/gate_store.h"
 #include "src/report/ope_report.h"
 #include "src/store/store.h"
 #include "weir/ope.h"
@@ -16,18 +16,28 @@ enum { WHY = 640 };
 
 /* ---- reading ---- */
 
-static weir_status read_gate(const char *path, weirp_gate *gate, weir_error *err) {
+/* Whether the gateway that writes the store has it in its configuration; stores of before this was written don't say.
+ */
+typedef struct presence {
+    bool known, removed;
+    int64_t removed_ms;
+} presence;
+
+static weir_status read_gate(const char *path, weirp_gate *gate, presence *there, weir_error *err) {
     weirp_store *store = NULL;
     weirp_snapshot *snapshot = NULL;
-    const uint8_t *data;
-    size_t size;
+    weirp_gate_configured configured;
     weir_status st;
+    *there = (presence){.known = false};
     WEIRP_TRY(weirp_store_open(&store, path, WEIRP_STORE_READ, err));
     WEIRP_TRY(weirp_snapshot_begin(&snapshot, store, err));
-    st = weirp_txn_get(weirp_snapshot_table(snapshot), WEIRP_GATE_KEY, sizeof WEIRP_GATE_KEY - 1, &data, &size, err);
+    st = weirp_gate_read(weirp_snapshot_table(snapshot), gate, err);
     if (st == WEIR_NOTFOUND)
         weirp_fail(err, st, 0, "%s: no rollout has been configured (docs/gateway.md, \"rollout\")", path);
-    if (st == WEIR_OK) st = weirp_gate_load(gate, data, size, err);
+    WEIRP_TRY(st);
+    st = weirp_gate_read_configured(weirp_snapshot_table(snapshot), &configured, err);
+    if (st == WEIR_OK) *there = (presence){true, configured.digest != gate->plan.digest, configured.since_ms};
+    if (st == WEIR_NOTFOUND) st = WEIR_OK;
 done:
     weirp_snapshot_end(snapshot);
     weirp_store_close(store);
@@ -78,16 +88,23 @@ static void why_waiting(const weirp_gate *g, weirp_interval quality, weirp_inter
     }
 }
 
-static void why(const weirp_gate *g, weirp_interval quality, weirp_interval error, char out[WHY]) {
+static void why(const weirp_gate *g, const presence *there, weirp_interval quality, weirp_interval error,
+                char out[WHY]) {
     const weirp_gate_event *last = g->n_events ? &g->event[g->n_events - 1] : NULL;
-    if (g->status == WEIRP_GATE_RUNNING)
+    if (g->status != WEIRP_GATE_STOPPED && there->removed)
+        snprintf(
+            out, WHY,
+            "isn't configured any more, and decides nothing where it isn't; once it is again, it goes on from here");
+    else if (g->status == WEIRP_GATE_RUNNING)
         why_waiting(g, quality, error, out);
     else if (g->status == WEIRP_GATE_PASSED && g->plan.shadow)
         snprintf(out, WHY, "passed: no harm above the margins; a rollout of mode share may follow");
     else if (g->status == WEIRP_GATE_PASSED)
         snprintf(out, WHY,
                  "passed: the share stays, and is watched, until the candidate becomes the configuration's policy");
-    else if (last && last->change == WEIRP_GATE_HARM_ERRORS)
+    else if (!last || last->change < WEIRP_GATE_HARM_QUALITY) /* gate_store.h: its state couldn't be read */
+        snprintf(out, WHY, "stopped before: what it had counted is lost; another name begins anew");
+    else if (last->change == WEIRP_GATE_HARM_ERRORS)
         snprintf(
             out, WHY,
             "stopped: errors are more frequent by %.3g at least, which is more than the margin of %g; another name "
@@ -97,7 +114,7 @@ static void why(const weirp_gate *g, weirp_interval quality, weirp_interval erro
         snprintf(out, WHY,
                  "stopped: quality is lower by %.3g at least, which is more than the margin of %g; another name begins "
                  "anew",
-                 last ? -last->quality.hi : NAN, g->plan.margin);
+                 -last->quality.hi, g->plan.margin);
 }
 
 static double share_now(const weirp_gate *g) {
@@ -134,15 +151,15 @@ static json_t *history_json(const weirp_gate *g) {
     return list;
 }
 
-static json_t *gate_json(const weirp_gate *g) {
+static json_t *gate_json(const weirp_gate *g, const presence *there) {
     const weirp_gate_plan *p = &g->plan;
     const weirp_interval quality = g->quality_now, error = g->error_now;
     char text[WHY];
-    why(g, quality, error, text);
+    why(g, there, quality, error, text);
     json_t *steps = json_array();
     for (size_t i = 0; i < p->n_steps; i++) json_array_append_new(steps, json_real(p->step[i]));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:o, s:f, s:f, s:f, s:I, s:f, s:o, s:I, s:I, s:I, s:o, "
-                     "s:o, s:b, s:o, s:s, s:o}",
+                     "s:o, s:b, s:o, s:s, s:o, s:o, s:o}",
                      "kind", "rollout", "name", p->name, "base", p->base, "candidate", p->candidate, "mode",
                      p->shadow ? "shadow" : "share", "status", weirp_gate_status_name(g->status), "step",
                      (int)g->step + 1, "share", share_now(g), "steps", steps, "level", p->level, "margin_quality",
@@ -151,15 +168,18 @@ static json_t *gate_json(const weirp_gate *g) {
                      (json_int_t)g->n_decisions, "feedback", (json_int_t)g->n_feedback, "late_feedback",
                      (json_int_t)g->n_late, "quality_difference", interval(quality), "error_difference",
                      interval(error), "blind", weirp_gate_is_blind(g), "needs_feedback", number(weirp_gate_needs(g)),
-                     "why", text, "history", history_json(g));
+                     "why", text, "history", history_json(g), "configured",
+                     there->known ? json_boolean(!there->removed) : json_null(), "removed",
+                     there->removed ? instant(there->removed_ms) : json_null());
 }
 
 weir_status weir_ope_rollout_json(const char *store, char **json, weir_error *err) {
     weirp_gate gate;
+    presence there;
     *json = NULL;
-    weir_status st = read_gate(store, &gate, err);
+    weir_status st = read_gate(store, &gate, &there, err);
     if (st != WEIR_OK) return st;
-    json_t *o = gate_json(&gate);
+    json_t *o = gate_json(&gate, &there);
     *json = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(o);
     return *json ? WEIR_OK : weirp_nomem(err);
@@ -203,15 +223,19 @@ static void put_history(const weirp_gate *g, FILE *out) {
     }
 }
 
-static void put_head(const weirp_gate *g, FILE *out) {
+static void put_head(const weirp_gate *g, const presence *there, FILE *out) {
     const weirp_gate_plan *p = &g->plan;
-    char since[WEIRP_WHEN_TEXT], began[WEIRP_WHEN_TEXT];
+    char since[WEIRP_WHEN_TEXT], began[WEIRP_WHEN_TEXT], removed[WEIRP_WHEN_TEXT];
     weirp_when_text(since, g->since_ms);
+    weirp_when_text(removed, there->removed_ms);
     weirp_when_text(began, g->n_events ? g->event[0].time_ms : g->since_ms);
     fprintf(out, "rollout \"%s\": %s may follow %s; begun %s\n", p->name, p->candidate, p->base, began);
     if (g->status == WEIRP_GATE_STOPPED)
         fprintf(out, "stopped at step %zu of %zu: nothing is dispatched by the candidate any more\n", g->step + 1,
                 p->n_steps);
+    else if (there->removed)
+        fprintf(out, "out of the configuration since %s; until then %s, step %zu of %zu: %.4g %% of the traffic\n",
+                removed, weirp_gate_status_name(g->status), g->step + 1, p->n_steps, 100 * share_now(g));
     else if (p->shadow)
         fprintf(out, "in shadow since %s: nothing is dispatched by the candidate\n", since);
     else
@@ -223,11 +247,12 @@ weir_status weir_ope_rollout_print(const char *store, FILE *out, int width, weir
     weirp_gate gate;
     weirp_grid grid = {.columns = columns, .n_columns = N_COLUMNS};
     char text[WHY];
-    weir_status st = read_gate(store, &gate, err);
+    presence there;
+    weir_status st = read_gate(store, &gate, &there, err);
     if (st != WEIR_OK) return st;
     const weirp_interval quality = gate.quality_now, error = gate.error_now;
-    why(&gate, quality, error, text);
-    put_head(&gate, out);
+    why(&gate, &there, quality, error, text);
+    put_head(&gate, &there, out);
     fprintf(out, "%s\n\n", text);
     if (put_steps(&grid, &gate, quality, error)) {
         weirp_grid_print(&grid, out, width > 0 ? (size_t)width : 100, false);

@@ -356,6 +356,41 @@ class Rollouts(gatewaylib.Case):
         self.assertLess(time.monotonic() - begun, 2 * gatewaylib.SLOW)
         self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
 
+    def test_who_has_another_is_left_out_and_says_so(self):
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        other = dict(self.made, rollout=dict(self.made["rollout"], name="other"))
+        second = self.gateway(other, folder=first.folder, name="second")
+        told = "the process that has the store has another rollout: this one's decides nothing"
+        lines = until(lambda: second.logs(told), 6)
+        self.assertTrue(lines)
+        self.assertEqual([(line["rollout"], line["running"], line["level"]) for line in lines], [("other", "trial", "warn")])
+        self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+        self.assertTrue(second.reload(self.made))
+        self.assertTrue(until(lambda: "poor" in self.ask(second, 10, judge=False)))
+        self.assertEqual(len(second.logs(told)), 1)
+        self.assertFalse(first.logs(told))
+
+    def test_one_that_is_removed_is_told_of_as_such(self):
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.6]})
+        self.ask(gateway, 10)
+        there = self.report(gateway)
+        self.assertEqual((there["configured"], there["removed"]), (True, None))
+        begun = time.time()
+        self.assertTrue(gateway.reload({k: v for k, v in self.made.items() if k != "rollout"}))
+        self.assertTrue(until(lambda: not self.report(gateway)["configured"]))
+        gone = self.report(gateway)
+        self.assertIn("isn't configured any more", gone["why"])
+        self.assertAlmostEqual(calendar.timegm(time.strptime(gone["removed"], "%Y-%m-%dT%H:%M:%SZ")), begun, delta=5)
+        gateway.stop()
+        again = self.gateway({k: v for k, v in self.made.items() if k != "rollout"}, folder=gateway.folder)
+        self.assertEqual(self.report(again)["removed"], gone["removed"])
+        out, _ = weir("ope", "rollout", "--store", gateway.store)
+        self.assertIn(f"out of the configuration since {gone['removed']}; until then running, step 1 of 1: 60 % of the", out)
+        self.assertTrue(again.reload(self.made))  # it goes on
+        self.assertTrue(until(lambda: self.report(again)["configured"]))
+        back = self.report(again)
+        self.assertEqual([back[k] for k in ("removed", "history", "feedback")], [None, there["history"], 10])
+
     def test_nobody_waits_for_traffic(self):
         """A rollout is there for whoever looks, and for a joined process, before the first request."""
         first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})

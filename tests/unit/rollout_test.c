@@ -9,6 +9,7 @@
 #include "src/router/learner.h"
 #include "src/router/reading.h"
 #include "src/router/session.h"
+#include "weir/ope.h"
 #include "weir/weir.h"
 
 static const double steps[] = {0.25, 0.5};
@@ -377,6 +378,11 @@ static void the_newest_that_stopped_are_kept(void **state) {
     assert_int_equal(weirp_rollout_step(g.rollout, 0x100), WEIRP_GATE_OFF);
     stop(&g);
     assert_int_equal(stored().status, WEIRP_GATE_STOPPED);
+    char *json = NULL;
+    OK(weir_ope_rollout_json(path, &json, &err));
+    assert_non_null(strstr(json, "stopped before: what it had counted is lost"));
+    assert_non_null(strstr(json, "\"configured\": true"));
+    free(json);
 }
 
 /* The same rollout, begun anew: what was decided in its first life isn't of its second. */

@@ -10,23 +10,28 @@
 
 #include "src/ope/gate_store.h"
 
+#define APART_NS UINT64_C(3000000000)
+
 struct weirp_rollout {
     _Atomic uint64_t word; /* digest, and in its lowest byte the step; 0: nothing is under way */
     weirp_log *log;
     weirp_moved moved; /* NULL: nobody listens */
     void *moved_user;
     /* The journal's thread's own */
-    weirp_gate gate;          /* digest 0: none */
-    bool told_blind, counted; /* counted: `fact` is behind */
-    bool told_unreadable;     /* the store's gate */
-    bool unsaved;             /* since the store was got */
-    bool replaces;            /* the store may still have another one */
-    size_t n_untold;          /* of the gate's last events, that `moved` hasn't heard of */
-    pthread_mutex_t mutex;    /* of what follows */
-    bool changed;             /* `wanted` is new */
-    weirp_gate_plan wanted;   /* digest 0: no rollout is configured */
-    weirp_rollout_fact fact;  /* of the gate, */
-    uint64_t fact_digest;     /* which may be of another rollout than is configured */
+    weirp_gate gate;                /* digest 0: none */
+    bool told_blind, counted;       /* counted: `fact` is behind */
+    bool told_unreadable;           /* the store's gate */
+    bool unsaved;                   /* since the store was got */
+    bool replaces;                  /* the store may still have another one */
+    weirp_gate_configured in_force; /* what has been taken over, by who has the store */
+    uint64_t apart_ns;              /* since when another rollout than this process's runs; 0: it doesn't */
+    uint64_t told_apart;            /* the digest that was told of */
+    size_t n_untold;                /* of the gate's last events, that `moved` hasn't heard of */
+    pthread_mutex_t mutex;          /* of what follows */
+    bool changed;                   /* `wanted` is new */
+    weirp_gate_plan wanted;         /* digest 0: no rollout is configured */
+    weirp_rollout_fact fact;        /* of the gate, */
+    uint64_t fact_digest;           /* which may be of another rollout than is configured */
 };
 
 /* ---- any thread ---- */
@@ -168,7 +173,8 @@ static weir_status save(void *user, weirp_txn *txn, weir_error *err) {
     const weirp_rollout *r = user;
     if (!r->gate.plan.digest) return WEIR_OK;
     weir_status st = r->replaces ? weirp_gate_keep_stopped(txn, r->gate.plan.digest, err) : WEIR_OK;
-    return st == WEIR_OK ? weirp_gate_write(txn, &r->gate, err) : st;
+    if (st == WEIR_OK) st = weirp_gate_write(txn, &r->gate, err);
+    return st == WEIR_OK ? weirp_gate_write_configured(txn, &r->in_force, err) : st;
 }
 
 /* ---- the store ---- */
@@ -271,15 +277,21 @@ static weir_status take_over(weirp_rollout *r, weirp_store *store, bool *changed
     weirp_gate_plan wanted;
     weir_status st = WEIR_OK;
     *changed = false;
-    if (!wants(r, &wanted) || !wanted.digest) return st;
-    if (wanted.digest == r->gate.plan.digest) {
+    if (!wants(r, &wanted)) return st;
+    if (!wanted.digest) {
+        /* it stays as it is, for processes that go on with it, and for its return */
+    } else if (wanted.digest == r->gate.plan.digest) {
         retune(&r->gate, &wanted);
         show(r);
     } else {
         st = replace(r, store, &wanted, err);
     }
-    if (st != WEIR_OK) want_again(r);
-    *changed = st == WEIR_OK;
+    if (st != WEIR_OK) {
+        want_again(r);
+        return st;
+    }
+    r->in_force = (weirp_gate_configured){wanted.digest, weirp_unix_ms()};
+    *changed = r->gate.plan.digest != 0;
     return st;
 }
 
@@ -324,9 +336,30 @@ bool weirp_rollout_look(weirp_rollout *r, weir_learner *learner) {
     return due;
 }
 
+/* Of a process that has joined: its rollout isn't the one that runs. While configurations are being changed everywhere
+ * that is nothing to speak of. */
+static void look_whether_apart(weirp_rollout *r) {
+    const uint64_t now = weirp_monotonic_ns();
+    pthread_mutex_lock(&r->mutex);
+    const uint64_t wanted = r->wanted.digest;
+    char name[WEIRP_GATE_NAME];
+    memcpy(name, r->wanted.name, sizeof name);
+    pthread_mutex_unlock(&r->mutex);
+    if (!wanted || wanted == r->gate.plan.digest) {
+        r->apart_ns = r->told_apart = 0;
+        return;
+    }
+    if (!r->apart_ns) r->apart_ns = now;
+    if (now < r->apart_ns + APART_NS || r->told_apart == wanted) return;
+    r->told_apart = wanted;
+    WEIRP_LOG(r->log, WEIRP_LOG_WARN, "the process that has the store has another rollout: this one's decides nothing",
+              WEIRP_S("rollout", name), WEIRP_S("running", r->gate.plan.name));
+}
+
 weir_status weirp_rollout_follow(weirp_rollout *r, weirp_store *store, weir_error *err) {
     if (!r) return WEIR_OK;
     weir_status st = load(r, store, &r->gate, err);
     if (st == WEIR_OK) show(r);
+    if (st == WEIR_OK) look_whether_apart(r);
     return st;
 }
