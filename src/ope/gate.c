@@ -193,7 +193,7 @@ bool weirp_gate_feedback(weirp_gate *g, size_t step, double p, double candidate,
 }
 
 bool weirp_gate_tick(weirp_gate *g, int64_t now_ms) {
-    return g->plan.hold_ms > 0 && look(g, now_ms);
+    return look(g, now_ms);
 }
 
 /* Half the width falls like the root of the number, the middle staying where it is. */

@@ -115,7 +115,7 @@ bool weirp_gate_is_even(const weirp_gate *gate);
  * last event says where to. */
 bool weirp_gate_decision(weirp_gate *gate, size_t step, double p, double candidate, bool failed, int64_t now_ms);
 bool weirp_gate_feedback(weirp_gate *gate, size_t step, double p, double candidate, double quality, int64_t now_ms);
-/* Time has passed. */
+/* Time has passed, or it was retuned. */
 bool weirp_gate_tick(weirp_gate *gate, int64_t now_ms);
 
 /* About how many labels more until the step is decided, if what they say goes on as it was; INFINITY: the difference is

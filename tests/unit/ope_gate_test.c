@@ -294,6 +294,12 @@ static void a_step_takes_its_feedback_and_its_time(void **state) {
     for (int i = 0; i < 400; i++) weirp_gate_feedback(&g, 1, 0.5, i % 2, 1, 9999);
     assert_int_equal(g.status, WEIRP_GATE_RUNNING);
     assert_near(weirp_gate_needs(&g), 1000000 - 400, 0);
+    assert_false(weirp_gate_tick(&g, 9999));
+    plan.min_feedback = 400; /* loosened: nothing more has to come for it to go on */
+    weirp_gate_retune(&g, &plan);
+    assert_true(weirp_gate_tick(&g, 9999));
+    assert_int_equal(g.status, WEIRP_GATE_PASSED);
+    assert_false(weirp_gate_tick(&g, 9999));
 }
 
 static void plans_are_checked(void **state) {
