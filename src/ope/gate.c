@@ -73,8 +73,6 @@ static weirp_interval difference(const weirp_gate *g, const weirp_sequence *q) {
 static void read_sequences(weirp_gate *g) {
     g->quality_now = difference(g, &g->quality);
     g->error_now = difference(g, &g->error);
-    g->labels_now = weirp_sequence_now(&g->labels);
-    g->answers_now = weirp_sequence_now(&g->answers);
 }
 
 /* Two sequences of differences a step: by the union bound all intervals of the whole rollout are right at once with the
@@ -126,8 +124,15 @@ static bool has_zero(weirp_interval i) {
     return i.lo <= 0 && i.hi >= 0;
 }
 
+void weirp_gate_weights(const weirp_gate *g, weirp_interval *labels, weirp_interval *answers) {
+    *labels = weirp_sequence_now(&g->labels);
+    *answers = weirp_sequence_now(&g->answers);
+}
+
 bool weirp_gate_is_even(const weirp_gate *g) {
-    return has_zero(g->labels_now) && has_zero(g->answers_now);
+    weirp_interval labels, answers;
+    weirp_gate_weights(g, &labels, &answers);
+    return has_zero(labels) && has_zero(answers);
 }
 
 /* Looks, and moves. Harm stops at any time, also after the last step was passed. */
@@ -141,9 +146,8 @@ static bool look(weirp_gate *g, int64_t now_ms) {
         return true;
     }
     const bool harmless = quality.lo >= -p->margin && error.hi <= p->margin_error;
-    if (g->status != WEIRP_GATE_RUNNING || !harmless || !weirp_gate_is_even(g)) return false;
-    if (g->n_feedback < p->min_feedback || !g->n_feedback) return false;
-    if ((double)(now_ms - g->since_ms) < p->hold_ms) return false;
+    if (g->status != WEIRP_GATE_RUNNING || !harmless || g->n_feedback < p->min_feedback || !g->n_feedback) return false;
+    if ((double)(now_ms - g->since_ms) < p->hold_ms || !weirp_gate_is_even(g)) return false;
     const bool last = g->step + 1 == p->n_steps;
     note(g, last ? WEIRP_GATE_FINISHED : WEIRP_GATE_ADVANCED, now_ms);
     if (last)
@@ -176,7 +180,6 @@ bool weirp_gate_decision(weirp_gate *g, size_t step, double p, double candidate,
     weirp_sequence_add_weighted(&g->error, w, failed);
     weirp_sequence_add_weighted(&g->answers, 1, w);
     g->error_now = difference(g, &g->error);
-    g->answers_now = weirp_sequence_now(&g->answers);
     return look(g, now_ms);
 }
 
@@ -188,7 +191,6 @@ bool weirp_gate_feedback(weirp_gate *g, size_t step, double p, double candidate,
     weirp_sequence_add_weighted(&g->quality, w, quality);
     weirp_sequence_add_weighted(&g->labels, 1, w);
     g->quality_now = difference(g, &g->quality);
-    g->labels_now = weirp_sequence_now(&g->labels);
     return look(g, now_ms);
 }
 

@@ -89,7 +89,6 @@ typedef struct weirp_gate {
     weirp_sequence quality, error;
     weirp_sequence labels, answers;        /* mean of w over labels, and over answers: 0 if both policies' come alike */
     weirp_interval quality_now, error_now; /* of the sequences, which take their time to tell */
-    weirp_interval labels_now, answers_now;
     size_t n_events;
     weirp_gate_event event[WEIRP_GATE_EVENTS]; /* oldest first */
 } weirp_gate;
@@ -107,7 +106,9 @@ unsigned weirp_gate_now(const weirp_gate *gate);
 /* Whether anything can be learned at all: shadow needs a floor. */
 bool weirp_gate_is_blind(const weirp_gate *gate);
 
-/* Whether labels and answers may come as often from both policies: neither mean weight is surely off 0. */
+/* The mean weight of labels and of answers. */
+void weirp_gate_weights(const weirp_gate *gate, weirp_interval *labels, weirp_interval *answers);
+/* Whether they may come as often from both policies: neither mean weight is surely off 0. */
 bool weirp_gate_is_even(const weirp_gate *gate);
 
 /* A decision of the rollout, and whether it ended in an error; or a label on one, the first that it got. `p`: the

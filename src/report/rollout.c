@@ -54,8 +54,10 @@ static void put_more(const char *count, char out[64]) {
 
 /* Whose labels, or answers, there are more of than there should be. */
 static void why_uneven(const weirp_gate *g, char out[WHY]) {
-    const bool labels = g->labels_now.lo > 0 || g->labels_now.hi < 0;
-    const weirp_interval now = labels ? g->labels_now : g->answers_now;
+    weirp_interval of_labels, of_answers;
+    weirp_gate_weights(g, &of_labels, &of_answers);
+    const bool labels = of_labels.lo > 0 || of_labels.hi < 0;
+    const weirp_interval now = labels ? of_labels : of_answers;
     const char *more = now.lo > 0 ? "candidate" : "base", *fewer = now.lo > 0 ? "base" : "candidate";
     snprintf(out, WHY,
              "waits: there are more %s of the %s's decisions, and fewer of the %s's, than their chances allow (mean "
@@ -168,7 +170,9 @@ static json_t *history_json(const weirp_gate *g) {
 static json_t *gate_json(const weirp_gate *g, const presence *there) {
     const weirp_gate_plan *p = &g->plan;
     const weirp_interval quality = g->quality_now, error = g->error_now;
+    weirp_interval labels, answers;
     char text[WHY];
+    weirp_gate_weights(g, &labels, &answers);
     why(g, there, quality, error, text);
     json_t *steps = json_array();
     for (size_t i = 0; i < p->n_steps; i++) json_array_append_new(steps, json_real(p->step[i]));
@@ -181,11 +185,10 @@ static json_t *gate_json(const weirp_gate *g, const presence *there) {
                      "hold_hours", p->hold_ms / 3600e3, "since", instant(g->since_ms), "decisions",
                      (json_int_t)g->n_decisions, "feedback", (json_int_t)g->n_feedback, "late_feedback",
                      (json_int_t)g->n_late, "quality_difference", interval(quality), "error_difference",
-                     interval(error), "mean_weight", "labels", interval(g->labels_now), "answers",
-                     interval(g->answers_now), "blind", weirp_gate_is_blind(g), "needs_feedback",
-                     number(weirp_gate_needs(g)), "why", text, "history", history_json(g), "configured",
-                     there->known ? json_boolean(!there->removed) : json_null(), "removed",
-                     there->removed ? instant(there->removed_ms) : json_null());
+                     interval(error), "mean_weight", "labels", interval(labels), "answers", interval(answers), "blind",
+                     weirp_gate_is_blind(g), "needs_feedback", number(weirp_gate_needs(g)), "why", text, "history",
+                     history_json(g), "configured", there->known ? json_boolean(!there->removed) : json_null(),
+                     "removed", there->removed ? instant(there->removed_ms) : json_null());
 }
 
 weir_status weir_ope_rollout_json(const char *store, char **json, weir_error *err) {
