@@ -7,8 +7,8 @@
 
 #include "src/base/words.h"
 
-/* Version 2 has policies' texts that are too long for 1, and is written for these alone. */
-#define VERSION 2u
+/* Versions 1 and 2 had other sequences: of such a state the step begins anew. */
+#define VERSION 3u
 /* Chances are logged as f32: what lies so little outside of the weights' range is on its edge. */
 #define ROUNDING 1e-5
 /* Labels from which on a forecast of more is worth something. */
@@ -63,19 +63,28 @@ static void weights(const weirp_gate *g, double *lo, double *hi) {
     *hi = !g->plan.shadow ? 1 / s : g->plan.floor > 0 ? 1 / g->plan.floor - 1 : 1;
 }
 
-/* Two sequences a step: by the union bound all intervals of the whole rollout are right at once with the level. */
 /* What is known of a difference of two means in [0,1]. */
-static weirp_interval difference(const weirp_sequence *q) {
+static weirp_interval difference(const weirp_gate *g, const weirp_sequence *q) {
+    if (weirp_gate_is_blind(g)) return (weirp_interval){-1, 1};
     const weirp_interval now = weirp_sequence_now(q);
     return (weirp_interval){fmin(fmax(now.lo, -1), 1), fmax(fmin(now.hi, 1), -1)};
 }
 
+static void read_sequences(weirp_gate *g) {
+    g->quality_now = difference(g, &g->quality);
+    g->error_now = difference(g, &g->error);
+}
+
+/* Two sequences of differences a step: by the union bound all intervals of the whole rollout are right at once with the
+ * level. Those of the weights can hold it up by mistake, and nothing else: each has the level for itself. */
 static void begin_sequences(weirp_gate *g) {
     double lo, hi;
     weights(g, &lo, &hi);
     const double level = 1 - (1 - g->plan.level) / (2 * (double)g->plan.n_steps);
-    g->quality = g->error = weirp_sequence_start_weighted(0, 1, lo, hi, 0, level);
-    g->quality_now = g->error_now = difference(&g->quality);
+    g->quality = weirp_sequence_start_arms(0, 1, 0.5, lo, hi, level);
+    g->error = weirp_sequence_start_arms(0, 1, 0, lo, hi, level);
+    g->labels = g->answers = weirp_sequence_start_weighted(lo, hi, 1, 1, 1, g->plan.level);
+    read_sequences(g);
 }
 
 static void begin_step(weirp_gate *g, size_t step, int64_t now_ms) {
@@ -111,6 +120,21 @@ void weirp_gate_retune(weirp_gate *g, const weirp_gate_plan *plan) {
     g->plan.hold_ms = plan->hold_ms;
 }
 
+static bool has_zero(weirp_interval i) {
+    return i.lo <= 0 && i.hi >= 0;
+}
+
+void weirp_gate_weights(const weirp_gate *g, weirp_interval *labels, weirp_interval *answers) {
+    *labels = weirp_sequence_now(&g->labels);
+    *answers = weirp_sequence_now(&g->answers);
+}
+
+bool weirp_gate_is_even(const weirp_gate *g) {
+    weirp_interval labels, answers;
+    weirp_gate_weights(g, &labels, &answers);
+    return has_zero(labels) && has_zero(answers);
+}
+
 /* Looks, and moves. Harm stops at any time, also after the last step was passed. */
 static bool look(weirp_gate *g, int64_t now_ms) {
     if (g->status == WEIRP_GATE_STOPPED) return false;
@@ -123,7 +147,7 @@ static bool look(weirp_gate *g, int64_t now_ms) {
     }
     const bool harmless = quality.lo >= -p->margin && error.hi <= p->margin_error;
     if (g->status != WEIRP_GATE_RUNNING || !harmless || g->n_feedback < p->min_feedback || !g->n_feedback) return false;
-    if ((double)(now_ms - g->since_ms) < p->hold_ms) return false;
+    if ((double)(now_ms - g->since_ms) < p->hold_ms || !weirp_gate_is_even(g)) return false;
     const bool last = g->step + 1 == p->n_steps;
     note(g, last ? WEIRP_GATE_FINISHED : WEIRP_GATE_ADVANCED, now_ms);
     if (last)
@@ -151,23 +175,27 @@ static bool counts(const weirp_gate *g, size_t step, double p, double candidate)
 
 bool weirp_gate_decision(weirp_gate *g, size_t step, double p, double candidate, bool failed, int64_t now_ms) {
     if (!counts(g, step, p, candidate)) return false;
+    const double w = weight(g, p, candidate);
     g->n_decisions++;
-    weirp_sequence_add_weighted(&g->error, weight(g, p, candidate), failed);
-    g->error_now = difference(&g->error);
+    weirp_sequence_add_weighted(&g->error, w, failed);
+    weirp_sequence_add_weighted(&g->answers, 1, w);
+    g->error_now = difference(g, &g->error);
     return look(g, now_ms);
 }
 
 bool weirp_gate_feedback(weirp_gate *g, size_t step, double p, double candidate, double quality, int64_t now_ms) {
     g->n_late += step != g->step && g->status != WEIRP_GATE_STOPPED;
     if (!counts(g, step, p, candidate)) return false;
+    const double w = weight(g, p, candidate);
     g->n_feedback++;
-    weirp_sequence_add_weighted(&g->quality, weight(g, p, candidate), quality);
-    g->quality_now = difference(&g->quality);
+    weirp_sequence_add_weighted(&g->quality, w, quality);
+    weirp_sequence_add_weighted(&g->labels, 1, w);
+    g->quality_now = difference(g, &g->quality);
     return look(g, now_ms);
 }
 
 bool weirp_gate_tick(weirp_gate *g, int64_t now_ms) {
-    return g->plan.hold_ms > 0 && look(g, now_ms);
+    return look(g, now_ms);
 }
 
 /* Half the width falls like the root of the number, the middle staying where it is. */
@@ -193,6 +221,7 @@ static void put_sequence(weirp_writer *w, const weirp_sequence *q) {
     weirp_put_u64(w, q->n);
     weirp_put_f64(w, q->sum);
     weirp_put_f64(w, q->sum_guess);
+    weirp_put_f64(w, q->sum_outcome);
     weirp_put_f64(w, q->slope_num);
     weirp_put_f64(w, q->slope_den);
     weirp_put(w, q->capital, sizeof q->capital);
@@ -214,12 +243,8 @@ static void put_plan(weirp_writer *w, const weirp_gate_plan *p) {
     weirp_put_u64(w, p->min_feedback);
 }
 
-static uint32_t version_of(const weirp_gate_plan *p) {
-    return strlen(p->base) < WEIRP_GATE_NAME && strlen(p->candidate) < WEIRP_GATE_NAME ? 1 : VERSION;
-}
-
 void weirp_gate_save(const weirp_gate *g, weirp_writer *w) {
-    weirp_put_u32(w, version_of(&g->plan));
+    weirp_put_u32(w, VERSION);
     put_plan(w, &g->plan);
     weirp_put_u32(w, g->status);
     weirp_put_u32(w, (uint32_t)g->step);
@@ -229,6 +254,8 @@ void weirp_gate_save(const weirp_gate *g, weirp_writer *w) {
     weirp_put_u64(w, g->n_late);
     put_sequence(w, &g->quality);
     put_sequence(w, &g->error);
+    put_sequence(w, &g->labels);
+    put_sequence(w, &g->answers);
     weirp_put_u32(w, (uint32_t)g->n_events);
     for (size_t i = 0; i < g->n_events; i++) {
         const weirp_gate_event *e = &g->event[i];
@@ -256,16 +283,31 @@ static weirp_interval get_interval(weirp_bytes *r) {
 }
 
 /* Into one that has been started. */
-static void get_sequence(weirp_bytes *r, weirp_sequence *q) {
+static void get_sequence(weirp_bytes *r, weirp_sequence *q, uint32_t version) {
     q->n = weirp_get_u64(r);
     q->sum = get_finite(r);
     q->sum_guess = get_finite(r);
+    if (version >= 3) q->sum_outcome = get_finite(r);
     q->slope_num = get_finite(r);
     q->slope_den = get_finite(r);
     weirp_get(r, q->capital, sizeof q->capital);
     for (size_t i = 0; i < sizeof q->capital / sizeof(double); i++)
         if (!isfinite(q->capital[i / WEIRP_SEQUENCE_BETS][i % WEIRP_SEQUENCE_BETS])) r->failed = true;
     if (!(q->slope_den > 0)) r->failed = true;
+}
+
+/* Older ones are read over: what has begun with another centre can't go on with this one. */
+static void get_sequences(weirp_bytes *r, weirp_gate *g, uint32_t version) {
+    weirp_sequence *const all[] = {&g->quality, &g->error, &g->labels, &g->answers};
+    const size_t n = version >= 3 ? 4 : 2;
+    for (size_t i = 0; i < n; i++) get_sequence(r, all[i], version);
+    if (r->failed) return;
+    if (version >= 3) {
+        read_sequences(g);
+    } else {
+        begin_sequences(g);
+        g->n_decisions = g->n_feedback = 0;
+    }
 }
 
 /* UTF-8, as reports in JSON want it. */
@@ -307,7 +349,7 @@ static void get_event(weirp_bytes *r, const weirp_gate_plan *plan, weirp_gate_ev
     e->error = get_interval(r);
 }
 
-static void get_state(weirp_bytes *r, weirp_gate *g) {
+static void get_state(weirp_bytes *r, weirp_gate *g, uint32_t version) {
     get_plan(r, &g->plan);
     const uint32_t status = weirp_get_u32(r);
     g->step = weirp_get_u32(r);
@@ -319,9 +361,7 @@ static void get_state(weirp_bytes *r, weirp_gate *g) {
     g->n_decisions = weirp_get_u64(r);
     g->n_feedback = weirp_get_u64(r);
     g->n_late = weirp_get_u64(r);
-    get_sequence(r, &g->quality);
-    get_sequence(r, &g->error);
-    if (!r->failed) g->quality_now = difference(&g->quality), g->error_now = difference(&g->error);
+    get_sequences(r, g, version);
     g->n_events = weirp_get_u32(r);
     if (g->n_events > WEIRP_GATE_EVENTS) r->failed = true;
     for (size_t i = 0; !r->failed && i < g->n_events; i++) get_event(r, &g->plan, &g->event[i]);
@@ -335,7 +375,7 @@ weir_status weirp_gate_load(weirp_gate *g, const uint8_t *data, size_t size, wei
         return weirp_fail(err, WEIR_NEWER, 0, "a rollout's state is version %u; this weir reads up to %u: update weir",
                           version, VERSION);
     if (!version) r.failed = true;
-    if (!r.failed) get_state(&r, g);
+    if (!r.failed) get_state(&r, g, version);
     if (!r.failed && r.at == size) return WEIR_OK;
     memset(g, 0, sizeof *g);
     return weirp_fail(err, WEIR_CORRUPT, 0, "a rollout's state is damaged");

@@ -8,6 +8,10 @@
  * observation. Each step has a pair of its own; 1 - level is split evenly over all of them. In shadow s is 0, and what
  * bounds w is the base's exploration floor f: [-1, 1/f - 1].
  *
+ * That w has the mean 0 is so of decisions, and of what came of them only if it comes as often from both policies (in
+ * experiments with two arms its failure is known as a sample ratio mismatch). While it can't be so, as two more
+ * sequences on w itself tell, the rollout doesn't go on; harm stops it all the same, for the difference's sign stands.
+ *
  * Plain numbers, no memory of its own. SPDX-License-Identifier: GPL-3.0-or-later */
 #ifndef WEIRP_OPE_GATE_H
 #define WEIRP_OPE_GATE_H
@@ -83,6 +87,7 @@ typedef struct weirp_gate {
     uint64_t n_decisions, n_feedback; /* counted in the step */
     uint64_t n_late;                  /* labels on decisions of earlier steps, which nobody counts */
     weirp_sequence quality, error;
+    weirp_sequence labels, answers;        /* mean of w over labels, and over answers: 0 if both policies' come alike */
     weirp_interval quality_now, error_now; /* of the sequences, which take their time to tell */
     size_t n_events;
     weirp_gate_event event[WEIRP_GATE_EVENTS]; /* oldest first */
@@ -101,12 +106,17 @@ unsigned weirp_gate_now(const weirp_gate *gate);
 /* Whether anything can be learned at all: shadow needs a floor. */
 bool weirp_gate_is_blind(const weirp_gate *gate);
 
+/* The mean weight of labels and of answers. */
+void weirp_gate_weights(const weirp_gate *gate, weirp_interval *labels, weirp_interval *answers);
+/* Whether they may come as often from both policies: neither mean weight is surely off 0. */
+bool weirp_gate_is_even(const weirp_gate *gate);
+
 /* A decision of the rollout, and whether it ended in an error; or a label on one, the first that it got. `p`: the
  * chosen model's chance in what was drawn from, `candidate`: under the candidate. True: the gate has moved, and the
  * last event says where to. */
 bool weirp_gate_decision(weirp_gate *gate, size_t step, double p, double candidate, bool failed, int64_t now_ms);
 bool weirp_gate_feedback(weirp_gate *gate, size_t step, double p, double candidate, double quality, int64_t now_ms);
-/* Time has passed. */
+/* Time has passed, or it was retuned. */
 bool weirp_gate_tick(weirp_gate *gate, int64_t now_ms);
 
 /* About how many labels more until the step is decided, if what they say goes on as it was; INFINITY: the difference is

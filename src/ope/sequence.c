@@ -24,6 +24,14 @@
  * quietest): small bets can afford its low floor. Each bet takes the centre nearest to the latter that its size allows.
  * So p_min costs only where it must.
  *
+ * Arms. With e = 0, w (r - k) is on average what two arms differ by, if either comes as often as it should. If one
+ * doesn't (its answers are slower, its labels fewer), readings are off by E[w (r - k)]: nothing much where k lies at
+ * the outcomes, but a centre elsewhere makes a difference of mere order. So between arms every bet has the mean of the
+ * outcomes so far for its centre, whichever arm most of them are of. That is the calmest one where the arms don't
+ * differ, and the farther they do, the less calm is needed. Bets that are too large for it are left out of the average
+ * when the interval is taken: an average over fewer is smaller, so that the bound stays right, whichever are left out,
+ * and whenever.
+ *
  * Bets are spaced by a constant factor, with weights that fall like 1/k^2 from the one that is right for some hundred
  * observations on: so the width is O(sqrt(log log n / n)), as long as n times the readings' variance is below 10^20
  * times the squared range; later the sequence stays right and stops shrinking.
@@ -44,7 +52,7 @@ static const double SLACK = 1e-9; /* of rounding, relative */
 typedef struct end {
     double lo, hi;        /* outcomes */
     double w_lo, w_hi, e; /* weights */
-    double centre, floor; /* that is highest */
+    double centre, floor; /* that is highest, of the centres that it may take */
 } end;
 
 static double floor_at(const end *s, double k) {
@@ -76,6 +84,7 @@ weirp_sequence weirp_sequence_start_weighted(double lo, double hi, double w_lo, 
     assert(isfinite(lo) && isfinite(hi) && lo < hi && isfinite(w_lo) && isfinite(w_hi) && level > 0 && level < 1);
     assert(w_lo <= w_mean && w_mean <= w_hi && w_hi > 0);
     weirp_sequence q = {.lo = lo, .hi = hi, .w_lo = w_lo, .w_hi = w_hi, .w_mean = w_mean, .level = level};
+    q.rest = (lo + hi) / 2;
     const double w_most = fmax(w_hi, -w_lo), middle = MIDDLE + 0.5 * log2(fmax(w_most, 1));
     double whole = 0;
     for (int k = 0; k < WEIRP_SEQUENCE_BETS; k++) {
@@ -91,7 +100,40 @@ weirp_sequence weirp_sequence_start_weighted(double lo, double hi, double w_lo, 
     return q;
 }
 
-/* `usual`: the centre of least variance. `broken`: the reading is the floor. */
+weirp_sequence weirp_sequence_start_arms(double lo, double hi, double rest, double w_lo, double w_hi, double level) {
+    assert(rest >= lo && rest <= hi && w_lo < 0);
+    weirp_sequence q = weirp_sequence_start_weighted(lo, hi, w_lo, w_hi, 0, level);
+    q.rest = rest;
+    q.of_arms = true;
+    return q;
+}
+
+/* What is known before the next observation. */
+typedef struct outlook {
+    double usual; /* centre that bets take if they can; arms: that they take */
+    double guess; /* of the reading */
+    end low, high;
+} outlook;
+
+static void pin(end *s, double centre) {
+    s->centre = centre;
+    s->floor = floor_at(s, centre);
+}
+
+static outlook outlook_of(const weirp_sequence *q) {
+    outlook o = {.low = end_of(q, false), .high = end_of(q, true)};
+    const double n = (double)q->n, before = 0.5 * (o.low.floor - o.high.floor); /* amid what the mean may be */
+    const double centre = q->of_arms ? q->rest + q->sum_outcome / (n + 1) : q->rest + q->slope_num / q->slope_den;
+    o.usual = fmin(fmax(centre, q->lo), q->hi);
+    o.guess = fmin(fmax((before + q->sum) / (n + 1), o.low.floor), -o.high.floor);
+    if (q->of_arms) {
+        pin(&o.low, o.usual);
+        pin(&o.high, -o.usual);
+    }
+    return o;
+}
+
+/* `usual`: the centre that is wanted. `broken`: the reading is the floor. */
 static void bet(double *capital, const weirp_sequence *q, const end *s, double usual, double guess, double w, double r,
                 bool broken) {
     const double low = floor_at(s, usual);
@@ -120,33 +162,40 @@ static bool settle(double *x, double lo, double hi) {
 
 bool weirp_sequence_add_weighted(weirp_sequence *q, double w, double r) {
     const bool good = settle(&w, q->w_lo, q->w_hi) && settle(&r, q->lo, q->hi);
-    const end low = end_of(q, false), high = end_of(q, true);
-    const double middle = (q->lo + q->hi) / 2;
-    const double usual = fmin(fmax(middle + q->slope_num / q->slope_den, q->lo), q->hi);
-    const double before = 0.5 * (low.floor - high.floor); /* amid what the mean may be */
-    const double guess = fmin(fmax((before + q->sum) / (double)(q->n + 1), low.floor), -high.floor);
-    bet(q->capital[0], q, &low, usual, guess, w, r, !good);
-    bet(q->capital[1], q, &high, -usual, -guess, w, -r, !good);
+    const outlook o = outlook_of(q);
+    bet(q->capital[0], q, &o.low, o.usual, o.guess, w, r, !good);
+    bet(q->capital[1], q, &o.high, -o.usual, -o.guess, w, -r, !good);
     q->n++;
-    q->sum_guess += guess;
-    q->sum += good ? q->w_mean * usual + w * (r - usual) : guess;
+    q->sum_guess += o.guess;
+    q->sum += good ? q->w_mean * o.usual + w * (r - o.usual) : o.guess;
     if (!good) return false;
-    q->slope_num += w * (r - middle) * (w - q->w_mean);
+    q->sum_outcome += r - q->rest;
+    q->slope_num += w * (r - q->rest) * (w - q->w_mean);
     q->slope_den += (w - q->w_mean) * (w - q->w_mean);
     return true;
 }
 
+/* The first bet that is small enough for the only centre. */
+static int first_bet(const weirp_sequence *q, const end *s, double guess) {
+    double size = first_size(q);
+    int k = 0;
+    if (!q->of_arms) return 0;
+    while (k + 1 < WEIRP_SEQUENCE_BETS && size * (guess - s->floor) > STAKE) k++, size *= STEP;
+    return k;
+}
+
 /* How far the sum of means lies at least above the sum of guesses: the root of a convex falling function, found by
  * Newton's steps from a point at its left, from which they only ever come nearer: each is a right bound. */
-static double least_excess(const weirp_sequence *q, const double *capital, double target) {
-    double at = -INFINITY, size = first_size(q);
-    for (int k = 0; k < WEIRP_SEQUENCE_BETS; k++, size *= STEP) at = fmax(at, (capital[k] - target) / size);
+static double least_excess(const weirp_sequence *q, const double *capital, int first, double target) {
+    const double largest = first_size(q) * pow(STEP, first);
+    double at = -INFINITY, size = largest;
+    for (int k = first; k < WEIRP_SEQUENCE_BETS; k++, size *= STEP) at = fmax(at, (capital[k] - target) / size);
     for (int turn = 0; turn < 30; turn++) {
         double top = -INFINITY, sum = 0, slope = 0;
-        size = first_size(q);
-        for (int k = 0; k < WEIRP_SEQUENCE_BETS; k++, size *= STEP) top = fmax(top, capital[k] - size * at);
-        size = first_size(q);
-        for (int k = 0; k < WEIRP_SEQUENCE_BETS; k++, size *= STEP) {
+        size = largest;
+        for (int k = first; k < WEIRP_SEQUENCE_BETS; k++, size *= STEP) top = fmax(top, capital[k] - size * at);
+        size = largest;
+        for (int k = first; k < WEIRP_SEQUENCE_BETS; k++, size *= STEP) {
             const double part = exp(capital[k] - size * at - top);
             sum += part;
             slope += part * size;
@@ -159,11 +208,12 @@ static double least_excess(const weirp_sequence *q, const double *capital, doubl
 }
 
 weirp_interval weirp_sequence_now(const weirp_sequence *q) {
-    const end low = end_of(q, false), high = end_of(q, true);
-    weirp_interval all = {low.floor, -high.floor};
+    const weirp_interval all = {end_of(q, false).floor, -end_of(q, true).floor};
     if (q->n == 0) return all;
+    const outlook o = outlook_of(q);
+    const int low = first_bet(q, &o.low, o.guess), high = first_bet(q, &o.high, -o.guess);
     const double target = log(2 / (1 - q->level)), n = (double)q->n;
-    const double lo = (q->sum_guess + least_excess(q, q->capital[0], target)) / n;
-    const double hi = (q->sum_guess - least_excess(q, q->capital[1], target)) / n;
+    const double lo = (q->sum_guess + least_excess(q, q->capital[0], low, target)) / n;
+    const double hi = (q->sum_guess - least_excess(q, q->capital[1], high, target)) / n;
     return (weirp_interval){fmin(fmax(lo, all.lo), all.hi), fmax(fmin(hi, all.hi), all.lo)};
 }

@@ -19,10 +19,13 @@ typedef struct weirp_sequence {
     double lo, hi;             /* range of outcomes */
     double w_lo, w_hi, w_mean; /* range of weights, and what they are on average */
     double level;
+    double rest;  /* where outcomes are thought to lie before any is seen */
+    bool of_arms; /* the mean outcome is every bet's centre */
     uint64_t n;
     double sum;                             /* of readings */
     double sum_guess;                       /* of what each was expected to be */
-    double slope_num, slope_den;            /* of the regression of w (r - middle) on w: where readings are calmest */
+    double sum_outcome;                     /* less `rest` each */
+    double slope_num, slope_den;            /* of the regression of w (r - rest) on w: where readings are calmest */
     double capital[2][WEIRP_SEQUENCE_BETS]; /* logs of each bet's capital, against too low a mean and too high a one */
 } weirp_sequence;
 
@@ -33,6 +36,11 @@ typedef struct weirp_sequence {
  * 0 < level < 1. */
 weirp_sequence weirp_sequence_start_weighted(double lo, double hi, double w_lo, double w_hi, double w_mean,
                                              double level);
+/* The same for the difference of two arms (w_mean 0) whose observations may not come as evenly as the weights say: one
+ * arm answers later, or is labelled less. Then nothing is promised any more, but mere order isn't taken for a
+ * difference: where both arms have the same outcomes, what it follows stays at 0. About as tight. `rest`, in [lo, hi]:
+ * where outcomes are thought to lie before any is seen. */
+weirp_sequence weirp_sequence_start_arms(double lo, double hi, double rest, double w_lo, double w_hi, double level);
 /* What isn't a number or lies outside the range is the caller's error: it gives false and counts as whatever within the
  * range is worst for either end, so that the interval is right for any value that should have been there. */
 bool weirp_sequence_add_weighted(weirp_sequence *sequence, double w, double r);

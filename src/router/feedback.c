@@ -15,6 +15,7 @@ static bool watched(const weir_learner *l, const weirp_log_record *r, double lab
                     weirp_watched *out) {
     if (!l->watch || !r->trial.name || r->served.pinned) return false;
     *out = (weirp_watched){.trial = r->trial,
+                           .time_ms = r->time_ms,
                            .p = r->propensity[r->model],
                            .p_candidate = r->trial.propensity[r->model],
                            .label = label,

@@ -104,6 +104,7 @@ weirp_store *weirp_learner_store(const weir_learner *learner); /* borrowed */
 /* What the log is told of a rollout: a decision, or the first label on the model that answered it. */
 typedef struct weirp_watched {
     weirp_trial trial;     /* without the propensities; its name is borrowed */
+    int64_t time_ms;       /* of the decision */
     double p, p_candidate; /* of the model that was chosen: as it was drawn, and the candidate's own */
     double label;          /* [0,1]; NAN: it is the decision */
     bool failed;           /* the client got an error */

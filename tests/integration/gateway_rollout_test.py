@@ -310,6 +310,29 @@ class Rollouts(gatewaylib.Case):
         refused = gateway.logs(refusal)[-1]["error"]
         self.assertIn("steps", refused)
 
+    def test_what_has_stopped_stays_so(self):
+        """Another rollout in between, another policy in between, and a restart after those."""
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        self.run_until(gateway, "stopped")
+        before = self.report(gateway)
+        rollout = self.made["rollout"]
+        for change in ({"rollout": dict(rollout, name="other", policy={"fixed": "fair"})}, {"policy": {"fixed": "fair"}}):
+            self.assertTrue(gateway.reload({**self.made, **change}))
+            self.assertTrue(until(lambda: self.report(gateway)["status"] == "running"))
+            self.ask(gateway, 3)
+            self.assertTrue(gateway.reload(self.made))
+            self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_stopped"]))
+            self.assertEqual(self.ask(gateway, 30), {"good": 30})
+            self.assertEqual(self.report(gateway)["history"], before["history"])
+        self.assertEqual(len(gateway.logs("a rollout was stopped before, and stays so")), 2)
+        self.assertTrue(gateway.reload(dict(self.made, policy={"fixed": "fair"})))
+        self.assertTrue(until(lambda: self.report(gateway)["status"] == "running"))
+        gateway.stop()
+        again = self.gateway(self.made, folder=gateway.folder)
+        self.assertEqual(self.ask(again, 30), {"good": 30})
+        self.assertTrue(again.reload(dict(self.made, rollout=dict(rollout, name="on purpose"))))
+        self.assertTrue(until(lambda: "poor" in self.ask(again, 10, judge=False)))
+
     def test_a_joined_process_follows(self):
         first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
         second = self.gateway(self.made, folder=first.folder, name="second")
@@ -322,6 +345,78 @@ class Rollouts(gatewaylib.Case):
         self.assertTrue(first.metrics()["weir_rollout_stopped"])  # from what came to the other one alone
         self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
         self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+
+    def test_a_stop_doesnt_wait_until_a_joined_process_learns(self):
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]}, traffic={"refresh_ms": 60000})
+        second = self.gateway(self.made, folder=first.folder, name="second")
+        self.assertEqual(second.metrics()["weir_rollout_share"], 0.5)
+        self.run_until(first, "stopped")
+        begun = time.monotonic()
+        self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
+        self.assertLess(time.monotonic() - begun, 2 * gatewaylib.SLOW)
+        self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+
+    def test_who_has_another_is_left_out_and_says_so(self):
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        other = dict(self.made, rollout=dict(self.made["rollout"], name="other"))
+        second = self.gateway(other, folder=first.folder, name="second")
+        told = "the process that has the store has another rollout: this one's decides nothing"
+        lines = until(lambda: second.logs(told), 6)
+        self.assertTrue(lines)
+        self.assertEqual([(line["rollout"], line["running"], line["level"]) for line in lines], [("other", "trial", "warn")])
+        self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+        self.assertTrue(second.reload(self.made))
+        self.assertTrue(until(lambda: "poor" in self.ask(second, 10, judge=False)))
+        self.assertEqual(len(second.logs(told)), 1)
+        self.assertFalse(first.logs(told))
+
+    def test_one_that_is_removed_is_told_of_as_such(self):
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.6]})
+        self.ask(gateway, 10)
+        there = self.report(gateway)
+        self.assertEqual((there["configured"], there["removed"]), (True, None))
+        begun = time.time()
+        self.assertTrue(gateway.reload({k: v for k, v in self.made.items() if k != "rollout"}))
+        self.assertTrue(until(lambda: not self.report(gateway)["configured"]))
+        gone = self.report(gateway)
+        self.assertIn("isn't configured any more", gone["why"])
+        self.assertAlmostEqual(calendar.timegm(time.strptime(gone["removed"], "%Y-%m-%dT%H:%M:%SZ")), begun, delta=5)
+        gateway.stop()
+        again = self.gateway({k: v for k, v in self.made.items() if k != "rollout"}, folder=gateway.folder)
+        self.assertEqual(self.report(again)["removed"], gone["removed"])
+        out, _ = weir("ope", "rollout", "--store", gateway.store)
+        self.assertIn(f"out of the configuration since {gone['removed']}; until then running, step 1 of 1: 60 % of the", out)
+        self.assertTrue(again.reload(self.made))  # it goes on
+        self.assertTrue(until(lambda: self.report(again)["configured"]))
+        back = self.report(again)
+        self.assertEqual([back[k] for k in ("removed", "history", "feedback")], [None, there["history"], 10])
+
+    def test_nobody_waits_for_traffic(self):
+        """A rollout is there for whoever looks, and for a joined process, before the first request."""
+        first = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]})
+        report = self.report(first)
+        self.assertEqual((report["name"], report["status"], report["decisions"]), ("trial", "running", 0))
+        second = self.gateway(self.made, folder=first.folder, name="second")
+        self.assertEqual(second.metrics()["weir_store_holder"], 0)
+        self.assertEqual(second.metrics()["weir_rollout_share"], 0.5)
+        self.assertIn("poor", self.ask(second, 30, judge=False))
+
+    def test_the_report_tells_when_and_why(self):
+        """Also where there is no terminal, and so 80 columns."""
+        gateway = self.start({"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.4, 0.6], "min_feedback": 100,
+                              "margin_quality": 1, "margin_error": 1})
+        self.ask(gateway, 99)
+        self.assertTrue(until(lambda: self.report(gateway)["feedback"] == 99))
+        self.assertIn("waits: 1 feedback more is needed", self.report(gateway)["why"])
+        self.assertTrue(gateway.reload(dict(self.made, rollout=dict(self.made["rollout"], min_feedback=98))))
+        self.assertTrue(until(lambda: self.report(gateway)["step"] == 2))  # no request was needed for that
+        self.assertIn("98 feedbacks more are needed", self.report(gateway)["why"])
+        out, _ = weir("ope", "rollout", "--store", gateway.store)
+        for event, what in zip(self.report(gateway)["history"], ("started", "went on: no harm above the margins")):
+            self.assertIn(f"{event['time']}  step 1 {what}\n", out)
+        rows = [line for line in out.splitlines() if " of 2 " in line and line.startswith(" ")]
+        self.assertEqual([row.split()[:6] for row in rows], [["1", "of", "2", "40", "%", "99"], ["2", "of", "2", "60", "%", "0"]])
+        self.assertTrue(all(row.count("[") == 2 and len(row) <= 80 for row in rows), out)  # quality and errors
 
     # ---- configuration
 

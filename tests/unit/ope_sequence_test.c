@@ -23,6 +23,7 @@ typedef struct seen {
 typedef struct source {
     const char *name;
     double hi, w_lo, w_hi, w_mean;
+    bool arms;
     seen (*draw)(uint64_t seed, uint64_t t, double *state);
     double widest; /* at STEPS */
 } source;
@@ -77,20 +78,38 @@ static seen drift(uint64_t seed, uint64_t t, double *state) {
     return (seen){1, r, mean};
 }
 
+static seen failures(uint64_t seed, uint64_t t, double *state) {
+    (void)state;
+    const bool candidate = lot(seed, t, 1) < 0.05;
+    return (seen){candidate ? 1 / 0.05 : -1 / 0.95, lot(seed, t, 2) < (candidate ? 0.02 : 0.01), 0.01};
+}
+
+/* Both arms walk, and not together. */
+static seen arms_in_drift(uint64_t seed, uint64_t t, double *state) {
+    *state = fmin(fmax(*state + (lot(seed, t, 3) < 0.5 ? 0.03 : -0.03), -3), 3);
+    const double base = 1 / (1 + exp(-*state)), candidate = 1 / (1 + exp(2 * *state));
+    const bool taken = lot(seed, t, 1) < 0.5;
+    return (seen){taken ? 2 : -2, lot(seed, t, 2) < (taken ? candidate : base), candidate - base};
+}
+
 static const source sources[] = {
-    {"coin", 1, 1, 1, 1, coin, 0.035},
-    {"uniform", 1, 1, 1, 1, uniform, 0.022},
-    {"weighted", 1, 0, 20, 1, weighted, 0.06},
-    {"product", 100, 1, 1, 1, product, 0.65},
-    {"rollout", 1, -1 / 0.95, 20, 0, rollout, 0.16},
-    {"drift", 1, 1, 1, 1, drift, 0.04},
+    {"coin", 1, 1, 1, 1, false, coin, 0.035},
+    {"uniform", 1, 1, 1, 1, false, uniform, 0.022},
+    {"weighted", 1, 0, 20, 1, false, weighted, 0.06},
+    {"product", 100, 1, 1, 1, false, product, 0.65},
+    {"rollout", 1, -1 / 0.95, 20, 0, false, rollout, 0.16},
+    {"arms", 1, -1 / 0.95, 20, 0, true, rollout, 0.16},
+    {"failures", 1, -1 / 0.95, 20, 0, true, failures, 0.055},
+    {"arms in drift", 1, -2, 2, 0, true, arms_in_drift, 0.065},
+    {"drift", 1, 1, 1, 1, false, drift, 0.04},
 };
 enum { N_SOURCES = sizeof sources / sizeof *sources };
 
 /* Walks one path; gives whether the interval was right all the way, looked at every time up to 1,000 and every tenth
  * from there on. */
 static bool stays(const source *s, uint64_t seed, double width[2]) {
-    weirp_sequence q = weirp_sequence_start_weighted(0, s->hi, s->w_lo, s->w_hi, s->w_mean, 0.95);
+    weirp_sequence q = s->arms ? weirp_sequence_start_arms(0, s->hi, 0.5 * s->hi, s->w_lo, s->w_hi, 0.95)
+                               : weirp_sequence_start_weighted(0, s->hi, s->w_lo, s->w_hi, s->w_mean, 0.95);
     double state = 0, means = 0;
     bool right = true;
     for (uint64_t t = 1; t <= STEPS; t++) {
@@ -114,7 +133,7 @@ static void paths_stay_inside(void **state) {
         double width[2] = {0, 0};
         unsigned stayed = 0;
         for (uint64_t p = 0; p < PATHS; p++) stayed += stays(&sources[i], 1000 * i + p, width);
-        print_message("%-9s %3u of %u paths stay; width %.4f at 1,000, %.4f at 10,000\n", sources[i].name, stayed,
+        print_message("%-13s %3u of %u paths stay; width %.4f at 1,000, %.4f at 10,000\n", sources[i].name, stayed,
                       (unsigned)PATHS, width[0] / PATHS, width[1] / PATHS);
         assert_true(stayed >= 95);
         assert_true(width[1] / PATHS < sources[i].widest);
@@ -129,10 +148,11 @@ static void no_bet_gains(void **state) {
     enum { ATOMS = 6 };
     for (uint64_t c = 0; c < 2000; c++) {
         const double lo = lot(1, c, 1) - 0.5, hi = lo + 0.1 + 3 * lot(1, c, 2), share = 0.01 + 0.98 * lot(1, c, 3);
-        const int kind = (int)(c % 3); /* plain, a value, a difference */
+        const int kind = (int)(c % 4); /* plain, a value, a difference, one of arms */
         const double w_lo = kind == 0 ? 1 : kind == 1 ? 0 : -1 / (1 - share), w_hi = kind == 0 ? 1 : 1 / share;
-        const double w_mean = kind == 2 ? 0 : 1;
-        weirp_sequence q = weirp_sequence_start_weighted(lo, hi, w_lo, w_hi, w_mean, 0.9);
+        const double w_mean = kind >= 2 ? 0 : 1;
+        weirp_sequence q = kind == 3 ? weirp_sequence_start_arms(lo, hi, lo + (hi - lo) * lot(1, c, 4), w_lo, w_hi, 0.9)
+                                     : weirp_sequence_start_weighted(lo, hi, w_lo, w_hi, w_mean, 0.9);
         double w[ATOMS], r[ATOMS], p[ATOMS], mean = 0;
         for (int a = 0; a < ATOMS; a++) { /* three atoms share each weight, so that its mean is w_mean */
             const double p_hi = kind == 0 ? 0.5 : share, u = lot(2, c, (uint64_t)a);
@@ -173,6 +193,30 @@ static void shrinks(void **state) {
     print_message("width of a coin's: %.5f at 10^4, %.6f at 10^6\n", before, i.hi - i.lo);
     assert_true(i.lo < 0.5 && i.hi > 0.5);
     assert_true(i.hi - i.lo < before / 8);
+}
+
+/* One arm's outcomes first, or ten times as often as the other's: where both have the same, it says so. What moves the
+ * centres would make a difference of it. */
+static void order_is_no_difference(void **state) {
+    (void)state;
+    static const double shares[] = {0.01, 0.05, 0.2, 0.5, 0.9}, qualities[] = {0, 0.3, 0.9, 1};
+    size_t told = 0;
+    for (size_t i = 0; i < 5 * 4; i++) {
+        const double s = shares[i % 5], quality = qualities[i / 5];
+        for (uint64_t kind = 0; kind < 3;
+             kind++) { /* one arm's alone, the other's alone, labelled ten times as often */
+            weirp_sequence q = weirp_sequence_start_arms(0, 1, 0.5, -1 / (1 - s), 1 / s, 0.95);
+            for (uint64_t t = 0; t < 1000; t++) {
+                const bool taken = kind == 2 ? lot(21, t, 1) < s / (s + 10 * (1 - s)) : kind == 1;
+                assert_true(weirp_sequence_add_weighted(&q, taken ? 1 / s : -1 / (1 - s), lot(22 + i, t, 2) < quality));
+                if (t % 10) continue;
+                const weirp_interval now = weirp_sequence_now(&q);
+                assert_true(now.lo < 0.005 && now.hi > -0.005);
+                told += now.lo > 0 || now.hi < 0;
+            }
+        }
+    }
+    assert_int_equal(told, 0);
 }
 
 /* Negating outcomes negates the interval; scale and place go along. */
@@ -244,13 +288,10 @@ static void levels_nest(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths_stay_inside),
-        cmocka_unit_test(no_bet_gains),
-        cmocka_unit_test(shrinks),
-        cmocka_unit_test(is_equivariant),
-        cmocka_unit_test(wrong_input_widens),
-        cmocka_unit_test(levels_nest),
-        cmocka_unit_test(starts_with_the_whole_range),
+        cmocka_unit_test(paths_stay_inside), cmocka_unit_test(no_bet_gains),
+        cmocka_unit_test(shrinks),           cmocka_unit_test(order_is_no_difference),
+        cmocka_unit_test(is_equivariant),    cmocka_unit_test(wrong_input_widens),
+        cmocka_unit_test(levels_nest),       cmocka_unit_test(starts_with_the_whole_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

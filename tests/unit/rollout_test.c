@@ -5,9 +5,11 @@
 #include <math.h>
 
 #include "src/gateway/journal/rollout.h"
+#include "src/ope/gate_store.h"
 #include "src/router/learner.h"
 #include "src/router/reading.h"
 #include "src/router/session.h"
+#include "weir/ope.h"
 #include "weir/weir.h"
 
 static const double steps[] = {0.25, 0.5};
@@ -62,7 +64,7 @@ static void start(gateway *g, uint64_t digest) {
     if (digest) weirp_rollout_configure(g->rollout, &g->config);
     OK(weir_learner_open(&g->learner, path, &o, &err));
     OK(weirp_rollout_hold(g->rollout, g->learner, &err));
-    OK(weir_learner_commit(g->learner, &err));
+    assert_false(weirp_learner_saves(g->learner)); /* what it has begun is in the store */
     OK(weir_router_open(&g->router, path, &err));
     OK(weir_session_new(&g->session, g->router, &err));
 }
@@ -244,6 +246,176 @@ static void harm_stops_and_stays_stopped(void **state) {
     assert_int_equal(gate.n_events, 1);
 }
 
+/* As the journal does after a reload. */
+static void reload(gateway *g, uint64_t digest) {
+    g->config = config_of(digest);
+    weirp_rollout_configure(g->rollout, &g->config);
+    while (weirp_rollout_look(g->rollout, g->learner)) {
+        commit(g);
+        weirp_rollout_committed(g->rollout, g->learner);
+    }
+}
+
+/* Each answer of the candidate is bad, until that has stopped it. */
+static void do_harm(gateway *g, uint64_t from) {
+    char id[WEIRP_ID_SIZE];
+    const uint64_t digest = g->config.rollout.gate.digest;
+    uint64_t i = from;
+    for (; i < from + 4000 && weirp_rollout_step(g->rollout, digest) != WEIRP_GATE_OFF; i++) {
+        const bool arm = weirp_random_uniform(4, 2, i) < steps[0];
+        serve(g, i, 0, arm, 200, id);
+        assert_int_equal(label(g, id, arm ? 0 : 1, "user", NULL), WEIR_OK);
+    }
+    assert_true(i < from + 4000);
+}
+
+static void is_stopped_as(const weirp_gate *before) {
+    const weirp_gate now = stored();
+    assert_int_equal(now.plan.digest, before->plan.digest);
+    assert_int_equal(now.status, WEIRP_GATE_STOPPED);
+    assert_int_equal(now.n_feedback, before->n_feedback);
+    assert_int_equal(now.n_events, before->n_events);
+    for (size_t i = 0; i < now.n_events; i++) {
+        assert_int_equal(now.event[i].time_ms, before->event[i].time_ms);
+        assert_int_equal(now.event[i].change, before->event[i].change);
+    }
+}
+
+static void what_has_stopped_stays_so_whatever_ran_between(void **state) {
+    (void)state;
+    gateway g;
+    make_store();
+    start(&g, 0x100);
+    do_harm(&g, 0);
+    commit(&g);
+    const weirp_gate first = stored();
+    assert_int_equal(first.event[first.n_events - 1].change, WEIRP_GATE_HARM_QUALITY);
+    reload(&g, 0x200);
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x200), 0);
+    reload(&g, 0x100);
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x100), WEIRP_GATE_OFF);
+    is_stopped_as(&first);
+    weirp_rollout_fact fact;
+    weirp_rollout_facts(g.rollout, &fact);
+    assert_true(fact.on && fact.stopped && fact.share == 0);
+    reload(&g, 0x300);
+    do_harm(&g, 10000); /* the stop isn't in the store yet, */
+    reload(&g, 0x100);  /* and gets there first */
+    is_stopped_as(&first);
+    reload(&g, 0x300);
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x300), WEIRP_GATE_OFF);
+    const weirp_gate second = stored();
+    is_stopped_as(&second);
+    stop(&g);
+    for (int i = 0; i < 2; i++) { /* others have the store in turn */
+        start(&g, 0x200);
+        assert_int_equal(weirp_rollout_step(g.rollout, 0x200), 0);
+        stop(&g);
+        start(&g, 0x100);
+        assert_int_equal(weirp_rollout_step(g.rollout, 0x100), WEIRP_GATE_OFF);
+        is_stopped_as(&first);
+        stop(&g);
+        start(&g, 0x300);
+        is_stopped_as(&second);
+        stop(&g);
+    }
+}
+
+/* One transaction on the table of rollouts. */
+typedef struct change {
+    weirp_gate gate;
+    weir_status found;
+} change;
+
+static weir_status put_stopped(void *user, weirp_txn *txn, weir_error *err) {
+    change *c = user;
+    weir_status st = weirp_gate_keep_stopped(txn, c->gate.plan.digest, err);
+    return st == WEIR_OK ? weirp_gate_write(txn, &c->gate, err) : st;
+}
+
+static weir_status damage(void *user, weirp_txn *txn, weir_error *err) {
+    static const uint8_t key[] = {'R', 's', 0, 1, 0, 0, 0, 0, 0, 0}, bytes[12] = {1};
+    (void)user;
+    return weirp_txn_put(txn, key, sizeof key, bytes, sizeof bytes, err);
+}
+
+static weir_status look_up(weirp_store *store, uint64_t digest, weirp_gate *gate) {
+    weir_error err = {0};
+    weirp_snapshot *snapshot = NULL;
+    OK(weirp_snapshot_begin(&snapshot, store, &err));
+    weir_status st = weirp_gate_read_stopped(weirp_snapshot_table(snapshot), digest, gate, &err);
+    weirp_snapshot_end(snapshot);
+    return st;
+}
+
+static void the_newest_that_stopped_are_kept(void **state) {
+    (void)state;
+    enum { N = WEIRP_GATE_STOPPED_KEPT + 13 };
+    weir_error err = {0};
+    make_store();
+    weirp_store *store = open_store(path, WEIRP_STORE_WRITE);
+    change c;
+    weirp_gate found;
+    for (uint64_t i = 0; i < N; i++) {
+        const weirp_config config = config_of((i * 37 % N + 1) << 8); /* keys aren't in the order of time */
+        weirp_gate_start(&c.gate, &config.rollout.gate, 1000 + (int64_t)i);
+        c.gate.status = i % 10 ? WEIRP_GATE_STOPPED : WEIRP_GATE_RUNNING;
+        OK(weirp_store_transact(store, NULL, 0, put_stopped, &c, &err));
+        OK(weirp_store_transact(store, NULL, 0, put_stopped, &c, &err)); /* as it stood: nothing more */
+    }
+    uint64_t n = 0;
+    for (uint64_t i = N - 1; i-- > 0;) { /* the last one is there, not beside */
+        const bool kept = i % 10 && n < WEIRP_GATE_STOPPED_KEPT;
+        assert_int_equal(look_up(store, (i * 37 % N + 1) << 8, &found), kept ? WEIR_OK : WEIR_NOTFOUND);
+        if (kept) assert_int_equal(found.since_ms, 1000 + (int64_t)i);
+        n += kept;
+    }
+    assert_int_equal(n, WEIRP_GATE_STOPPED_KEPT);
+    OK(weirp_store_transact(store, NULL, 0, damage, NULL, &err));
+    weirp_store_close(store);
+    gateway g; /* one that can't be read was stopped all the same */
+    start(&g, 0x100);
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x100), WEIRP_GATE_OFF);
+    stop(&g);
+    assert_int_equal(stored().status, WEIRP_GATE_STOPPED);
+    char *json = NULL;
+    OK(weir_ope_rollout_json(path, &json, &err));
+    assert_non_null(strstr(json, "stopped before: what it had counted is lost"));
+    assert_non_null(strstr(json, "\"configured\": true"));
+    free(json);
+}
+
+/* The same rollout, begun anew: what was decided in its first life isn't of its second. */
+static void what_was_decided_before_the_beginning_doesnt_count(void **state) {
+    (void)state;
+    gateway g;
+    char old[3][WEIRP_ID_SIZE], id[WEIRP_ID_SIZE];
+    make_store();
+    start(&g, 0x100);
+    for (uint64_t i = 0; i < 3; i++) serve(&g, i, 0, i == 0, 200, old[i]);
+    commit(&g);
+    assert_int_equal(stored().n_decisions, 3);
+    const struct timespec moment = {0, 3000000};
+    nanosleep(&moment, NULL);
+    reload(&g, 0x200);
+    reload(&g, 0x100);
+    for (int i = 0; i < 2; i++) assert_int_equal(label(&g, old[i], 1, "user", NULL), WEIR_OK);
+    serve(&g, 9, 0, false, 200, id);
+    assert_int_equal(label(&g, id, 1, "user", NULL), WEIR_OK);
+    commit(&g);
+    weirp_gate gate = stored();
+    assert_int_equal(gate.n_decisions, 1);
+    assert_int_equal(gate.n_feedback, 1);
+    assert_int_equal(gate.n_late, 2);
+    stop(&g);
+    start(&g, 0x100);
+    assert_int_equal(label(&g, old[2], 1, "user", NULL), WEIR_OK);
+    stop(&g);
+    gate = stored();
+    assert_int_equal(gate.n_feedback, 1);
+    assert_int_equal(gate.n_late, 3);
+}
+
 typedef struct heard {
     size_t n;
     weirp_gate_event last;
@@ -318,6 +490,44 @@ static void moves_of_one_commit_are_told_in_order(void **state) {
     assert_int_equal(h.last.change, WEIRP_GATE_HARM_QUALITY);
     assert_int_equal(h.last.step, 1);
     assert_true(h.share == 0);
+    stop(&g);
+}
+
+/* Whoever loosens it needn't send a request for it to go on; and what has stopped keeps what it was stopped by. */
+static void a_reload_alone_moves_it_unless_it_has_stopped(void **state) {
+    (void)state;
+    gateway g;
+    heard h = {0};
+    char id[WEIRP_ID_SIZE];
+    make_store();
+    start(&g, 0x100);
+    weirp_rollout_listen(g.rollout, hear, &h);
+    g.config.rollout.gate.min_feedback = 1000000;
+    weirp_rollout_configure(g.rollout, &g.config);
+    assert_true(weirp_rollout_look(g.rollout, g.learner));
+    for (uint64_t i = 0; i < 400; i++) {
+        const bool arm = weirp_random_uniform(5, 3, i) < steps[0];
+        serve(&g, i, 0, arm, 200, id);
+        assert_int_equal(label(&g, id, arm ? 1 : 0.5, "user", NULL), WEIR_OK);
+    }
+    commit(&g);
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x100), 0);
+    reload(&g, 0x100); /* min_feedback 20 */
+    assert_int_equal(weirp_rollout_step(g.rollout, 0x100), 1);
+    assert_int_equal(h.n, 1);
+    serve_until(&g, 0, 1, WEIRP_GATE_OFF);
+    commit(&g);
+    g.config.rollout.gate.margin = 1;
+    g.config.rollout.gate.min_feedback = 7;
+    snprintf(g.config.rollout.gate.candidate, sizeof g.config.rollout.gate.candidate, "other words");
+    weirp_rollout_configure(g.rollout, &g.config);
+    assert_true(weirp_rollout_look(g.rollout, g.learner));
+    commit(&g);
+    const weirp_gate gate = stored();
+    assert_int_equal(gate.status, WEIRP_GATE_STOPPED);
+    assert_true(gate.plan.margin == 0.05);
+    assert_int_equal(gate.plan.min_feedback, 20);
+    assert_string_equal(gate.plan.candidate, "other words");
     stop(&g);
 }
 
@@ -431,8 +641,12 @@ int main(void) {
         TEST(each_counts_once),
         TEST(what_isnt_committed_isnt_counted),
         TEST(harm_stops_and_stays_stopped),
+        TEST(what_has_stopped_stays_so_whatever_ran_between),
+        TEST(the_newest_that_stopped_are_kept),
+        TEST(what_was_decided_before_the_beginning_doesnt_count),
         TEST(moves_are_told_when_they_are_durable),
         TEST(moves_of_one_commit_are_told_in_order),
+        TEST(a_reload_alone_moves_it_unless_it_has_stopped),
         TEST(a_reload_begins_anew_and_others_follow),
         TEST(records_say_both),
         TEST(other_records_are_as_before),

@@ -313,6 +313,10 @@ static uint64_t follow_ns(weirp_journal *j) {
     return (ms < WEIRP_JOURNAL_FOLLOW_MS ? WEIRP_JOURNAL_FOLLOW_MS : ms) * WEIRP_JOURNAL_MS;
 }
 
+static uint64_t gate_ns(const weirp_journal *j) {
+    return j->gate_ns + WEIRP_JOURNAL_GATE_MS * WEIRP_JOURNAL_MS;
+}
+
 static uint64_t refresh_ns(weirp_journal *j) {
     return atomic_load(&j->refresh_ms) * WEIRP_JOURNAL_MS;
 }
@@ -320,6 +324,7 @@ static uint64_t refresh_ns(weirp_journal *j) {
 /* When the thread has something to do, also if nothing comes. */
 static uint64_t next_ns(weirp_journal *j) {
     uint64_t next = j->learner ? j->drained_ns + (j->inbox_more ? 0 : look_ns(j)) : j->probe_ns;
+    if (j->joined) next = sooner(next, gate_ns(j));
     if (j->learned) next = sooner(next, j->refreshed_ns + refresh_ns(j));
     if (j->worked && !j->learned) next = sooner(next, j->worked_ns + QUIET_NS);
     if (j->held.n) next = sooner(next, weirp_monotonic_ns() + RETRY_MS * WEIRP_JOURNAL_MS);
@@ -332,6 +337,7 @@ static void look_after(weirp_journal *j) {
     if (j->learner && (j->inbox_more || j->held.n || now >= j->drained_ns + look_ns(j))) weirp_journal_drain(j);
     if (j->learner && j->learned && now >= j->refreshed_ns + refresh_ns(j)) weirp_journal_refresh(j);
     if (j->learner) weirp_journal_gate(j);
+    if (j->joined && now >= gate_ns(j)) weirp_journal_follow_gate(j);
     if (j->joined && now >= j->refreshed_ns + follow_ns(j)) weirp_journal_follow(j);
     now = weirp_monotonic_ns();
     if (j->worked && !j->learned && now >= j->worked_ns + QUIET_NS) {

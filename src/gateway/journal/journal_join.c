@@ -43,6 +43,7 @@ weir_status weirp_journal_join(weirp_journal *j, weir_router **router, weir_erro
     WEIRP_TRY(weirp_inbox_put(store, &sign, err));
     WEIRP_TRY(weirp_rollout_follow(j->rollout, store, err));
     j->joined = store;
+    j->gate_ns = weirp_monotonic_ns();
     j->probe_ns = weirp_monotonic_ns() + WEIRP_JOURNAL_PROBE_MS * WEIRP_JOURNAL_MS;
     char line[64];
     snprintf(line, sizeof line, "joined: process %ld learns", weirp_store_holder(j->store));
@@ -57,14 +58,19 @@ done:
     return st;
 }
 
+/* What has been stopped may not go on here for as long as what is learned may wait. */
+void weirp_journal_follow_gate(weirp_journal *j) {
+    weir_error err = {0};
+    j->gate_ns = weirp_monotonic_ns();
+    if (weirp_rollout_follow(j->rollout, j->joined, &err) != WEIR_OK)
+        weirp_journal_complain(j, "how the rollout stands can't be read", &err);
+}
+
 void weirp_journal_follow(weirp_journal *j) {
     weir_error err = {0};
     weirp_snapshot *snapshot = NULL;
     weir_router *router = NULL;
     j->refreshed_ns = weirp_monotonic_ns();
-    if (weirp_rollout_follow(j->rollout, j->joined, &err) != WEIR_OK)
-        weirp_journal_complain(j, "how the rollout stands can't be read", &err);
-    err = (weir_error){0};
     weir_status st = weirp_snapshot_begin(&snapshot, j->joined, &err);
     bool moved = st == WEIR_OK && weirp_snapshot_version(snapshot) != j->version;
     weirp_snapshot_end(snapshot);

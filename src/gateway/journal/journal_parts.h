@@ -59,7 +59,7 @@ struct weirp_journal {
     bool worked;                     /* since memory was last given back */
     size_t n_held;                   /* of what has been taken */
     weir_pool *pool;
-    uint64_t refreshed_ns, trimmed_ns, worked_ns, drained_ns, probe_ns, full_ns;
+    uint64_t refreshed_ns, trimmed_ns, worked_ns, drained_ns, probe_ns, full_ns, gate_ns;
     weirp_inbox_taken inbox; /* what the learner's next commit takes out of the inbox */
     uint64_t table_seen;     /* the table's version when the inbox was empty; UINT64_MAX: not looked yet */
     uint64_t ever_seen;      /* what the inbox had ever had when this process got the store */
@@ -74,11 +74,12 @@ struct weirp_journal {
 #define WEIRP_COUNT(field, by) atomic_fetch_add_explicit(&(field), (by), memory_order_relaxed)
 
 enum {
-    WEIRP_JOURNAL_HELD = 4096,     /* items that are tried again, at most */
-    WEIRP_JOURNAL_HOLD_MS = 1000,  /* beside twice commit_ms: for a decision's record that another process has */
-    WEIRP_JOURNAL_POOL_MS = 3000,  /* for models that another process has to put into the store */
-    WEIRP_JOURNAL_PROBE_MS = 250,  /* between looks whether the store is free */
-    WEIRP_JOURNAL_FOLLOW_MS = 2000 /* between looks at what the holder has learned, at least */
+    WEIRP_JOURNAL_HELD = 4096,      /* items that are tried again, at most */
+    WEIRP_JOURNAL_HOLD_MS = 1000,   /* beside twice commit_ms: for a decision's record that another process has */
+    WEIRP_JOURNAL_POOL_MS = 3000,   /* for models that another process has to put into the store */
+    WEIRP_JOURNAL_PROBE_MS = 250,   /* between looks whether the store is free */
+    WEIRP_JOURNAL_FOLLOW_MS = 2000, /* between looks at what the holder has learned, at least */
+    WEIRP_JOURNAL_GATE_MS = 500,    /* between looks at its rollout, however rarely it learns */
 };
 #define WEIRP_JOURNAL_MS UINT64_C(1000000)
 
@@ -105,9 +106,10 @@ weir_status weirp_journal_let_go(weirp_journal *j, weir_error *err); /* everythi
 /* ---- beside it ---- */
 
 weir_status weirp_journal_join(weirp_journal *j, weir_router **router, weir_error *err);
-void weirp_journal_leave(weirp_journal *j); /* what has been taken from the queue, into the inbox */
-void weirp_journal_follow(weirp_journal *j);
-void weirp_journal_probe(weirp_journal *j); /* takes the store over where nobody has it */
+void weirp_journal_leave(weirp_journal *j);       /* what has been taken from the queue, into the inbox */
+void weirp_journal_follow(weirp_journal *j);      /* what the holder learns */
+void weirp_journal_follow_gate(weirp_journal *j); /* how its rollout stands */
+void weirp_journal_probe(weirp_journal *j);       /* takes the store over where nobody has it */
 /* WEIR_BUSY: the models aren't there yet. */
 weir_status weirp_journal_join_pool(weirp_journal *j, weirp_journal_item *it, weir_error *err);
 
