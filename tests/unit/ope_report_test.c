@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "src/base/base.h"
+#include "src/report/chart.h"
 #include "src/report/ope_report.h"
 
 enum { MAX_POLICIES = 3, N_MODELS = 3, MAX_POINTS = 8 };
@@ -934,6 +935,46 @@ static void refused_curve_says_why(void **state) {
     free(svg), free(text), free(line), free(m);
 }
 
+/* The widest of the texts that stand in lines of their own at the left, bold ones as wide as these are. */
+static double widest_line(const char *svg) {
+    double most = 0;
+    for (const char *at = svg; (at = strstr(at, "<text")); at++) {
+        const char *begin = strchr(at, '>') + 1, *size = strstr(at, "font-size=\"");
+        if (strstr(at, "text-anchor") && strstr(at, "text-anchor") < begin) continue;
+        char text[1024], *bold = strstr(at, "bold");
+        const size_t n = strcspn(begin, "<");
+        assert_true(size && size < begin && n < sizeof text);
+        memcpy(text, begin, n), text[n] = '\0';
+        most = fmax(most, atof(strstr(at, " x=\"") + 4) +
+                              (bold && bold < begin ? 1.1 : 1) * weirp_svg_text_px(text, strtod(size + 11, NULL)));
+    }
+    return most;
+}
+
+/* A policy's text may be of any length: what is too long loses its middle, and no letter is cut. */
+static void long_names_stay_in_the_picture(void **state) {
+    (void)state;
+    made *m = make();
+    char name[700] = "thompson,name=";
+    while (strlen(name) + 3 < sizeof name) strcat(name, strlen(name) % 9 ? "w" : "ü");
+    strcat(name, "=?");
+    add_curve(m, false);
+    m->ope.curve.policy = name;
+    char *svg = written(&m->ope, weir_ope_svg);
+    keep("long.svg", svg);
+    assert_has(svg, ">Cost and quality of thompson,"), assert_has(svg, "…"), assert_has(svg, ", from the log</text>");
+    assert_in_range((int)widest_line(svg), 400, 760);
+    assert_non_null(strstr(strstr(svg, "<svg") + 1, "<title>Cost and quality of thompson,"));
+    for (const char *at = svg; (at = strstr(at, "\xc3")); at++) assert_int_equal((unsigned char)at[1], 0xbc);
+    free(svg);
+    m->ope.curve.n = 0;
+    snprintf(m->ope.curve.refusal, sizeof m->ope.curve.refusal, "none of 48 settings of value can be judged");
+    svg = written(&m->ope, weir_ope_svg);
+    assert_has(svg, "No curve of thompson,");
+    assert_in_range((int)widest_line(svg), 400, 760);
+    free(svg), free(m);
+}
+
 /* Sixteen policies' worth of rows, an estimate without interval, and one that is refused. */
 static void forest_survives_odd_intervals(void **state) {
     (void)state;
@@ -979,6 +1020,7 @@ int main(void) {
         cmocka_unit_test(curve_needs_no_candidate),
         cmocka_unit_test(curve_shows_its_band),
         cmocka_unit_test(forest_survives_odd_intervals),
+        cmocka_unit_test(long_names_stay_in_the_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
