@@ -69,7 +69,9 @@ static weir_status add_curve(weirp_chart *chart, const weirp_log_curve *c, const
     int at = snprintf(s->legend, sizeof s->legend, "from the log");
     if (!isnan(c->aiq)) at += snprintf(s->legend + at, sizeof s->legend - (size_t)at, ", AIQ %.4f", c->aiq);
     if (!isnan(c->aiq) && !isnan(c->aiq_lo))
-        snprintf(s->legend + at, sizeof s->legend - (size_t)at, " [%.4f, %.4f]", c->aiq_lo, c->aiq_hi);
+        at += snprintf(s->legend + at, sizeof s->legend - (size_t)at, " [%.4f, %.4f]", c->aiq_lo, c->aiq_hi);
+    if (!isnan(c->aiq) && !isnan(c->aiq_drawn))
+        snprintf(s->legend + at, sizeof s->legend - (size_t)at, " less bias; of this line %.4f", c->aiq_drawn);
     return WEIR_OK;
 }
 

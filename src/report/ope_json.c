@@ -241,6 +241,7 @@ static json_t *curve(maker *m) {
     put(m, o, "singles_judged", count(c->n_singles));
     put(m, o, "why_not", text(c->why_not));
     put(m, o, "aiq", number(c->aiq));
+    put(m, o, "aiq_drawn", number(c->aiq_drawn));
     put(m, o, "aiq_interval", interval((weirp_interval){c->aiq_lo, c->aiq_hi}));
     put(m, o, "true_aiq", number(c->true_aiq));
     for (size_t i = 0; i < sizeof cost_at / sizeof *cost_at; i++) {

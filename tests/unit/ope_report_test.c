@@ -164,6 +164,7 @@ static void add_curve(made *m, bool truth) {
                            .policy = name,
                            .single = m->single,
                            .aiq = 0.83,
+                           .aiq_drawn = 0.8333,
                            .aiq_lo = 0.82,
                            .aiq_hi = 0.84,
                            .cost_at = {NAN, 0.4, 0.2},
@@ -367,6 +368,8 @@ static void json_tells_tails_and_curves(void **state) {
     assert_true(json_real_value(at(tail, "1.level")) == 0.9 && json_real_value(at(tail, "1.quantile")) == 1000);
     assert_true(json_real_value(at(tail, "1.cvar")) == 1250 && json_is_null(at(tail, "3.interval")));
     assert_int_equal(json_array_size(at(root, "curve.points")), MAX_POINTS);
+    assert_true(json_real_value(at(root, "curve.aiq")) == 0.83);
+    assert_true(json_real_value(at(root, "curve.aiq_drawn")) == 0.8333);
     assert_string_equal(json_string_value(at(root, "curve.singles.1.model")), "vendor/middle");
     assert_true(json_is_null(at(root, "curve.cost_at_100")) && json_is_null(at(root, "curve.cost_at_100_interval")));
     assert_true(json_is_null(at(root, "curve.cost_at_98_interval.1"))); /* never */
@@ -640,7 +643,7 @@ static void report_begins_with_the_verdict(void **state) {
                                         "tail of the latency, ms",
                                         "CVaR 750.0",
                                         "cost-quality curve of",
-                                        "in truth 0.8280",
+                                        "AIQ 0.8300 [0.8200, 0.8400], in truth 0.8280 with bias 0.8333, of the points",
                                         "cost@100 % never",
                                         "40.0 % [30.0 %, ∞]",
                                         "Other policies' estimates are in the JSON"};
@@ -807,6 +810,7 @@ static void curve_shows_its_band(void **state) {
     keep("curve.svg", svg);
     assert_int_equal(count_of(svg, "<svg"), 2);
     assert_has(svg, "class=\"line band\"");
+    assert_has(svg, "from the log, AIQ 0.8300 [0.8200, 0.8400] less bias; of this line 0.8333<");
     assert_has(svg, "the truth, AIQ 0.8280");
     assert_int_equal(count_of(svg, "class=\"bar\""), N_MODELS);
     assert_has(svg, "large&lt;&amp;&gt;");
@@ -838,7 +842,7 @@ static void curve_says_what_is_refused(void **state) {
     c->refused = &gone;
     c->n_refused = 1;
     c->knob = "value";
-    c->aiq = c->aiq_lo = c->aiq_hi = NAN;
+    c->aiq = c->aiq_drawn = c->aiq_lo = c->aiq_hi = NAN;
     c->n_singles = N_MODELS - 1;
     snprintf(c->why_not, sizeof c->why_not, "they are of the whole curve");
     snprintf(m->single[2].refusal, sizeof m->single[2].refusal, "the log never chose it");
