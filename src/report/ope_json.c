@@ -170,6 +170,13 @@ static json_t *verdicts(maker *m) {
     return array;
 }
 
+static json_t *cautions(maker *m) {
+    json_t *array = json_array();
+    char sentence[WEIRP_OPE_SENTENCE];
+    for (size_t i = 0; weirp_ope_caution(m->ope, i, sentence); i++) append(m, array, string(sentence));
+    return array;
+}
+
 static json_t *contrasts(maker *m) {
     json_t *array = json_array();
     for (size_t i = 0; i < m->ope->n_contrasts; i++) {
@@ -300,6 +307,7 @@ weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     json_t *o = json_object();
     *json = NULL;
     put(&m, o, "verdicts", verdicts(&m));
+    put(&m, o, "cautions", cautions(&m));
     put(&m, o, "log", log_json(&m));
     put(&m, o, "estimator", string(ope->recommended));
     put(&m, o, "interval", string(ope->interval));

@@ -693,6 +693,45 @@ static void report_flags_what_is_doubtful(void **state) {
     free(text), free(m);
 }
 
+/* Intervals of what is biased leave the bias out; where no verdict is told, there is nothing to doubt. */
+static void biased_verdicts_are_told_with_caution(void **state) {
+    (void)state;
+    static const struct {
+        const char *estimator, *why;
+    } cases[] = {{"sndr", NULL},
+                 {"ips", NULL},
+                 {"mrdr", NULL},
+                 {"bdr", NULL},
+                 {"sgdr", NULL},
+                 {"sgdr(0.05)", "what it gave up by making large weights smaller"},
+                 {"sgips", "what it gave up by making large weights smaller"},
+                 {"dm",
+                  "! Verdicts here go by dm, whose intervals leave out its bias: how far its reward model is off"},
+                 {"replay", "leave out its bias: it takes the rows that it keeps for what all rows are like"},
+                 {"switch-dr", "what it gave up by making large weights smaller"},
+                 {"clipped-ips(100)", "what it gave up by making large weights smaller"}};
+    made *m = make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        m->ope.recommended = cases[i].estimator;
+        char *text = written(&m->ope, print_80), *line = unbroken(text);
+        json_t *root = parsed(&m->ope);
+        assert_int_equal(json_array_size(at(root, "cautions")), cases[i].why != NULL);
+        if (cases[i].why) {
+            assert_has(line, cases[i].why), assert_has(line, "They hold less often than in 95 %");
+            assert_has(json_string_value(at(root, "cautions.0")), cases[i].why + 2);
+        } else {
+            assert_hasnt(line, "leave out its bias");
+        }
+        assert_in_range(widest(text), 40, 80);
+        json_decref(root);
+        free(text), free(line);
+    }
+    for (size_t i = 0; i < m->ope.n_contrasts; i++) m->ope.contrast[i].verdict = WEIRP_VERDICT_REFUSED;
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    assert_hasnt(line, "leave out its bias");
+    free(text), free(line), free(m);
+}
+
 static void certain_log_is_told_plainly(void **state) {
     (void)state;
     made *m = make();
@@ -1016,6 +1055,7 @@ int main(void) {
         cmocka_unit_test(report_begins_with_the_verdict),
         cmocka_unit_test(report_flags_what_is_doubtful),
         cmocka_unit_test(certain_log_is_told_plainly),
+        cmocka_unit_test(biased_verdicts_are_told_with_caution),
         cmocka_unit_test(report_survives_unknowns),
         cmocka_unit_test(forest_shows_every_policy),
         cmocka_unit_test(forest_shows_what_is_refused),
