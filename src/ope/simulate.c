@@ -36,6 +36,17 @@ typedef struct trying {
     atomic_bool stop;
 } trying;
 
+/* What reads the chances out of a log has none to read them from: this policy is what logs are made with. */
+static weir_status check_logging(const char *policy, weir_error *err) {
+    const size_t n = strcspn(policy, ",");
+    if (n != 6 || (strncmp(policy, "logged", n) != 0 && strncmp(policy, "column", n) != 0)) return WEIR_OK;
+    return weirp_fail(
+        err, WEIR_INVALID, 0,
+        "logging: \"%.*s\" reads chances from a log, and this is the policy that logs are drawn with: name "
+        "one that decides, such as plugin,explore=0.05",
+        (int)n, policy);
+}
+
 /* ---- the truth ---- */
 
 static double greatest_weight(const trying *y) {
@@ -278,7 +289,7 @@ static weir_status begin(weir_ope_trials *t, const weir_ope_trial_options *o, we
         if (!(t->policy[t->n_policies] = strdup(o->o.policies[t->n_policies]))) return weirp_nomem(err);
     if (t->least_rows < 10 || t->most_rows < t->least_rows)
         return weirp_fail(err, WEIR_INVALID, 0, "a log must have 10 rows or more, and at most as many as the longest");
-    return WEIR_OK;
+    return check_logging(t->logging, err);
 }
 
 static weir_status simulate(weir_ope_trials *t, const weir_ope_trial_options *o, weir_error *err) {
