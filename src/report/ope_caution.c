@@ -41,6 +41,40 @@ static bool of_estimator(const weir_ope *ope, char text[WEIRP_OPE_SENTENCE]) {
     return true;
 }
 
+/* Below it the t interval of latency fell short in drawn logs (docs/evaluation.md, "Intervals"). */
+static const double LATENCY_LEAST_ESS = 300;
+
+/* The policy whose latency was compared on the least effective sample; false: on enough. */
+static bool thinnest_latency(const weir_ope *ope, size_t *policy, double *ess) {
+    *ess = LATENCY_LEAST_ESS;
+    for (size_t i = 0; i < ope->n_contrasts; i++) {
+        const weirp_contrast *c = &ope->contrast[i];
+        const size_t both[] = {c->policy, c->other};
+        for (size_t k = 0; k < 2 && c->metric == WEIR_METRIC_LATENCY && is_told(c); k++) {
+            if (both[k] >= ope->n_policies) continue; /* what ran is known of every row */
+            const double own = weirp_ope_cell(ope, both[k], WEIR_METRIC_LATENCY)->standing.ess;
+            if (own < *ess) *ess = own, *policy = both[k];
+        }
+    }
+    return *ess < LATENCY_LEAST_ESS;
+}
+
+static bool of_latency(const weir_ope *ope, char text[WEIRP_OPE_SENTENCE]) {
+    size_t policy = 0;
+    double ess;
+    if (!thinnest_latency(ope, &policy, &ess)) return false;
+    snprintf(
+        text, WEIRP_OPE_SENTENCE,
+        "The latency of %.200s rests on an effective sample size of %.0f. Below %g, intervals of a mean latency hold "
+        "less often than in %g %%: a few slow answers make up much of it, and a log that has none of them doesn't "
+        "show how uncertain it is. Look at the quantiles of the latency, or judge it on a longer log.",
+        weirp_ope_policy_name(ope, policy), ess, LATENCY_LEAST_ESS, 100 * ope->level);
+    return true;
+}
+
 bool weirp_ope_caution(const weir_ope *ope, size_t i, char text[WEIRP_OPE_SENTENCE]) {
-    return i == 0 && of_estimator(ope, text);
+    static bool (*const all[])(const weir_ope *, char[WEIRP_OPE_SENTENCE]) = {of_estimator, of_latency};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (all[k](ope, text) && i-- == 0) return true;
+    return false;
 }

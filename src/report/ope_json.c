@@ -307,7 +307,6 @@ weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     json_t *o = json_object();
     *json = NULL;
     put(&m, o, "verdicts", verdicts(&m));
-    put(&m, o, "cautions", cautions(&m));
     put(&m, o, "log", log_json(&m));
     put(&m, o, "estimator", string(ope->recommended));
     put(&m, o, "interval", string(ope->interval));
@@ -319,6 +318,7 @@ weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     put(&m, o, "contrasts", contrasts(&m));
     put(&m, o, "trades", trades(&m));
     put(&m, o, "curve", curve(&m));
+    put(&m, o, "cautions", cautions(&m));
     put(&m, o, "seconds", number(ope->seconds));
     if (!m.failed) *json = json_dumps(o, JSON_REAL_PRECISION(DIGITS) | JSON_INDENT(1));
     json_decref(o);

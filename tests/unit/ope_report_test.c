@@ -732,6 +732,41 @@ static void biased_verdicts_are_told_with_caution(void **state) {
     free(text), free(line), free(m);
 }
 
+/* A mean of few latencies is less sure than its interval says; in which row the thinnest stands doesn't matter. */
+static void thin_latency_is_told_with_caution(void **state) {
+    (void)state;
+    made *m = make();
+    const struct {
+        double first, second;
+        const char *says;
+    } cases[] = {{5000, 300, NULL},
+                 {299, 4000, "! The latency of plugin,value=0.02 rests on an effective sample size of 299."},
+                 {280, 120, "! The latency of always-large rests on an effective sample size of 120."}};
+    compare(m, 1, WEIR_METRIC_LATENCY, -895, 30, WEIRP_VERDICT_BETTER, NAN);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        m->cell[WEIR_METRIC_LATENCY].standing.ess = cases[i].first;
+        m->cell[WEIR_N_METRICS + WEIR_METRIC_LATENCY].standing.ess = cases[i].second;
+        char *text = written(&m->ope, print_80), *line = unbroken(text);
+        json_t *root = parsed(&m->ope);
+        assert_int_equal(json_array_size(at(root, "cautions")), cases[i].says != NULL);
+        if (cases[i].says) assert_has(line, cases[i].says);
+        assert_in_range(widest(text), 40, 80);
+        json_decref(root);
+        free(text), free(line);
+    }
+    m->ope.recommended = "dm"; /* both */
+    json_t *root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "cautions")), 2);
+    json_decref(root);
+    m->ope.recommended = "sndr";
+    for (size_t i = 0; i < m->ope.n_contrasts; i++)
+        if (m->ope.contrast[i].metric == WEIR_METRIC_LATENCY) m->ope.contrast[i].verdict = WEIRP_VERDICT_REFUSED;
+    root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "cautions")), 0);
+    json_decref(root);
+    free(m);
+}
+
 static void certain_log_is_told_plainly(void **state) {
     (void)state;
     made *m = make();
@@ -1055,6 +1090,7 @@ int main(void) {
         cmocka_unit_test(report_begins_with_the_verdict),
         cmocka_unit_test(report_flags_what_is_doubtful),
         cmocka_unit_test(certain_log_is_told_plainly),
+        cmocka_unit_test(thin_latency_is_told_with_caution),
         cmocka_unit_test(biased_verdicts_are_told_with_caution),
         cmocka_unit_test(report_survives_unknowns),
         cmocka_unit_test(forest_shows_every_policy),
