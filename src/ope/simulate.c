@@ -74,6 +74,7 @@ static weir_status find_truth(trying *y, const weir_router *router, weir_error *
             weirp_trial_cell *c = &t->cell[p * WEIR_N_METRICS + m];
             c->truth = weirp_population_mean(&y->population, y->chances[p], m);
             c->logged_truth = weirp_population_mean(&y->population, y->logging, m);
+            WEIRP_TRY(weirp_population_quantiles(&y->population, y->chances[p], m, c->quantile, err));
             if (!(c->estimator = weirp_array(t->n_estimators, sizeof *c->estimator))) return weirp_nomem(err);
         }
     }
@@ -127,6 +128,14 @@ static void count(weirp_trial *t, const weirp_ope_estimate *e, double truth) {
         t->below[k] += truth < interval[k].lo;
         t->width[k] += interval[k].hi - interval[k].lo;
     }
+}
+
+/* An end that is infinite is as right as can be. */
+static void count_tail(weirp_trial_cell *c, const weirp_tail *tail) {
+    if (!tail->known) return;
+    c->n_tails++;
+    for (size_t k = 0; k < WEIRP_N_QUANTILES; k++)
+        c->quantile_covered[k] += tail->quantile_t[k].lo <= c->quantile[k] && c->quantile[k] <= tail->quantile_t[k].hi;
 }
 
 static bool less_is_better(weir_metric m) {
@@ -201,6 +210,7 @@ static void count_log(trying *y, weir_ope *r, bool right) {
         if (*from->standing.refusal) continue;
         c->sum_ess += from->standing.ess;
         for (size_t e = 0; e < t->n_estimators; e++) count(&c->estimator[e], &from->estimate[e], c->truth);
+        count_tail(c, &from->tail);
     }
     for (size_t i = 0; i < r->n_contrasts; i++)
         if (r->contrast[i].policy == 0) weirp_trials_count_verdict(t, &r->contrast[i]);

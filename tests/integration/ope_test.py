@@ -199,6 +199,22 @@ class Own(Scratch):
             sequence = json.loads((self.at / "trials.json").read_text())["sequence"]
             self.assertEqual([sequence["logs"], sequence["coverage"] is None], [logs, logs == 0])
 
+    def test_trials_count_quantiles(self):
+        """The truth is every outcome's by its chance; of an exploring log's interval it is seldom out."""
+        done = run("ope", "simulate", "--data", self.at / "stream.jsonl", "--store", self.at / "live.mdb", "--logging",
+                   "plugin,value=0.01,explore=0.1", "--policy", "random", "--metric", "quality,cost", "--logs", 20, "--rows-from", 400,
+                   "--rows-to", 800, "--bootstrap", 20, "--reward-model", "table", "--json", self.at / "trials.json")
+        self.assertEqual(done.stdout.count("intervals of quantiles hold: 50 % in "), 1)
+        cells = json.loads((self.at / "trials.json").read_text())["policies"][0]["metrics"]
+        self.assertEqual(cells["quality"]["tail"], [])
+        tail = cells["cost"]["tail"]
+        self.assertEqual([t["level"] for t in tail], [0.5, 0.9, 0.95, 0.99])
+        costs = sorted(o["cost"] for line in (self.at / "stream.jsonl").read_text().splitlines()
+                       for o in json.loads(line)["outcomes"].values())
+        for t in tail:
+            self.assertEqual(t["truth"], costs[math.ceil(t["level"] * len(costs) - 1e-9) - 1])
+            self.assertGreaterEqual(t["coverage"], 0.75)
+
     def test_trials_need_a_policy_that_decides(self):
         for logging in "logged", "column", "logged,name=before":
             done = run("ope", "simulate", "--data", self.at / "stream.jsonl", "--store", self.at / "live.mdb", "--logging", logging,
