@@ -8,11 +8,14 @@
 
 #define COMMAND "ope"
 
+enum { MAX_OPTIONS = 40 };
+
 typedef struct arguments {
     cli_list logs, policies, data, bounds;
     const char *metrics, *json, *svg, *logging;
     size_t n_logs, least_rows, most_rows;
     weir_ope_options o;
+    bool given[MAX_OPTIONS]; /* as the options are numbered */
 } arguments;
 
 /* ---- words ---- */
@@ -253,7 +256,28 @@ static int rollout(arguments *a) {
 static const struct {
     const char *name;
     int (*run)(arguments *a);
-} actions[] = {{"evaluate", evaluate}, {"simulate", simulate}, {"rollout", rollout}};
+    const char *others; /* the options that mean nothing to it, with spaces around each */
+    const char *instead;
+} actions[] = {{"evaluate", evaluate, " data logging logs rows-from rows-to ",
+                "is for drawing logs (weir ope simulate): what is evaluated is read with --log"},
+               {"simulate", simulate, " log map ", "is of a log: simulate draws its own from --data"},
+               {"rollout", rollout, NULL, "means nothing to rollout, which takes --store and --json"}};
+
+/* What isn't listed as another action's; rollout has two options. */
+static bool takes(size_t action, const char *option) {
+    char word[64];
+    snprintf(word, sizeof word, " %s ", option);
+    if (actions[action].others) return !strstr(actions[action].others, word);
+    return strcmp(option, "store") == 0 || strcmp(option, "json") == 0;
+}
+
+/* An option that would be passed over: whoever wrote it expects something of it. */
+static int act(arguments *a, size_t action, const cli_option *options) {
+    for (size_t i = 0; options[i].name; i++)
+        if (a->given[i] && !takes(action, options[i].name))
+            return cli_misuse(COMMAND, "--%s %s", options[i].name, actions[action].instead);
+    return actions[action].run(a);
+}
 
 #define ACTIONS "evaluate|simulate|rollout"
 
@@ -266,14 +290,14 @@ static size_t max_operands(int argc, char **argv) {
     return argc > 1 && argv[1][0] != '-';
 }
 
-static int run(arguments *a, char **operand, size_t n) {
-    if (!n) return actions[0].run(a);
+static int run(arguments *a, const cli_option *options, char **operand, size_t n) {
+    if (!n) return act(a, 0, options);
     for (size_t i = 0; action_name(i); i++) {
         if (strcmp(operand[0], action_name(i)) != 0) continue;
         if (i && (a->o.since || a->o.until))
             return cli_misuse(COMMAND, "--%s chooses among a log's rows, and %s reads no log",
                               a->o.since ? "since" : "until", action_name(i));
-        return actions[i].run(a);
+        return act(a, i, options);
     }
     const char *near = cli_nearest(operand[0], action_name);
     if (near) return cli_misuse(COMMAND, "no action '%s'; did you mean '%s'?", operand[0], near);
@@ -288,7 +312,7 @@ int weir_cmd_ope(int argc, char **argv) {
     weir_ope_options *o = &a.o;
     char **operand;
     size_t n;
-    const cli_option options[] = {
+    cli_option options[MAX_OPTIONS] = {
         {"log", 'l', CLI_LIST, &a.logs, "FILE",
          "logged decisions: stores, .jsonl, .jsonl.zst, .csv, - for standard input"},
         {"policy", 'p', CLI_LIST, &a.policies, "POLICY",
@@ -334,6 +358,7 @@ int weir_cmd_ope(int argc, char **argv) {
         {"svg", 0, CLI_TEXT, &a.svg, "FILE|-", "draw the estimates with their intervals, and the curve"},
         {0},
     };
+    for (size_t i = 0; options[i].name; i++) options[i].given = &a.given[i];
     const cli_command command = {
         COMMAND,
         .operands = "[" ACTIONS "]",
@@ -359,7 +384,7 @@ int weir_cmd_ope(int argc, char **argv) {
         .operand = &operand,
         .n_operands = &n};
     int rc = cli_parse(&command, argc, argv);
-    if (rc == CLI_GO) rc = run(&a, operand, n);
+    if (rc == CLI_GO) rc = run(&a, options, operand, n);
     cli_list_free(&a.logs);
     cli_list_free(&a.policies);
     cli_list_free(&a.data);

@@ -390,7 +390,7 @@ static bool can_be_read(const weirp_judging *j, const weir_ope *r, weirp_log_cur
 
 static weir_status describe(curving *c, weirp_log_curve *out, weir_error *err) {
     const size_t n = c->j->n_models;
-    *out = (weirp_log_curve){.aiq = NAN, .aiq_lo = NAN, .aiq_hi = NAN, .true_aiq = NAN};
+    *out = (weirp_log_curve){.aiq = NAN, .aiq_drawn = NAN, .aiq_lo = NAN, .aiq_hi = NAN, .true_aiq = NAN};
     for (size_t s = 0; s < sizeof out->cost_at / sizeof *out->cost_at; s++)
         out->cost_at[s] = out->cost_at_lo[s] = out->cost_at_hi[s] = NAN;
     out->policy = strdup(c->j->s->o.curve);

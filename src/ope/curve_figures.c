@@ -2,8 +2,9 @@
  *
  * The hull takes the best of many noisy points, so that its area is drawn upwards; the interval of AIQ is the
  * bootstrap's, shifted by the bias that the bootstrap shows (Efron and Tibshirani, An Introduction to the Bootstrap,
- * 1993, ch. 10). Points are added one at a time, so that nobody needs the draws of all of them at once: of the knobs
- * two numbers a draw are kept, of all single models together four. SPDX-License-Identifier: GPL-3.0-or-later */
+ * 1993, ch. 10), and AIQ itself is told less that bias. Points are added one at a time, so that nobody needs the draws
+ * of all of them at once: of the knobs two numbers a draw are kept, of all single models together four.
+ * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,7 @@ static weir_status tell_figures(const weirp_curve_drawn *c, weirp_log_curve *out
         aiq_mean += g.aiq / (double)n;
         for (size_t s = 0; s < N_SHARES; s++) draws[(1 + s) * n + d] = g.cost_at[s];
     }
+    out->aiq_drawn = f.aiq;
     out->aiq = 2 * f.aiq - aiq_mean; /* less the bias */
     bounds(draws, n, f.aiq, level, &out->aiq_lo, &out->aiq_hi);
     for (size_t s = 0; s < N_SHARES; s++) {
@@ -185,7 +187,7 @@ weir_status weirp_curve_tell(weirp_curve_drawn *c, weirp_log_curve *out, size_t 
     for (size_t m = 0; m < n_models; m++) set_band(&out->single[m], factor, most_cost);
     count_on_bounds(out, n_models, &settings, &singles);
     out->n_singles = c->n_singles;
-    out->aiq = out->aiq_lo = out->aiq_hi = NAN;
+    out->aiq = out->aiq_drawn = out->aiq_lo = out->aiq_hi = NAN;
     for (size_t s = 0; s < N_SHARES; s++) out->cost_at[s] = out->cost_at_lo[s] = out->cost_at_hi[s] = NAN;
     /* Both are of the whole curve: what a part of it reaches says nothing of where the rest goes. AIQ's range goes from
      * the cheapest model to the dearest: of several, one is no range. */

@@ -186,6 +186,36 @@ double weirp_population_mean(const weirp_population *p, const double *chances, w
     return sum / (double)p->n;
 }
 
+typedef struct weighted {
+    double x, w;
+} weighted;
+
+static int by_x(const void *a, const void *b) {
+    const weighted *p = a, *q = b;
+    return (p->x > q->x) - (p->x < q->x);
+}
+
+weir_status weirp_population_quantiles(const weirp_population *p, const double *chances, weir_metric metric,
+                                       double quantile[WEIRP_N_QUANTILES], weir_error *err) {
+    size_t n = 0;
+    double all = 0, below = 0;
+    for (size_t k = 0; k < WEIRP_N_QUANTILES; k++) quantile[k] = NAN;
+    if (!p->metric[metric]) return WEIR_OK;
+    weighted *some = weirp_array(p->n * p->n_models, sizeof *some);
+    if (!some) return weirp_nomem(err);
+    for (size_t i = 0; i < p->n * p->n_models; i++) {
+        if (!(chances[i] > 0) || isnan(p->metric[metric][i])) continue;
+        some[n++] = (weighted){p->metric[metric][i], chances[i]};
+        all += chances[i];
+    }
+    qsort(some, n, sizeof *some, by_x);
+    for (size_t i = 0, k = 0; i < n && k < WEIRP_N_QUANTILES; i++)
+        for (below += some[i].w; k < WEIRP_N_QUANTILES && below >= weirp_quantile_levels[k] * all * (1 - 1e-12); k++)
+            quantile[k] = some[i].x;
+    free(some);
+    return WEIR_OK;
+}
+
 weir_status weirp_population_draw(const weirp_population *p, const double *logging, size_t n, uint64_t seed,
                                   double value_usd, weirp_ope_table **out, uint32_t *prompt, uint32_t *model,
                                   weir_error *err) {

@@ -24,6 +24,9 @@ weir_status weirp_population_ask(const weirp_population *p, const char *policy, 
                                  double *chances, weir_error *err);
 /* What these chances get over all prompts. */
 double weirp_population_mean(const weirp_population *p, const double *chances, weir_metric metric);
+/* Its quantiles at weirp_quantile_levels: the least outcome at or below which that share lies. */
+weir_status weirp_population_quantiles(const weirp_population *p, const double *chances, weir_metric metric,
+                                       double quantile[WEIRP_N_QUANTILES], weir_error *err);
 
 /* One log of n rows, drawn with `seed` by the chances of `logging` (n, n_models). *out is new and finished. The chosen
  * prompts and models go to `prompt` and `model` (n), where not NULL. */

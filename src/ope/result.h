@@ -106,7 +106,8 @@ typedef struct weirp_log_curve {
     weirp_curve_point *single;  /* (n_models) always that model; NULL where there is no curve */
     size_t n_singles;           /* of them, that can be judged: AIQ and cost@p% go by these alone */
     char why_not[128];          /* why AIQ and cost@p% aren't told; "": they are */
-    double aiq, aiq_lo, aiq_hi; /* NAN: not known */
+    double aiq, aiq_lo, aiq_hi; /* less the bias that the bootstrap shows; NAN: not known */
+    double aiq_drawn;           /* of the points as they are */
     double cost_at[3], cost_at_lo[3], cost_at_hi[3]; /* cost@100, 98, 95 %, as shares; NAN: never */
     double true_aiq;
 } weirp_log_curve;

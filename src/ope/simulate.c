@@ -36,6 +36,17 @@ typedef struct trying {
     atomic_bool stop;
 } trying;
 
+/* What reads the chances out of a log has none to read them from: this policy is what logs are made with. */
+static weir_status check_logging(const char *policy, weir_error *err) {
+    const size_t n = strcspn(policy, ",");
+    if (n != 6 || (strncmp(policy, "logged", n) != 0 && strncmp(policy, "column", n) != 0)) return WEIR_OK;
+    return weirp_fail(
+        err, WEIR_INVALID, 0,
+        "logging: \"%.*s\" reads chances from a log, and this is the policy that logs are drawn with: name "
+        "one that decides, such as plugin,explore=0.05",
+        (int)n, policy);
+}
+
 /* ---- the truth ---- */
 
 static double greatest_weight(const trying *y) {
@@ -63,6 +74,7 @@ static weir_status find_truth(trying *y, const weir_router *router, weir_error *
             weirp_trial_cell *c = &t->cell[p * WEIR_N_METRICS + m];
             c->truth = weirp_population_mean(&y->population, y->chances[p], m);
             c->logged_truth = weirp_population_mean(&y->population, y->logging, m);
+            WEIRP_TRY(weirp_population_quantiles(&y->population, y->chances[p], m, c->quantile, err));
             if (!(c->estimator = weirp_array(t->n_estimators, sizeof *c->estimator))) return weirp_nomem(err);
         }
     }
@@ -116,6 +128,14 @@ static void count(weirp_trial *t, const weirp_ope_estimate *e, double truth) {
         t->below[k] += truth < interval[k].lo;
         t->width[k] += interval[k].hi - interval[k].lo;
     }
+}
+
+/* An end that is infinite is as right as can be. */
+static void count_tail(weirp_trial_cell *c, const weirp_tail *tail) {
+    if (!tail->known) return;
+    c->n_tails++;
+    for (size_t k = 0; k < WEIRP_N_QUANTILES; k++)
+        c->quantile_covered[k] += tail->quantile_t[k].lo <= c->quantile[k] && c->quantile[k] <= tail->quantile_t[k].hi;
 }
 
 static bool less_is_better(weir_metric m) {
@@ -190,6 +210,7 @@ static void count_log(trying *y, weir_ope *r, bool right) {
         if (*from->standing.refusal) continue;
         c->sum_ess += from->standing.ess;
         for (size_t e = 0; e < t->n_estimators; e++) count(&c->estimator[e], &from->estimate[e], c->truth);
+        count_tail(c, &from->tail);
     }
     for (size_t i = 0; i < r->n_contrasts; i++)
         if (r->contrast[i].policy == 0) weirp_trials_count_verdict(t, &r->contrast[i]);
@@ -293,7 +314,7 @@ static weir_status begin(weir_ope_trials *t, const weir_ope_trial_options *o, we
         if (!(t->policy[t->n_policies] = strdup(o->o.policies[t->n_policies]))) return weirp_nomem(err);
     if (t->least_rows < 10 || t->most_rows < t->least_rows)
         return weirp_fail(err, WEIR_INVALID, 0, "a log must have 10 rows or more, and at most as many as the longest");
-    return WEIR_OK;
+    return check_logging(t->logging, err);
 }
 
 static weir_status simulate(weir_ope_trials *t, const weir_ope_trial_options *o, weir_error *err) {

@@ -35,6 +35,9 @@ typedef struct weirp_trial_cell {
     size_t n_refused;
     double sum_ess;         /* over the others */
     weirp_trial *estimator; /* (n_estimators) */
+    /* Of cost and latency: the true quantiles, and logs that weren't refused whose interval has each. */
+    double quantile[WEIRP_N_QUANTILES];
+    size_t n_tails, quantile_covered[WEIRP_N_QUANTILES];
 } weirp_trial_cell;
 
 /* Verdicts on the first policy against the logged one and the others. */

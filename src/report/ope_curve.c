@@ -69,7 +69,9 @@ static weir_status add_curve(weirp_chart *chart, const weirp_log_curve *c, const
     int at = snprintf(s->legend, sizeof s->legend, "from the log");
     if (!isnan(c->aiq)) at += snprintf(s->legend + at, sizeof s->legend - (size_t)at, ", AIQ %.4f", c->aiq);
     if (!isnan(c->aiq) && !isnan(c->aiq_lo))
-        snprintf(s->legend + at, sizeof s->legend - (size_t)at, " [%.4f, %.4f]", c->aiq_lo, c->aiq_hi);
+        at += snprintf(s->legend + at, sizeof s->legend - (size_t)at, " [%.4f, %.4f]", c->aiq_lo, c->aiq_hi);
+    if (!isnan(c->aiq) && !isnan(c->aiq_drawn))
+        snprintf(s->legend + at, sizeof s->legend - (size_t)at, " less bias; of this line %.4f", c->aiq_drawn);
     return WEIR_OK;
 }
 
@@ -193,8 +195,9 @@ weir_status weirp_ope_curve_svg(const weir_ope *ope, FILE *out, weir_error *err)
     chart.x = weirp_axis_log(e.x_lo, e.x_hi, e.zero, 9);
     chart.y = weirp_axis_linear(e.y_lo, e.y_hi, 8);
     cut_bars(&chart);
-    snprintf(chart.title, sizeof chart.title, "Cost and quality of %s, from the log",
-             c->policy ? c->policy : "a policy");
+    char policy[200]; /* a policy's text may be of any length, and mustn't be cut inside a letter */
+    weirp_text_fit(policy, sizeof policy, c->policy ? c->policy : "a policy", sizeof policy);
+    snprintf(chart.title, sizeof chart.title, "Cost and quality of %s, from the log", policy);
     put_subtitle(&chart, ope);
     snprintf(chart.x_label, sizeof chart.x_label, "cost, USD per 1,000 requests");
     snprintf(chart.y_label, sizeof chart.y_label, "mean quality");

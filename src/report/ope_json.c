@@ -170,6 +170,13 @@ static json_t *verdicts(maker *m) {
     return array;
 }
 
+static json_t *cautions(maker *m) {
+    json_t *array = json_array();
+    char sentence[WEIRP_OPE_SENTENCE];
+    for (size_t i = 0; weirp_ope_caution(m->ope, i, sentence); i++) append(m, array, string(sentence));
+    return array;
+}
+
 static json_t *contrasts(maker *m) {
     json_t *array = json_array();
     for (size_t i = 0; i < m->ope->n_contrasts; i++) {
@@ -242,6 +249,7 @@ static json_t *curve(maker *m) {
     put(m, o, "singles_judged", count(c->n_singles));
     put(m, o, "why_not", text(c->why_not));
     put(m, o, "aiq", number(c->aiq));
+    put(m, o, "aiq_drawn", number(c->aiq_drawn));
     put(m, o, "aiq_interval", interval((weirp_interval){c->aiq_lo, c->aiq_hi}));
     put(m, o, "true_aiq", number(c->true_aiq));
     for (size_t i = 0; i < sizeof cost_at / sizeof *cost_at; i++) {
@@ -322,6 +330,7 @@ weir_status weir_ope_json(const weir_ope *ope, char **json, weir_error *err) {
     put(&m, o, "contrasts", contrasts(&m));
     put(&m, o, "trades", trades(&m));
     put(&m, o, "curve", curve(&m));
+    put(&m, o, "cautions", cautions(&m));
     put(&m, o, "seconds", number(ope->seconds));
     if (!m.failed) *json = json_dumps(o, JSON_REAL_PRECISION(DIGITS) | JSON_INDENT(1));
     json_decref(o);

@@ -63,6 +63,14 @@ static void put_verdicts(const printing *p) {
     weirp_ope_paragraph(certain, p->out, p->width, 2, 2);
 }
 
+static void put_cautions(const printing *p) {
+    char text[WEIRP_OPE_SENTENCE];
+    for (size_t i = 0; weirp_ope_caution(p->ope, i, text); i++) {
+        fputs("! ", p->out);
+        weirp_ope_paragraph(text, p->out, p->width, 2, 2);
+    }
+}
+
 /* ---- the log ---- */
 
 static void put_fact(const printing *p, const char *label, const char *format, ...)
@@ -394,6 +402,7 @@ weir_status weir_ope_print(const weir_ope *ope, FILE *out, int columns, weir_err
     weir_status st = WEIR_OK;
     put_verdicts(&p);
     fprintf(out, "\n(by %s, %s intervals of %g %%)\n", ope->recommended, ope->interval, 100 * ope->level);
+    put_cautions(&p);
     put_log(&p);
     for (size_t k = 0; k < ope->n_policies; k++) WEIRP_TRY(put_trust(&p, k, err));
     for (weir_metric m = 0; m < WEIR_N_METRICS; m++)

@@ -3,6 +3,7 @@
  *
  * ope_words.c    finding and saying numbers
  * ope_verdict.c  the verdict as a sentence
+ * ope_caution.c  what speaks against believing it
  * ope_json.c, ope_print.c, ope_tables.c, ope_svg.c, ope_curve.c  the reports
  *
  * SPDX-License-Identifier: GPL-3.0-or-later */
@@ -73,6 +74,10 @@ void weirp_ope_headline_make(weirp_ope_headline *headline, const weir_ope *ope, 
 bool weirp_ope_is_curve_alone(const weir_ope *ope);
 /* Why IPS is impossible and what to log instead; NULL: it isn't. Static. */
 const char *weirp_ope_certain(const weir_ope *ope);
+
+/* Why verdicts that were told may be less sure than their level says, from i = 0: a sentence or a few. False: there is
+ * no more. */
+bool weirp_ope_caution(const weir_ope *ope, size_t i, char text[WEIRP_OPE_SENTENCE]);
 
 /* ---- the terminal's tables, and the picture of a curve ---- */
 

@@ -238,9 +238,10 @@ static void put_legend(FILE *out, double y) {
 static size_t put_no_curve(const weir_ope *ope, FILE *out, double top) {
     enum { SIZE = 12, STEP = 16 };
     const weirp_log_curve *c = &ope->curve;
-    char text[WEIRP_OPE_SENTENCE], line[WEIRP_OPE_SENTENCE] = "";
+    char text[WEIRP_OPE_SENTENCE], line[WEIRP_OPE_SENTENCE] = "", name[WEIRP_CELL];
     size_t n = 0;
-    snprintf(text, sizeof text, "No curve of %.200s: %s.", c->policy, c->refusal);
+    weirp_text_fit(name, sizeof name, c->policy, 60); /* one word, which must not be wider than the picture */
+    snprintf(text, sizeof text, "No curve of %s: %s.", name, c->refusal);
     for (const char *at = text; *at;) {
         const size_t had = strlen(line), word = strcspn(at, " ") + (at[strcspn(at, " ")] == ' ');
         snprintf(line + had, sizeof line - had, "%.*s", (int)word, at);

@@ -274,6 +274,8 @@ weir_status weirp_ope_put_curve(const weir_ope *ope, FILE *out, size_t width, bo
         if (!isnan(c->aiq_lo) && !isnan(c->aiq_hi)) fprintf(out, "  [%.4f, %.4f]", c->aiq_lo, c->aiq_hi);
         if (!isnan(c->true_aiq)) fprintf(out, ", in truth %.4f", c->true_aiq);
         fputc('\n', out);
+        if (!isnan(c->aiq_drawn))
+            fprintf(out, "  %-12s %.4f, of the points as they are\n", "  with bias", c->aiq_drawn);
     }
     static const char *const shares[] = {"cost@100 %", "cost@98 %", "cost@95 %"};
     for (size_t s = 0; s < sizeof shares / sizeof *shares && !*c->why_not; s++)

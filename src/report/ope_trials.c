@@ -52,16 +52,26 @@ static json_t *trial_json(const weirp_trial *t) {
                      "truth_below", below, "mean_width", width);
 }
 
+/* Empty for a metric without a tail. */
+static json_t *tail_json(const weirp_trial_cell *c) {
+    json_t *array = json_array();
+    for (size_t k = 0; k < WEIRP_N_QUANTILES && c->n_tails; k++)
+        json_array_append_new(array, json_pack("{s:f, s:o, s:o}", "level", weirp_quantile_levels[k], "truth",
+                                               number(c->quantile[k]), "coverage",
+                                               number(share(c->quantile_covered[k], c->n_tails))));
+    return array;
+}
+
 static json_t *cell_json(const weirp_trial_cell *c, size_t n_logs, size_t n_estimators) {
     const size_t n_judged = n_logs - c->n_refused;
     json_t *estimators = json_object();
     for (size_t e = 0; e < n_estimators; e++)
         if (c->estimator[e].n)
             json_object_set_new(estimators, weirp_ope_estimators[e].name, trial_json(&c->estimator[e]));
-    return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o}", "truth", number(c->truth), "logged_truth",
+    return json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "truth", number(c->truth), "logged_truth",
                      number(c->logged_truth), "refused", (json_int_t)c->n_refused, "mean_ess",
                      number(n_judged ? c->sum_ess / (double)n_judged : NAN), "best_rmse",
-                     number(best_rmse(c, n_estimators)), "estimators", estimators);
+                     number(best_rmse(c, n_estimators)), "estimators", estimators, "tail", tail_json(c));
 }
 
 static json_t *verdicts_json(const weirp_trial_verdicts *v) {
@@ -146,6 +156,10 @@ static weir_status put_cell(const weir_ope_trials *t, size_t p, weir_metric m, F
     }
     weirp_grid_print(&grid, out, width, false);
     weirp_grid_free(&grid);
+    for (size_t k = 0; k < WEIRP_N_QUANTILES && c->n_tails; k++)
+        fprintf(out, "%s%g %% in %.1f %%%s",
+                k ? ", " : "  intervals of quantiles hold: ", 100 * weirp_quantile_levels[k],
+                100 * share(c->quantile_covered[k], c->n_tails), k + 1 < WEIRP_N_QUANTILES ? "" : "\n");
     return WEIR_OK;
 }
 

@@ -69,6 +69,16 @@ double weirp_svg_text_px(const char *text, double size) {
     return em * size;
 }
 
+/* Text with its middle left out where it is wider than the picture has room for; bold letters are wider. */
+static void put_heading(FILE *out, const char *text, double size, bool bold) {
+    char fitted[512];
+    for (size_t columns = weirp_text_width(text);; columns--) {
+        weirp_text_fit(fitted, sizeof fitted, text, columns);
+        if (!columns || (bold ? 1.1 : 1) * weirp_svg_text_px(fitted, size) <= RIGHT - LEFT) break;
+    }
+    weirp_svg_text(out, fitted);
+}
+
 /* ---- places ---- */
 
 double weirp_chart_x(const weirp_chart *c, double x) {
@@ -249,9 +259,9 @@ weir_status weirp_chart_put(weirp_chart *c, weir_error *err) {
     fprintf(out, "</title>\n<style>%s</style>\n<rect class=\"bg\" width=\"%d\" height=\"%d\"/>\n", weirp_svg_style,
             WIDTH, HEIGHT);
     fprintf(out, "<text x=\"%d\" y=\"24\" font-size=\"16\" font-weight=\"bold\">", LEFT);
-    weirp_svg_text(out, c->title);
+    put_heading(out, c->title, 16, true);
     fprintf(out, "</text>\n<text class=\"soft\" x=\"%d\" y=\"43\" font-size=\"12\">", LEFT);
-    weirp_svg_text(out, c->subtitle);
+    put_heading(out, c->subtitle, 12, false);
     fputs("</text>\n", out);
     put_legend(c, out);
     put_axes(c);

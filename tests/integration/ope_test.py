@@ -199,6 +199,29 @@ class Own(Scratch):
             sequence = json.loads((self.at / "trials.json").read_text())["sequence"]
             self.assertEqual([sequence["logs"], sequence["coverage"] is None], [logs, logs == 0])
 
+    def test_trials_count_quantiles(self):
+        """The truth is every outcome's by its chance; of an exploring log's interval it is seldom out."""
+        done = run("ope", "simulate", "--data", self.at / "stream.jsonl", "--store", self.at / "live.mdb", "--logging",
+                   "plugin,value=0.01,explore=0.1", "--policy", "random", "--metric", "quality,cost", "--logs", 20, "--rows-from", 400,
+                   "--rows-to", 800, "--bootstrap", 20, "--reward-model", "table", "--json", self.at / "trials.json")
+        self.assertEqual(done.stdout.count("intervals of quantiles hold: 50 % in "), 1)
+        cells = json.loads((self.at / "trials.json").read_text())["policies"][0]["metrics"]
+        self.assertEqual(cells["quality"]["tail"], [])
+        tail = cells["cost"]["tail"]
+        self.assertEqual([t["level"] for t in tail], [0.5, 0.9, 0.95, 0.99])
+        costs = sorted(o["cost"] for line in (self.at / "stream.jsonl").read_text().splitlines()
+                       for o in json.loads(line)["outcomes"].values())
+        for t in tail:
+            self.assertEqual(t["truth"], costs[math.ceil(t["level"] * len(costs) - 1e-9) - 1])
+            self.assertGreaterEqual(t["coverage"], 0.75)
+
+    def test_trials_need_a_policy_that_decides(self):
+        for logging in "logged", "column", "logged,name=before":
+            done = run("ope", "simulate", "--data", self.at / "stream.jsonl", "--store", self.at / "live.mdb", "--logging", logging,
+                       "--policy", "random", "--logs", 3, status=2)
+            self.assertIn('reads chances from a log, and this is the policy that logs are drawn with', done.stderr)
+            self.assertEqual(done.stdout, "")
+
     def test_the_estimate_is_near_the_truth(self):
         """What the candidate would have got is known of made-up outcomes: the store that decided then is gone, but a fixed
         model's mean needs no store."""
@@ -787,6 +810,22 @@ class Made(Scratch):
         for action in "simulate", "rollout":
             done = run("ope", action, "--store", log, "--data", log, "--policy", "random", "--until", "2026-04-01", status=2)
             self.assertIn(f"--until chooses among a log's rows, and {action} reads no log", done.stderr)
+
+    def test_options_of_other_actions_are_refused(self):
+        """Nothing that was asked for is passed over."""
+        log = self.write("log.jsonl", lines(self.estimated(900, {"a": 0.3, "b": 0.4, "c": 0.3})))
+        for option, value in [("--logs", 5), ("--data", log), ("--logging", "random"), ("--rows-from", 20), ("--rows-to", 50)]:
+            for action in [], ["evaluate"]:
+                done = run("ope", *action, "--log", log, "--map", self.map, "--policy", "random", option, value, status=2)
+                self.assertIn(f"{option} is for drawing logs (weir ope simulate): what is evaluated is read with --log",
+                              done.stderr)
+                self.assertEqual(done.stdout, "")
+        for option, value in [("--log", log), ("--map", self.map)]:
+            done = run("ope", "simulate", "--data", log, "--store", log, "--policy", "random", option, value, status=2)
+            self.assertIn(f"{option} is of a log: simulate draws its own from --data", done.stderr)
+        for option in ["--policy", "random"], ["--log", log], ["--strict"]:
+            done = run("ope", "rollout", "--store", log, *option, status=2)
+            self.assertIn(f"{option[0]} means nothing to rollout, which takes --store and --json", done.stderr)
 
     def test_memory_stays(self):
         """Of 20,000 and of 100,000 rows: the longer log's may not cost more than what is kept of clusters and the first 64 MiB

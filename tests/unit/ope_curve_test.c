@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include "tests/unit/ope_made.h"
 
+#include "src/measure/measure.h"
 #include "src/ope/curve_parts.h"
 
 enum { M = 3, N = 900 };
@@ -123,6 +124,15 @@ static void compare_all(const weirp_ope_table *table, const weirp_log_curve *c) 
     }
 }
 
+/* The area under the hull of the points as they are, over the single models' range. */
+static double drawn_area(const weirp_log_curve *c) {
+    weirp_point points[WEIRP_CURVE_KNOBS];
+    double lo = INFINITY, hi = 0;
+    for (size_t i = 0; i < c->n; i++) points[i] = (weirp_point){c->point[i].cost, c->point[i].quality, 0};
+    for (size_t m = 0; m < M; m++) lo = fmin(lo, c->single[m].cost), hi = fmax(hi, c->single[m].cost);
+    return weirp_hull_area(points, weirp_hull(points, c->n), lo, hi);
+}
+
 static void points_are_what_each_setting_is_alone(void **state) {
     (void)state;
     weirp_ope_table *table = make(&usual);
@@ -142,6 +152,8 @@ static void points_are_what_each_setting_is_alone(void **state) {
     /* between what the cheapest and the best settings reach */
     assert_true(c->aiq > c->point[0].quality && c->aiq < 1);
     assert_true(c->aiq_lo < c->aiq && c->aiq < c->aiq_hi);
+    assert_true(fabs(c->aiq_drawn - drawn_area(c)) < 1e-12);
+    assert_true(c->aiq < c->aiq_drawn); /* the best of noisy points looks better than it is */
     assert_string_equal(c->why_not, "");
     weirp_ope_clear(&r);
     weirp_ope_table_free(table);
@@ -164,7 +176,7 @@ static void unsupported_settings_are_refused(void **state) {
     assert_string_equal(c->single[2].refusal, "the log never chose it");
     assert_int_equal(c->n_singles, 2);
     /* the rest of the curve isn't known, and with it what it reaches */
-    assert_true(isnan(c->aiq) && isnan(c->aiq_lo) && isnan(c->cost_at[2]));
+    assert_true(isnan(c->aiq) && isnan(c->aiq_drawn) && isnan(c->aiq_lo) && isnan(c->cost_at[2]));
     assert_non_null(strstr(c->why_not, "settings can't be judged"));
     assert_null(refused_curve(&r));
     weirp_ope_clear(&r);

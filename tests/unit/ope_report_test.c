@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "src/base/base.h"
+#include "src/report/chart.h"
 #include "src/report/ope_report.h"
 
 enum { MAX_POLICIES = 3, N_MODELS = 3, MAX_POINTS = 8 };
@@ -163,6 +164,7 @@ static void add_curve(made *m, bool truth) {
                            .policy = name,
                            .single = m->single,
                            .aiq = 0.83,
+                           .aiq_drawn = 0.8333,
                            .aiq_lo = 0.82,
                            .aiq_hi = 0.84,
                            .cost_at = {NAN, 0.4, 0.2},
@@ -366,6 +368,8 @@ static void json_tells_tails_and_curves(void **state) {
     assert_true(json_real_value(at(tail, "1.level")) == 0.9 && json_real_value(at(tail, "1.quantile")) == 1000);
     assert_true(json_real_value(at(tail, "1.cvar")) == 1250 && json_is_null(at(tail, "3.interval")));
     assert_int_equal(json_array_size(at(root, "curve.points")), MAX_POINTS);
+    assert_true(json_real_value(at(root, "curve.aiq")) == 0.83);
+    assert_true(json_real_value(at(root, "curve.aiq_drawn")) == 0.8333);
     assert_string_equal(json_string_value(at(root, "curve.singles.1.model")), "vendor/middle");
     assert_true(json_is_null(at(root, "curve.cost_at_100")) && json_is_null(at(root, "curve.cost_at_100_interval")));
     assert_true(json_is_null(at(root, "curve.cost_at_98_interval.1"))); /* never */
@@ -639,7 +643,7 @@ static void report_begins_with_the_verdict(void **state) {
                                         "tail of the latency, ms",
                                         "CVaR 750.0",
                                         "cost-quality curve of",
-                                        "in truth 0.8280",
+                                        "AIQ 0.8300 [0.8200, 0.8400], in truth 0.8280 with bias 0.8333, of the points",
                                         "cost@100 % never",
                                         "40.0 % [30.0 %, ∞]",
                                         "Other policies' estimates are in the JSON"};
@@ -687,6 +691,80 @@ static void report_flags_what_is_doubtful(void **state) {
     text = written(&m->ope, print_80);
     assert_has(text, "! 99.9 %"), assert_hasnt(text, "e+");
     free(text), free(m);
+}
+
+/* Intervals of what is biased leave the bias out; where no verdict is told, there is nothing to doubt. */
+static void biased_verdicts_are_told_with_caution(void **state) {
+    (void)state;
+    static const struct {
+        const char *estimator, *why;
+    } cases[] = {{"sndr", NULL},
+                 {"ips", NULL},
+                 {"mrdr", NULL},
+                 {"bdr", NULL},
+                 {"sgdr", NULL},
+                 {"sgdr(0.05)", "what it gave up by making large weights smaller"},
+                 {"sgips", "what it gave up by making large weights smaller"},
+                 {"dm",
+                  "! Verdicts here go by dm, whose intervals leave out its bias: how far its reward model is off"},
+                 {"replay", "leave out its bias: it takes the rows that it keeps for what all rows are like"},
+                 {"switch-dr", "what it gave up by making large weights smaller"},
+                 {"clipped-ips(100)", "what it gave up by making large weights smaller"}};
+    made *m = make();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        m->ope.recommended = cases[i].estimator;
+        char *text = written(&m->ope, print_80), *line = unbroken(text);
+        json_t *root = parsed(&m->ope);
+        assert_int_equal(json_array_size(at(root, "cautions")), cases[i].why != NULL);
+        if (cases[i].why) {
+            assert_has(line, cases[i].why), assert_has(line, "They hold less often than in 95 %");
+            assert_has(json_string_value(at(root, "cautions.0")), cases[i].why + 2);
+        } else {
+            assert_hasnt(line, "leave out its bias");
+        }
+        assert_in_range(widest(text), 40, 80);
+        json_decref(root);
+        free(text), free(line);
+    }
+    for (size_t i = 0; i < m->ope.n_contrasts; i++) m->ope.contrast[i].verdict = WEIRP_VERDICT_REFUSED;
+    char *text = written(&m->ope, print_80), *line = unbroken(text);
+    assert_hasnt(line, "leave out its bias");
+    free(text), free(line), free(m);
+}
+
+/* A mean of few latencies is less sure than its interval says; in which row the thinnest stands doesn't matter. */
+static void thin_latency_is_told_with_caution(void **state) {
+    (void)state;
+    made *m = make();
+    const struct {
+        double first, second;
+        const char *says;
+    } cases[] = {{5000, 300, NULL},
+                 {299, 4000, "! The latency of plugin,value=0.02 rests on an effective sample size of 299."},
+                 {280, 120, "! The latency of always-large rests on an effective sample size of 120."}};
+    compare(m, 1, WEIR_METRIC_LATENCY, -895, 30, WEIRP_VERDICT_BETTER, NAN);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        m->cell[WEIR_METRIC_LATENCY].standing.ess = cases[i].first;
+        m->cell[WEIR_N_METRICS + WEIR_METRIC_LATENCY].standing.ess = cases[i].second;
+        char *text = written(&m->ope, print_80), *line = unbroken(text);
+        json_t *root = parsed(&m->ope);
+        assert_int_equal(json_array_size(at(root, "cautions")), cases[i].says != NULL);
+        if (cases[i].says) assert_has(line, cases[i].says);
+        assert_in_range(widest(text), 40, 80);
+        json_decref(root);
+        free(text), free(line);
+    }
+    m->ope.recommended = "dm"; /* both */
+    json_t *root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "cautions")), 2);
+    json_decref(root);
+    m->ope.recommended = "sndr";
+    for (size_t i = 0; i < m->ope.n_contrasts; i++)
+        if (m->ope.contrast[i].metric == WEIR_METRIC_LATENCY) m->ope.contrast[i].verdict = WEIRP_VERDICT_REFUSED;
+    root = parsed(&m->ope);
+    assert_int_equal(json_array_size(at(root, "cautions")), 0);
+    json_decref(root);
+    free(m);
 }
 
 static void certain_log_is_told_plainly(void **state) {
@@ -806,6 +884,7 @@ static void curve_shows_its_band(void **state) {
     keep("curve.svg", svg);
     assert_int_equal(count_of(svg, "<svg"), 2);
     assert_has(svg, "class=\"line band\"");
+    assert_has(svg, "from the log, AIQ 0.8300 [0.8200, 0.8400] less bias; of this line 0.8333<");
     assert_has(svg, "the truth, AIQ 0.8280");
     assert_int_equal(count_of(svg, "class=\"bar\""), N_MODELS);
     assert_has(svg, "large&lt;&amp;&gt;");
@@ -837,7 +916,7 @@ static void curve_says_what_is_refused(void **state) {
     c->refused = &gone;
     c->n_refused = 1;
     c->knob = "value";
-    c->aiq = c->aiq_lo = c->aiq_hi = NAN;
+    c->aiq = c->aiq_drawn = c->aiq_lo = c->aiq_hi = NAN;
     c->n_singles = N_MODELS - 1;
     snprintf(c->why_not, sizeof c->why_not, "they are of the whole curve");
     snprintf(m->single[2].refusal, sizeof m->single[2].refusal, "the log never chose it");
@@ -934,6 +1013,46 @@ static void refused_curve_says_why(void **state) {
     free(svg), free(text), free(line), free(m);
 }
 
+/* The widest of the texts that stand in lines of their own at the left, bold ones as wide as these are. */
+static double widest_line(const char *svg) {
+    double most = 0;
+    for (const char *at = svg; (at = strstr(at, "<text")); at++) {
+        const char *begin = strchr(at, '>') + 1, *size = strstr(at, "font-size=\"");
+        if (strstr(at, "text-anchor") && strstr(at, "text-anchor") < begin) continue;
+        char text[1024], *bold = strstr(at, "bold");
+        const size_t n = strcspn(begin, "<");
+        assert_true(size && size < begin && n < sizeof text);
+        memcpy(text, begin, n), text[n] = '\0';
+        most = fmax(most, atof(strstr(at, " x=\"") + 4) +
+                              (bold && bold < begin ? 1.1 : 1) * weirp_svg_text_px(text, strtod(size + 11, NULL)));
+    }
+    return most;
+}
+
+/* A policy's text may be of any length: what is too long loses its middle, and no letter is cut. */
+static void long_names_stay_in_the_picture(void **state) {
+    (void)state;
+    made *m = make();
+    char name[700] = "thompson,name=";
+    while (strlen(name) + 3 < sizeof name) strcat(name, strlen(name) % 9 ? "w" : "ü");
+    strcat(name, "=?");
+    add_curve(m, false);
+    m->ope.curve.policy = name;
+    char *svg = written(&m->ope, weir_ope_svg);
+    keep("long.svg", svg);
+    assert_has(svg, ">Cost and quality of thompson,"), assert_has(svg, "…"), assert_has(svg, ", from the log</text>");
+    assert_in_range((int)widest_line(svg), 400, 760);
+    assert_non_null(strstr(strstr(svg, "<svg") + 1, "<title>Cost and quality of thompson,"));
+    for (const char *at = svg; (at = strstr(at, "\xc3")); at++) assert_int_equal((unsigned char)at[1], 0xbc);
+    free(svg);
+    m->ope.curve.n = 0;
+    snprintf(m->ope.curve.refusal, sizeof m->ope.curve.refusal, "none of 48 settings of value can be judged");
+    svg = written(&m->ope, weir_ope_svg);
+    assert_has(svg, "No curve of thompson,");
+    assert_in_range((int)widest_line(svg), 400, 760);
+    free(svg), free(m);
+}
+
 /* Sixteen policies' worth of rows, an estimate without interval, and one that is refused. */
 static void forest_survives_odd_intervals(void **state) {
     (void)state;
@@ -971,6 +1090,8 @@ int main(void) {
         cmocka_unit_test(report_begins_with_the_verdict),
         cmocka_unit_test(report_flags_what_is_doubtful),
         cmocka_unit_test(certain_log_is_told_plainly),
+        cmocka_unit_test(thin_latency_is_told_with_caution),
+        cmocka_unit_test(biased_verdicts_are_told_with_caution),
         cmocka_unit_test(report_survives_unknowns),
         cmocka_unit_test(forest_shows_every_policy),
         cmocka_unit_test(forest_shows_what_is_refused),
@@ -979,6 +1100,7 @@ int main(void) {
         cmocka_unit_test(curve_needs_no_candidate),
         cmocka_unit_test(curve_shows_its_band),
         cmocka_unit_test(forest_survives_odd_intervals),
+        cmocka_unit_test(long_names_stay_in_the_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -365,6 +365,46 @@ static void auto_is_as_good_as_the_best(void **state) {
     }
 }
 
+/* ---- logged ---- */
+
+/* Not the estimates themselves: a line through them, whichever way it goes; and latency, of which there is no estimate,
+ * goes by those of quality and cost. */
+static void logged_is_a_line_through_the_estimates(void **state) {
+    (void)state;
+    enum { N = 2000, M = 2 };
+    static const char *const models[M] = {"a", "b"};
+    const world w = {.seed = 21};
+    weirp_ope_table *table = table_of(models, M);
+    double right[N][M][2];
+    for (size_t i = 0; i < N; i++) {
+        const size_t m = i % M;
+        double q[M], c[M];
+        weirp_logged_row row = row_new(m, 0.5);
+        for (size_t k = 0; k < M; k++) {
+            q[k] = uniform(&w, i, 10 + k), c[k] = 0.01 * uniform(&w, i, 20 + k);
+            right[i][k][0] = 0.8 - 0.5 * q[k];
+            right[i][k][1] = 300 + (double)(k + 1) * 500 * q[k] + 1e5 * c[k];
+        }
+        row.quality_hat = q, row.cost_hat = c;
+        row.metric[WEIR_METRIC_QUALITY] = right[i][m][0] + 0.02 * weirp_random_normal(w.seed, 5, i);
+        row.metric[WEIR_METRIC_LATENCY] = right[i][m][1] + 20 * weirp_random_normal(w.seed, 6, i);
+        table_row(table, &row, M);
+    }
+    table_done(table);
+    for (size_t t = 0; t < 2; t++) {
+        const weirp_reward_options o = {.name = "logged", .metric = t ? WEIR_METRIC_LATENCY : WEIR_METRIC_QUALITY};
+        weirp_reward *reward = fit(table, &o);
+        double *predicted = predict_all(table, reward), most = 0;
+        assert_string_equal(weirp_reward_name(reward), "logged");
+        for (size_t i = 0; i < N; i++)
+            for (size_t k = 0; k < M; k++) most = fmax(most, fabs(predicted[i * M + k] - right[i][k][t]));
+        assert_true(most < (t ? 20 : 0.02)); /* a row's own noise, at most */
+        weirp_reward_free(reward);
+        free(predicted);
+    }
+    weirp_ope_table_free(table);
+}
+
 /* ---- logistic ---- */
 
 /* Without features a logistic fit is a number a model: the root of sum (y - p) = 2.5 (b - shared), where `shared` is
@@ -497,6 +537,7 @@ int main(void) {
         cmocka_unit_test(ridge_is_brute_force),
         cmocka_unit_test(threads_change_nothing),
         cmocka_unit_test(auto_is_as_good_as_the_best),
+        cmocka_unit_test(logged_is_a_line_through_the_estimates),
         cmocka_unit_test(logistic_is_the_closed_form),
         cmocka_unit_test(named_models_learn),
         cmocka_unit_test(robust_weights),

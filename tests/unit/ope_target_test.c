@@ -79,6 +79,9 @@ static void closed_forms(void **state) {
     each("plugin,value=0,explore=0.1", 3, (double[5][M]){{0.8, 0.1, 0.1}, NO, NO, NO, {0, 0.9, 0.1}});
     each("constrained,value=inf,max_cost=0.005", 3, (double[5][M]){{0, 1, 0}, NO, NO, NO, {0, 1, 0}});
     each("threshold,threshold=0", 3, (double[5][M]){{0, 0, 1}, NO, NO, NO, {0, 0, 1}});
+    each("threshold", 3, (double[5][M]){{0, 0, 1}, NO, NO, NO, {0, 0, 1}});             /* at 0.5 */
+    each("threshold,threshold=2", 3, (double[5][M]){{1, 0, 0}, NO, NO, NO, {0, 1, 0}}); /* the cheapest of the row */
+    each("threshold,threshold=0,strong=middle", 3, (double[5][M]){{0, 1, 0}, NO, NO, NO, {0, 1, 0}});
     each("threshold,threshold=2,weak=small", 3, (double[5][M]){{1, 0, 0}, NO, NO, NO, {0, 0, 1}});
     each("fixed,model=large", 0, (double[5][M]){{0, 0, 1}, {0, 0, 1}, {0, 0, 1}, {0, 0, 1}, {0, 0, 1}});
     each("fixed,model=small,explore=0.1", 0,

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "src/ope/population.h"
 #include "src/ope/trials.h"
 
 static void counts_by_hand(void **state) {
@@ -58,7 +59,31 @@ static void counts_by_hand(void **state) {
     assert_int_equal(t.verdicts[WEIR_METRIC_LATENCY].n, 0);
 }
 
+/* Outcomes count by their chances; what is never chosen, or not known, doesn't. */
+static void quantiles_by_hand(void **state) {
+    (void)state;
+    enum { N = 10 };
+    double latency[N * 2], chances[N * 2], q[WEIRP_N_QUANTILES];
+    weirp_population p = {.n = N, .n_models = 2};
+    weir_error err = {WEIR_OK, 0, ""};
+    p.metric[WEIR_METRIC_LATENCY] = latency;
+    for (size_t i = 0; i < N; i++) { /* 100, 90, ..., 10 always; the other model never */
+        latency[2 * i] = 100 - 10 * (double)i, latency[2 * i + 1] = 1e6;
+        chances[2 * i] = 1, chances[2 * i + 1] = 0;
+    }
+    assert_int_equal(weirp_population_quantiles(&p, chances, WEIR_METRIC_LATENCY, q, &err), WEIR_OK);
+    assert_true(q[0] == 50 && q[1] == 90 && q[2] == 100 && q[3] == 100);
+    chances[0] = 0.06, chances[1] = 0.94; /* the slow one of one prompt: 9.4 % of all */
+    assert_int_equal(weirp_population_quantiles(&p, chances, WEIR_METRIC_LATENCY, q, &err), WEIR_OK);
+    assert_true(q[0] == 50 && q[1] == 90 && q[2] == 1e6 && q[3] == 1e6);
+    latency[1] = NAN;
+    assert_int_equal(weirp_population_quantiles(&p, chances, WEIR_METRIC_LATENCY, q, &err), WEIR_OK);
+    assert_true(q[1] == 90 && q[2] == 90 && q[3] == 90);
+    assert_int_equal(weirp_population_quantiles(&p, chances, WEIR_METRIC_COST, q, &err), WEIR_OK);
+    assert_true(isnan(q[0]) && isnan(q[3])); /* nobody knows it */
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_hand)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(counts_by_hand), cmocka_unit_test(quantiles_by_hand)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
