@@ -170,6 +170,32 @@ class Rollouts(gatewaylib.Case):
         self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_stopped"]))
         self.assertIn("errors are more frequent", self.report(gateway)["why"])
 
+    def test_streams_that_break_off_are_errors(self):
+        """To the gate, and to `weir ope`, from the store and its export alike."""
+        vendor = self.vendor([{"match": {"model": "poor"}, "cut": {"events": 4}, "tokens": 20}, {"tokens": 5}])
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]}, vendor=vendor)
+        broken = asked = 0
+        while asked < 400 and not gateway.metrics()["weir_rollout_stopped"]:
+            for _ in range(20):
+                stream = gateway.stream(max_tokens=20)
+                self.assertEqual((stream.status, stream.done), (200, stream.headers["x-weir-model"] == "good"))
+                broken += not stream.done
+                asked += 1
+            until(lambda: gateway.metrics()["weir_rollout_stopped"], 0.1)
+        self.assertTrue(gateway.metrics()["weir_rollout_stopped"])
+        self.assertIn("errors are more frequent", self.report(gateway)["why"])
+        rows = self.rows(gateway, asked)
+        self.assertEqual(sum(r["attempts"][-1]["result"] == "cut" for r in rows), broken)
+        gateway.stop()
+        exported = self.folder / "traffic.jsonl"
+        exported.write_text(weir("store", "export", "--log", "--store", gateway.store)[0])
+        for log in gateway.store, exported:
+            done = subprocess.run([gatewaylib.WEIR, "ope", "--log", log, "--policy", "fixed,model=poor", "--policy",
+                                   "fixed,model=good", "--metric", "error", "--json", "-"], capture_output=True, text=True,
+                                  env=gatewaylib.ENV, timeout=60)  # what so few rows are judged doesn't matter here
+            found = [p["metrics"]["error"]["estimates"]["snips"]["value"] for p in json.loads(done.stdout)["policies"]]
+            self.assertEqual(found, [1, 0], done.stderr)
+
     # ---- telling
 
     def wanted(self, report, event):

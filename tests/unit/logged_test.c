@@ -201,6 +201,21 @@ static void serve(weir_learner *learner, weir_session *session, const weir_datas
                       .latency_ms = 100 + (double)i,
                       .first_token_ms = NAN,
                       .user = i % 2 ? "somebody" : NULL};
+    if (i % 10 == 5) { /* a stream that broke off, after a try that nobody saw */
+        s.n_attempts = 2;
+        strcpy(s.attempt[0].result, "ok");
+        strcpy(s.attempt[1].result, "cut");
+    } else if (i % 10 == 4) { /* one that was tried again */
+        s.n_attempts = 2;
+        strcpy(s.attempt[0].result, "cut");
+        strcpy(s.attempt[1].result, "ok");
+    } else if (i % 10 == 3) {
+        s.status = 499;
+        s.client_gone = true;
+    } else if (i % 10 == 2) {
+        s.n_attempts = 1;
+        strcpy(s.attempt[0].result, "shutdown");
+    }
     weirp_id_new(id, i, 7);
     weirp_record_decision(&w, session, id);
     weirp_record_served(&w, &s);
@@ -269,7 +284,7 @@ static void store_and_export(void **state) {
     char exported[400];
     weirp_logged *a, *b;
     weirp_logged_row x, y;
-    size_t n = 0, labels = 0, failed = 0, fallen = 0, forced = 0, users = 0;
+    size_t n = 0, labels = 0, failed = 0, left = 0, fallen = 0, forced = 0, users = 0;
     make_log();
     snprintf(exported, sizeof exported, "%s/log.jsonl", folder);
     FILE *out = fopen(exported, "wb");
@@ -286,13 +301,15 @@ static void store_and_export(void **state) {
         assert_int_equal(x.dim > 0, true);
         labels += !isnan(x.metric[WEIR_METRIC_QUALITY]);
         failed += x.metric[WEIR_METRIC_ERROR] == 1 && isnan(x.metric[WEIR_METRIC_LATENCY]);
+        left += x.metric[WEIR_METRIC_ERROR] == 0 && isnan(x.metric[WEIR_METRIC_LATENCY]);
         fallen += (x.flags & WEIRP_LOGGED_FALLEN_BACK) != 0;
         forced += (x.flags & WEIRP_LOGGED_FORCED) != 0;
         users += *x.session != 0;
     }
     assert_int_equal(n, PROMPTS);
     assert_int_equal(labels, 36); /* of 40 that were spoken of, 4 were answered by nobody */
-    assert_int_equal(failed, 6);
+    assert_int_equal(failed, 12); /* nobody answered, or it broke off */
+    assert_int_equal(left, 12);
     assert_int_equal(fallen, 6);
     assert_int_equal(forced, 6);
     assert_int_equal(users, 30);
