@@ -196,6 +196,10 @@ static weir_status fill_decision(weirp_logged *l, weir_error *err) {
         l->cost_hat[index] = r->cost[m];
         if (r->trial.name) l->target[index] = r->trial.propensity[m];
     }
+    if (r->trial.name) {
+        l->row.trial = r->trial.name;
+        l->row.trial_digest = r->trial.digest;
+    }
     l->has |= HAS_PROPENSITY | HAS_QUALITY | HAS_COST | (r->trial.name ? HAS_TARGET : 0);
     if (weirp_logged_is_careful(r->rule, r->reason)) l->row.flags |= WEIRP_LOGGED_CAREFUL;
     if (r->dim) {

@@ -30,6 +30,7 @@
     X(outcomes)                                                                                                        \
     X(latency_ms)                                                                                                      \
     X(feedback)                                                                                                        \
+    X(rollout)                                                                                                         \
     X(features)                                                                                                        \
     X(features_version)                                                                                                \
     X(user)                                                                                                            \
@@ -211,12 +212,39 @@ done:
     return st;
 }
 
+/* A member's text, "" where it is missing or null. NULL: it is something else. */
+static const char *member_text(exported *x, size_t object, const char *key, size_t *len) {
+    const size_t at = weirp_jline_member(&x->json, object, key, strlen(key));
+    *len = 0;
+    if (at == WEIRP_JNONE || x->json.value[at].type == WEIRP_JNULL) return "";
+    if (x->json.value[at].type != WEIRP_JTEXT) return NULL;
+    const char *text = weirp_jline_text(&x->json, at, len);
+    return text && weirp_utf8_valid(text, *len) == *len ? text : NULL;
+}
+
+/* {"name":, "digest":}; exports of before have no digest. */
+static weir_status read_rollout(weirp_logged *l, weir_error *err) {
+    enum { HEX = 16 };
+    exported *x = l->source;
+    size_t len;
+    if (x->at[M_rollout] == WEIRP_JNONE) return WEIR_OK;
+    if (x->json.value[x->at[M_rollout]].type != WEIRP_JOBJECT) return wrong(l, err, M_rollout, "an object");
+    const char *name = member_text(x, x->at[M_rollout], "name", &len);
+    const char *digest = name ? member_text(x, x->at[M_rollout], "digest", &len) : NULL;
+    if (!digest || (len && (len != HEX || strspn(digest, "0123456789abcdef") != HEX)))
+        return wrong(l, err, M_rollout, "an object with a name, and a digest of 16 hexadecimal digits");
+    l->row.trial = name;
+    l->row.trial_digest = strtoull(digest, NULL, HEX);
+    return WEIR_OK;
+}
+
 static weir_status read_served(weirp_logged *l, weir_error *err) {
     exported *x = l->source;
     double *metric = l->row.metric;
     size_t answered = (size_t)-1, len;
     weir_status st;
     WEIRP_TRY(read_models(l, err));
+    WEIRP_TRY(read_rollout(l, err));
     if (x->at[M_chosen] == WEIRP_JNONE) return wrong(l, err, M_chosen, "the model that was chosen");
     WEIRP_TRY(model_at(l, M_chosen, x->at[M_chosen], &l->row.chosen, err));
     if (x->at[M_answered] != WEIRP_JNONE) WEIRP_TRY(model_at(l, M_answered, x->at[M_answered], &answered, err));

@@ -71,7 +71,9 @@ class Rollouts(gatewaylib.Case):
         self.assertEqual(self.ask(gateway, 40), {"good": 40})
         self.assertEqual(self.sim.count("poor"), 0)
         for row in self.rows(gateway, 40):
-            self.assertEqual(row["rollout"], {"name": "trial", "step": 0, "share": 0.0, "arm": "base"})
+            self.assertEqual(row["rollout"], {"name": "trial", "digest": row["rollout"]["digest"], "step": 0, "share": 0.0,
+                                               "arm": "base"})
+            self.assertRegex(row["rollout"]["digest"], "^[0-9a-f]{14}00$")
             self.assertEqual({m: (v["propensity"], v["candidate"]) for m, v in row["models"].items()},
                              {"good": (1, 0), "fair": (0, 0), "poor": (0, 1)})
         report = self.report(gateway)
@@ -348,6 +350,41 @@ class Rollouts(gatewaylib.Case):
         self.assertTrue(first.metrics()["weir_rollout_stopped"])  # from what came to the other one alone
         self.assertTrue(until(lambda: second.metrics()["weir_rollout_stopped"], 6))
         self.assertEqual(self.ask(second, 20, judge=False), {"good": 20})
+
+    def test_the_log_of_two_rollouts_is_judged_by_name(self):
+        """One after the other, and a second configuration of the first, which has the name alone in common with it."""
+        trial = {"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.5], "min_feedback": 10 ** 6, "margin_quality": 1}
+        gateway = self.start(trial)
+        self.ask(gateway, 160)
+        configured = dict(self.made["rollout"], name="bad", policy={"fixed": "poor"})
+        self.assertTrue(gateway.reload(dict(self.made, rollout=configured)))
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_share", {"rollout": "bad"}] == 0.5))
+        self.ask(gateway, 12)
+        rows = self.rows(gateway, 172)
+        self.assertEqual([r["rollout"]["name"] for r in rows], ["trial"] * 160 + ["bad"] * 12)
+        judge = "ope", "--log", gateway.store, "--metric", "quality", "--policy"
+        out, err = weir(*judge, "column", status=2)
+        self.assertEqual(out, "")
+        self.assertIn('"trial" (160 rows), "bad" (12 rows): choose one, as column,rollout=NAME', err)
+        out, _ = weir(*judge, "column,rollout=trial", "--json", "-")
+        found = json.loads(out)["policies"][0]
+        self.assertEqual(found["name"], "column,rollout=trial")
+        standing = found["metrics"]["quality"]["standing"]
+        self.assertEqual(standing["rows"], 160)
+        self.assertAlmostEqual(standing["undecided"], 12 / 172)
+        _, err = weir(*judge, "column,rollout=bad", status=1)
+        self.assertIn("can't be asked about 160 of 172 rows", err)
+        again = dict(self.made["rollout"], policy={"fixed": "poor"})
+        self.assertTrue(gateway.reload(dict(self.made, rollout=again)))
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_share", {"rollout": "trial"}] == 0.5))
+        self.ask(gateway, 5)
+        self.rows(gateway, 177)
+        exported = self.folder / "traffic.jsonl"
+        exported.write_text(weir("store", "export", "--log", "--store", gateway.store)[0])
+        for log in gateway.store, exported:
+            _, err = weir("ope", "--log", log, "--policy", "column,rollout=trial", status=2)
+            self.assertRegex(err, r'"trial" has had 2 configurations.*: 160 rows from \S+ to \S+, 5 rows from \S+ to \S+: choose '
+                                  "one by its time, with since and until")
 
     # ---- configuration
 
