@@ -124,13 +124,20 @@ class Rollouts(gatewaylib.Case):
         self.assertEqual(out["model"], "good")
 
     def test_fallback_goes_on_from_the_candidates_model(self):
+        """And hides from the gate that it answers nothing: no errors, and labels on what another one answered."""
         vendor = self.vendor([{"match": {"model": "poor"}, "error": {"kind": "server"}}, {"tokens": 5}])
-        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.9], "margin_error": 1},
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.9], "min_feedback": 10 ** 6},
                              vendor=vendor, retry={"max": 2})
-        found = self.ask(gateway, 30, judge=False)
+        found = self.ask(gateway, 30)
         self.assertNotIn("poor", found)
         rows = self.rows(gateway, 30)
-        self.assertTrue(any(r["chosen"] == "poor" and r["fallback"] for r in rows))
+        hidden = [r for r in rows if r["chosen"] == "poor"]
+        self.assertGreater(len(hidden), 15)
+        self.assertTrue(all(r["fallback"] and r["status"] == 200 for r in hidden))
+        report = until(lambda: (found := self.report(gateway))["feedback"] == 30 and found)
+        self.assertEqual((report["status"], report["decisions"]), ("running", 30))
+        self.assertLessEqual(report["error_difference"][0], 0)
+        self.assertEqual(gateway.metrics()["weir_fallbacks_total", {"from": "poor"}], len(hidden))
 
     # ---- harm, kills
 

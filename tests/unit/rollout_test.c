@@ -163,6 +163,7 @@ static void each_counts_once(void **state) {
     assert_int_equal(label(&g, id[0], 0, "judge", NULL), WEIR_OK);     /* a second label on it */
     assert_int_equal(label(&g, id[0], 1, "user", NULL), WEIR_INVALID); /* the same one again */
     assert_int_equal(label(&g, id[1], 1, "user", "b"), WEIR_OK);       /* on a model that didn't answer */
+    assert_int_equal(label(&g, id[1], 1, "user", NULL), WEIR_INVALID); /* who spoke of another model has spoken */
     assert_int_equal(label(&g, id[1], 1, "judge", NULL), WEIR_OK);     /* the first on the one that did */
     assert_int_equal(label(&g, id[7], 1, "user", "a"), WEIR_OK);       /* nobody answered */
     commit(&g);
