@@ -79,6 +79,7 @@ void weirp_logged_blank(weirp_logged *l) {
                                 .session = "",
                                 .segment = "",
                                 .logger = "",
+                                .trial = "",
                                 .time_ms = WEIRP_LOGGED_NO_TIME,
                                 .chosen = (size_t)-1,
                                 .p = NAN};

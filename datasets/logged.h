@@ -39,6 +39,8 @@ typedef struct weirp_logged_row {
     const char *const *loggers; /* (n_loggers) whose chances these are; NULL: numbered as the table numbers them */
     size_t n_loggers;
     const double *target;      /* (n_models) the candidate's chances, if they were logged; NULL */
+    const char *trial;         /* name of the rollout whose candidate that is; "": of none, as a mapping's */
+    uint64_t trial_digest;     /* of the rollout's configuration; 0: not known */
     const double *quality_hat; /* (n_models) estimates that the decision was made with; NULL */
     const double *cost_hat;    /* (n_models) USD; NULL */
     const float *dense;        /* (dim) features; NULL */

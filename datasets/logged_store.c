@@ -196,6 +196,10 @@ static weir_status fill_decision(weirp_logged *l, weir_error *err) {
         l->cost_hat[index] = r->cost[m];
         if (r->trial.name) l->target[index] = r->trial.propensity[m];
     }
+    if (r->trial.name) {
+        l->row.trial = r->trial.name;
+        l->row.trial_digest = r->trial.digest;
+    }
     l->has |= HAS_PROPENSITY | HAS_QUALITY | HAS_COST | (r->trial.name ? HAS_TARGET : 0);
     if (weirp_logged_is_careful(r->rule, r->reason)) l->row.flags |= WEIRP_LOGGED_CAREFUL;
     if (r->dim) {
@@ -209,10 +213,10 @@ static weir_status fill_decision(weirp_logged *l, weir_error *err) {
 static void fill_served(weirp_logged *l, const weirp_log_record *r) {
     const weirp_served *v = &r->served;
     double *metric = l->row.metric;
-    bool failed = v->status >= 400 || v->model == (size_t)-1;
+    const weirp_ending ending = weirp_served_ending(v);
     metric[WEIR_METRIC_COST] = v->cost_usd;
-    metric[WEIR_METRIC_ERROR] = failed;
-    metric[WEIR_METRIC_LATENCY] = failed ? NAN : v->latency_ms;
+    metric[WEIR_METRIC_ERROR] = ending == WEIRP_ENDING_ERROR;
+    metric[WEIR_METRIC_LATENCY] = ending == WEIRP_ENDING_ANSWERED ? v->latency_ms : NAN;
     if (v->user) l->row.session = v->user;
     if (v->pinned) l->row.flags |= WEIRP_LOGGED_FORCED;
     if (v->model != (size_t)-1 && v->model != r->model) l->row.flags |= WEIRP_LOGGED_FALLEN_BACK;

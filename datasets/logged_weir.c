@@ -6,6 +6,7 @@
 
 #include "datasets/logged_parts.h"
 #include "src/base/words.h"
+#include "src/router/record.h"
 #include "weir/policy.h"
 
 /* X(key): members of a line that rows need. */
@@ -20,6 +21,8 @@
     X(rule)                                                                                                            \
     X(reason)                                                                                                          \
     X(status)                                                                                                          \
+    X(client_gone)                                                                                                     \
+    X(attempts)                                                                                                        \
     X(pinned)                                                                                                          \
     X(propensities)                                                                                                    \
     X(quality)                                                                                                         \
@@ -27,6 +30,7 @@
     X(outcomes)                                                                                                        \
     X(latency_ms)                                                                                                      \
     X(feedback)                                                                                                        \
+    X(rollout)                                                                                                         \
     X(features)                                                                                                        \
     X(features_version)                                                                                                \
     X(user)                                                                                                            \
@@ -171,23 +175,84 @@ static weir_status read_feedback(weirp_logged *l, weir_error *err) {
     return WEIR_OK;
 }
 
+static bool is_true(const exported *x, size_t which) {
+    return x->at[which] != WEIRP_JNONE && x->json.value[x->at[which]].type == WEIRP_JTRUE;
+}
+
+/* How the last try ended; NULL: it isn't told. */
+static weir_status last_result(weirp_logged *l, const char **out, weir_error *err) {
+    exported *x = l->source;
+    weirp_jline *j = &x->json;
+    const size_t at = x->at[M_attempts];
+    size_t last = WEIRP_JNONE, len;
+    *out = NULL;
+    if (at == WEIRP_JNONE) return WEIR_OK;
+    if (j->value[at].type != WEIRP_JARRAY) return wrong(l, err, M_attempts, "an array of tries");
+    for (size_t i = weirp_jline_first(at); i < j->value[at].next; i = weirp_jline_after(j, i)) last = i;
+    if (last == WEIRP_JNONE) return WEIR_OK;
+    if (j->value[last].type != WEIRP_JOBJECT) return wrong(l, err, M_attempts, "an array of tries");
+    const size_t result = weirp_jline_member(j, last, "result", 6);
+    if (result == WEIRP_JNONE || j->value[result].type == WEIRP_JNULL) return WEIR_OK;
+    *out = j->value[result].type == WEIRP_JTEXT ? weirp_jline_text(j, result, &len) : NULL;
+    return *out ? WEIR_OK : wrong(l, err, M_attempts, "an array of tries whose result is a text");
+}
+
+static weir_status read_ending(weirp_logged *l, bool answered, weir_error *err) {
+    const exported *x = l->source;
+    const char *result;
+    double status;
+    weir_status st;
+    WEIRP_TRY(number(l, M_status, &status, err));
+    WEIRP_TRY(last_result(l, &result, err));
+    const weirp_ending ending =
+        weirp_ending_of(status > 0 && status < 1000 ? (int)status : 0, is_true(x, M_client_gone), answered, result);
+    l->row.metric[WEIR_METRIC_ERROR] = ending == WEIRP_ENDING_ERROR;
+    if (ending != WEIRP_ENDING_ANSWERED) l->row.metric[WEIR_METRIC_LATENCY] = NAN;
+done:
+    return st;
+}
+
+/* A member's text, "" where it is missing or null. NULL: it is something else. */
+static const char *member_text(exported *x, size_t object, const char *key, size_t *len) {
+    const size_t at = weirp_jline_member(&x->json, object, key, strlen(key));
+    *len = 0;
+    if (at == WEIRP_JNONE || x->json.value[at].type == WEIRP_JNULL) return "";
+    if (x->json.value[at].type != WEIRP_JTEXT) return NULL;
+    const char *text = weirp_jline_text(&x->json, at, len);
+    return text && weirp_utf8_valid(text, *len) == *len ? text : NULL;
+}
+
+/* {"name":, "digest":}; exports of before have no digest. */
+static weir_status read_rollout(weirp_logged *l, weir_error *err) {
+    enum { HEX = 16 };
+    exported *x = l->source;
+    size_t len;
+    if (x->at[M_rollout] == WEIRP_JNONE) return WEIR_OK;
+    if (x->json.value[x->at[M_rollout]].type != WEIRP_JOBJECT) return wrong(l, err, M_rollout, "an object");
+    const char *name = member_text(x, x->at[M_rollout], "name", &len);
+    const char *digest = name ? member_text(x, x->at[M_rollout], "digest", &len) : NULL;
+    if (!digest || (len && (len != HEX || strspn(digest, "0123456789abcdef") != HEX)))
+        return wrong(l, err, M_rollout, "an object with a name, and a digest of 16 hexadecimal digits");
+    l->row.trial = name;
+    l->row.trial_digest = strtoull(digest, NULL, HEX);
+    return WEIR_OK;
+}
+
 static weir_status read_served(weirp_logged *l, weir_error *err) {
     exported *x = l->source;
-    double *metric = l->row.metric, status;
+    double *metric = l->row.metric;
     size_t answered = (size_t)-1, len;
     weir_status st;
     WEIRP_TRY(read_models(l, err));
+    WEIRP_TRY(read_rollout(l, err));
     if (x->at[M_chosen] == WEIRP_JNONE) return wrong(l, err, M_chosen, "the model that was chosen");
     WEIRP_TRY(model_at(l, M_chosen, x->at[M_chosen], &l->row.chosen, err));
     if (x->at[M_answered] != WEIRP_JNONE) WEIRP_TRY(model_at(l, M_answered, x->at[M_answered], &answered, err));
-    WEIRP_TRY(number(l, M_status, &status, err));
     WEIRP_TRY(number(l, M_cost, &metric[WEIR_METRIC_COST], err));
     WEIRP_TRY(number(l, M_latency_ms, &metric[WEIR_METRIC_LATENCY], err));
-    metric[WEIR_METRIC_ERROR] = answered == (size_t)-1 || status >= 400;
-    if (metric[WEIR_METRIC_ERROR] == 1) metric[WEIR_METRIC_LATENCY] = NAN;
+    WEIRP_TRY(read_ending(l, answered != (size_t)-1, err));
     if (answered != (size_t)-1 && answered != l->row.chosen) l->row.flags |= WEIRP_LOGGED_FALLEN_BACK;
-    if (x->at[M_pinned] != WEIRP_JNONE && x->json.value[x->at[M_pinned]].type == WEIRP_JTRUE)
-        l->row.flags |= WEIRP_LOGGED_FORCED;
+    if (is_true(x, M_pinned)) l->row.flags |= WEIRP_LOGGED_FORCED;
     WEIRP_TRY(read_feedback(l, err));
     WEIRP_TRY(text(l, x->at[M_session] == WEIRP_JNONE ? M_user : M_session, &l->row.session, &len, err));
 done:

@@ -377,6 +377,7 @@ int weir_cmd_ope(int argc, char **argv) {
                     "weir ope --log traffic.jsonl.zst --policy fixed,model=small --policy logged --json -\n"
                     "weir ope --log requests.csv --map requests.yaml --policy column --metric quality,cost\n"
                     "weir ope --log router.mdb --policy column --since 2026-03-01 --until 2026-03-08\n"
+                    "weir ope --log router.mdb --policy column,rollout=trial\n"
                     "weir ope --log router.mdb --curve plugin,value=? --svg curve.svg\n"
                     "weir ope simulate --data test.jsonl --store router.mdb --policy plugin,value=0.02\n"
                     "weir ope rollout --store router.mdb",

@@ -164,10 +164,12 @@ static void log_line(weirp_exchange *x, int status) {
     if (!c->log.requests) return;
     weir_router *router = weirp_planner_router_of(x->worker->planner);
     const char *model = s->model != (size_t)-1 ? weir_router_model(router, s->model) : NULL;
-    bool failed = status >= 400 && status != 499;
+    const weirp_ending ending = weirp_served_ending(s);
+    const bool broke_off = ending == WEIRP_ENDING_ERROR && status < 400;
+    const bool went_wrong = ending != WEIRP_ENDING_ANSWERED && !s->client_gone && status != 499;
     weirp_budget_action action = weirp_spend_action(x);
-    const char *error = failed && x->fault.text[0] ? x->fault.text : NULL;
-    WEIRP_LOG(x->worker->gateway->log, status >= 500 ? WEIRP_LOG_WARN : WEIRP_LOG_INFO, "request",
+    const char *error = went_wrong && x->fault.text[0] ? x->fault.text : NULL;
+    WEIRP_LOG(x->worker->gateway->log, status >= 500 || broke_off ? WEIRP_LOG_WARN : WEIRP_LOG_INFO, "request",
               WEIRP_S("request_id", x->request_id[0] ? x->request_id : x->plan.id), WEIRP_S("decision", x->plan.id),
               WEIRP_S("endpoint", s->api), WEIRP_I("status", status), WEIRP_S("model", model),
               WEIRP_S("rule", x->plan.n ? weir_rule_name(x->plan.rule) : NULL), WEIRP_S("key", s->key),

@@ -271,6 +271,7 @@ static weirp_ope_block rows_of(const weirp_ope_block *b, size_t from, size_t to)
                              FROM(segment, from),
                              FROM(logger, from),
                              FROM(flags, from),
+                             FROM(trial, from),
                              FROM(time_ms, from),
                              FROM(p, from),
                              FROM(metric, from * WEIR_N_METRICS),

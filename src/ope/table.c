@@ -11,6 +11,14 @@
 
 enum { N_SLOTS = 2 * WEIRP_MAX_CLUSTERS };
 
+/* False: out of memory. */
+static bool add_trial(weirp_ope_table *t, const char *name, uint64_t digest) {
+    if (!weirp_reserve((void **)&t->trial, &t->trial_capacity, t->n_trials + 1, sizeof *t->trial)) return false;
+    t->trial[t->n_trials++] = (weirp_ope_trial){
+        .name = name, .digest = digest, .first_ms = WEIRP_LOGGED_NO_TIME, .last_ms = WEIRP_LOGGED_NO_TIME};
+    return true;
+}
+
 weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err) {
     weirp_ope_table *t = calloc(1, sizeof *t);
     *out = NULL;
@@ -18,7 +26,7 @@ weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err) {
     t->last_ms = WEIRP_LOGGED_NO_TIME;
     weirp_blocks_init(&t->blocks);
     t->slot = calloc(N_SLOTS, sizeof *t->slot);
-    if (!t->slot) {
+    if (!t->slot || !add_trial(t, "", 0)) {
         weirp_ope_table_free(t);
         return weirp_nomem(err);
     }
@@ -31,6 +39,8 @@ void weirp_ope_table_free(weirp_ope_table *t) {
     weirp_names_free(&t->models);
     weirp_names_free(&t->segments);
     weirp_names_free(&t->loggers);
+    weirp_names_free(&t->trial_names);
+    free(t->trial);
     free(t->logger_rows);
     free(t->by_logger);
     free(t->slot);
@@ -68,6 +78,36 @@ static weir_status intern(weirp_names *names, const char *what, const weirp_logg
     if (i == WEIRP_NO_NAME) return weirp_nomem(err);
     *index = (uint32_t)i;
     return WEIR_OK;
+}
+
+/* Index of the row's rollout; those beyond a bound are taken for one. */
+static weir_status find_trial(weirp_ope_table *t, const weirp_logged_row *row, uint16_t *index, weir_error *err) {
+    enum { DIGEST = sizeof row->trial_digest, LONGEST = 255 };
+    char key[DIGEST + LONGEST];
+    bool added;
+    *index = 0;
+    if (!row->target || !row->trial || !*row->trial) return WEIR_OK;
+    const size_t len = strnlen(row->trial, LONGEST);
+    memcpy(key, &row->trial_digest, DIGEST);
+    memcpy(key + DIGEST, row->trial, len);
+    size_t i = weirp_names_find(&t->trial_names, key, DIGEST + len);
+    if (i == WEIRP_NO_NAME && t->n_trials == WEIRP_MAX_TEXTS) {
+        t->more_trials = true;
+        i = t->trial_names.n - 1;
+    } else if (i == WEIRP_NO_NAME) {
+        i = weirp_names_add(&t->trial_names, key, DIGEST + len, &added);
+        if (i == WEIRP_NO_NAME || !add_trial(t, t->trial_names.text[i] + DIGEST, row->trial_digest))
+            return weirp_nomem(err);
+    }
+    *index = (uint16_t)(i + 1);
+    return WEIR_OK;
+}
+
+static void note_trial(weirp_ope_trial *trial, int64_t ms) {
+    trial->n_rows++;
+    if (ms == WEIRP_LOGGED_NO_TIME) return;
+    if (trial->first_ms == WEIRP_LOGGED_NO_TIME || ms < trial->first_ms) trial->first_ms = ms;
+    if (ms > trial->last_ms) trial->last_ms = ms; /* NO_TIME is the least there is */
 }
 
 /* ---- clusters ---- */
@@ -195,7 +235,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     WEIRP_TRY(intern(&t->segments, "segment", row, row->segment, &head.segment, err));
     WEIRP_TRY(intern(&t->loggers, "logger", row, row->logger, &head.logger, err));
     for (size_t i = 0; i < WEIRP_PACKED_MODELS; i++)
-        if (model_array(row, i)) head.has |= 1u << i;
+        if (model_array(row, i)) head.has |= (uint16_t)(1u << i);
     for (size_t m = 0; head.has && m < n_models; m++)
         if (model[m] + 1 > last) last = model[m] + 1;
     head.n_models = (uint16_t)last;
@@ -204,6 +244,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
         head.has |= WEIRP_PACKED_BY_LOGGER;
     }
     WEIRP_TRY(note_logger(t, head.logger, decided, err));
+    WEIRP_TRY(find_trial(t, row, &head.trial, err));
     if (row->dense && !t->dim_known) {
         t->dim = row->dim;
         t->dim_known = true;
@@ -216,6 +257,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     if (decided) head.cluster = cluster_of(t, row->session); /* what nobody decided is no observation, of no session */
     WEIRP_TRY(pack(t, &head, row, n_models, model, err));
     note_metrics(t, row->metric, decided);
+    if (decided && row->target) note_trial(&t->trial[head.trial], row->time_ms);
     if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
     if (head.n_loggers > t->n_loggers) t->n_loggers = head.n_loggers;
     t->has |= head.has;
@@ -270,6 +312,18 @@ size_t weirp_ope_table_n_loggers(const weirp_ope_table *t) {
 
 size_t weirp_ope_table_logger_rows(const weirp_ope_table *t, size_t index) {
     return t->logger_rows[index];
+}
+
+size_t weirp_ope_table_n_trials(const weirp_ope_table *t) {
+    return t->n_trials;
+}
+
+const weirp_ope_trial *weirp_ope_table_trial(const weirp_ope_table *t, size_t index) {
+    return &t->trial[index];
+}
+
+bool weirp_ope_table_has_more_trials(const weirp_ope_table *t) {
+    return t->more_trials;
 }
 
 size_t weirp_ope_table_n_clusters(const weirp_ope_table *t) {

@@ -24,6 +24,7 @@ typedef struct weirp_ope_block {
     const uint32_t *segment;          /* (n) index of the segment's text */
     const uint32_t *logger;           /* (n) index of the logging policy's name */
     const uint32_t *flags;            /* (n) WEIRP_LOGGED_... */
+    const uint32_t *trial;            /* (n) whose candidate `target` is: index of a trial; NULL: all of the first */
     const int64_t *time_ms;           /* (n) */
     const double *p;                  /* (n) chance of the chosen one */
     const double *metric;             /* (n, WEIR_N_METRICS) */
@@ -63,7 +64,19 @@ size_t weirp_ope_table_n_segments(const weirp_ope_table *table);
 const char *weirp_ope_table_segment(const weirp_ope_table *table, size_t index);
 size_t weirp_ope_table_n_loggers(const weirp_ope_table *table);
 size_t weirp_ope_table_logger_rows(const weirp_ope_table *table, size_t index); /* decided rows of this policy */
-size_t weirp_ope_table_n_clusters(const weirp_ope_table *table);                /* of decided rows; at most 65,536 */
+/* A rollout, in one of its configurations: rows' `target` are its candidate's chances. Told apart by name and digest.
+ */
+typedef struct weirp_ope_trial {
+    const char *name; /* "": of no rollout, as a mapping's `target` */
+    uint64_t digest;
+    size_t n_rows;             /* decided rows that have such chances */
+    int64_t first_ms, last_ms; /* their times; WEIRP_LOGGED_NO_TIME: none has one */
+} weirp_ope_trial;
+size_t weirp_ope_table_n_trials(const weirp_ope_table *table);                            /* at least 1 */
+const weirp_ope_trial *weirp_ope_table_trial(const weirp_ope_table *table, size_t index); /* 0 is no rollout */
+bool weirp_ope_table_has_more_trials(
+    const weirp_ope_table *table);                               /* than are told apart: 4,096; the last has them all */
+size_t weirp_ope_table_n_clusters(const weirp_ope_table *table); /* of decided rows; at most 65,536 */
 bool weirp_ope_table_has_sessions(const weirp_ope_table *table); /* some cluster holds rows for that reason */
 size_t weirp_ope_table_dim(const weirp_ope_table *table);
 int64_t weirp_ope_table_last_ms(const weirp_ope_table *table); /* latest time; WEIRP_LOGGED_NO_TIME: no row has one */

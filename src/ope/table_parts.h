@@ -38,7 +38,8 @@ typedef struct weirp_packed {
     double p, metric[WEIR_METRIC_LOSS]; /* the loss is computed */
     uint32_t chosen, cluster, segment, logger, flags;
     uint16_t n_models, n_loggers;
-    uint32_t dim, has;
+    uint32_t dim;
+    uint16_t has, trial;
 } weirp_packed;
 
 enum {
@@ -56,6 +57,10 @@ enum { WEIRP_MAX_CLUSTERS = 65536, WEIRP_MAX_TEXTS = 4096 };
 struct weirp_ope_table {
     size_t n; /* rows */
     weirp_names models, segments, loggers;
+    weirp_names trial_names; /* by digest and name */
+    weirp_ope_trial *trial;  /* (n_trials) */
+    size_t n_trials, trial_capacity;
+    bool more_trials;
     size_t *logger_rows; /* (loggers.n) */
     size_t logger_rows_capacity;
     double *by_logger; /* a row's, in the order of `loggers` */

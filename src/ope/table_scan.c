@@ -11,7 +11,7 @@ struct weirp_scan {
     size_t unpacked; /* the block in the arrays; (size_t)-1: none */
     size_t n;        /* its rows */
     uint8_t *buffer; /* (blocks.most) */
-    uint32_t *chosen, *cluster, *segment, *logger, *flags;
+    uint32_t *chosen, *cluster, *segment, *logger, *flags, *trial;
     int64_t *time_ms;
     double *p, *metric;
     double *by_model[WEIRP_PACKED_MODELS]; /* propensity, target, quality_hat, cost_hat; NULL: no row has it */
@@ -27,7 +27,7 @@ static bool make(void **out, size_t each, size_t size) {
 
 static bool make_arrays(weirp_scan *s) {
     const weirp_ope_table *t = s->table;
-    uint32_t **const words[] = {&s->chosen, &s->cluster, &s->segment, &s->logger, &s->flags};
+    uint32_t **const words[] = {&s->chosen, &s->cluster, &s->segment, &s->logger, &s->flags, &s->trial};
     bool good = make((void **)&s->time_ms, 1, sizeof *s->time_ms) && make((void **)&s->p, 1, sizeof *s->p) &&
                 make((void **)&s->metric, WEIR_N_METRICS, sizeof *s->metric) &&
                 make((void **)&s->features_version, 1, sizeof *s->features_version);
@@ -64,6 +64,7 @@ void weirp_scan_free(weirp_scan *s) {
     free(s->segment);
     free(s->logger);
     free(s->flags);
+    free(s->trial);
     free(s->time_ms);
     free(s->p);
     free(s->metric);
@@ -93,6 +94,7 @@ static const uint8_t *unpack(weirp_scan *s, size_t row, const uint8_t *at) {
     s->segment[row] = head.segment;
     s->logger[row] = head.logger;
     s->flags[row] = head.flags;
+    s->trial[row] = head.trial;
     s->time_ms[row] = head.time_ms;
     s->p[row] = head.p;
     s->features_version[row] = head.features_version;
@@ -145,6 +147,7 @@ static void show(const weirp_scan *s, weirp_ope_block *b) {
                            .segment = s->segment,
                            .logger = s->logger,
                            .flags = s->flags,
+                           .trial = s->trial,
                            .time_ms = s->time_ms,
                            .p = s->p,
                            .metric = s->metric,

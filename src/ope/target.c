@@ -18,6 +18,7 @@ struct weirp_ope_target {
     weirp_target_spec spec;
     size_t n_models;
     double *chance;              /* (segments, n_models) of a table */
+    size_t trial;                /* whose rows `column` knows */
     weirp_target_router *router; /* NULL: none */
     bool asks;                   /* the policy goes by estimates */
     double *numbers;             /* what the structs below point into */
@@ -78,6 +79,7 @@ weir_status weirp_ope_target_new(weirp_ope_target **out, const char *text, const
     weir_status st = WEIR_OK;
     t->n_models = weirp_ope_table_n_models(table);
     WEIRP_TRY(weirp_target_spec_parse(&t->spec, text, table, err));
+    if (t->spec.kind == WEIRP_TARGET_COLUMN) WEIRP_TRY(weirp_target_trial(&t->trial, &t->spec, table, err));
     if (t->spec.kind == WEIRP_TARGET_TABLE) WEIRP_TRY(weirp_target_table_read(&t->chance, t->spec.file, table, err));
     if (t->spec.kind == WEIRP_TARGET_POLICY) {
         t->asks = strcmp(t->spec.options.policy, "fixed") != 0 && strcmp(t->spec.options.policy, "random") != 0;
@@ -147,8 +149,9 @@ static void fill_logged(const weirp_ope_block *b, size_t i, double *pi) {
     pi[chosen] = b->p[i];
 }
 
-static bool fill_column(const weirp_ope_block *b, size_t i, double *pi) {
+static bool fill_column(const weirp_ope_block *b, size_t i, size_t trial, double *pi) {
     const double *target = row_of(b->target, b->n_models, i);
+    if (trial != (b->trial ? b->trial[i] : 0)) return false;
     double sum = 0;
     for (size_t m = 0; target && m < b->n_models; m++) {
         pi[m] = isfinite(target[m]) ? target[m] : 0;
@@ -232,7 +235,7 @@ weir_status weirp_ope_target_fill(weirp_ope_target *target, const weirp_ope_bloc
         bool decided = true;
         switch (target->spec.kind) {
         case WEIRP_TARGET_LOGGED: fill_logged(block, i, row); break;
-        case WEIRP_TARGET_COLUMN: decided = fill_column(block, i, row); break;
+        case WEIRP_TARGET_COLUMN: decided = fill_column(block, i, target->trial, row); break;
         case WEIRP_TARGET_TABLE: memcpy(row, target->chance + block->segment[i] * n, n * sizeof *row); break;
         case WEIRP_TARGET_POLICY: decided = ask(target, block, i, row, &st, err); break;
         }

@@ -11,7 +11,8 @@ typedef struct weirp_ope_target weirp_ope_target;
 
 /* From "NAME[,KEY=VALUE]...":
  *   logged           the policy that made the decisions
- *   column           the chances in the log itself (a mapping's `target`, or a rollout's candidate)
+ *   column           the chances in the log itself (a mapping's `target`, or a rollout's candidate); `rollout=` names
+ *                    the rollout, which is needed where the log has the candidates of several
  *   table,file=F     a CSV of chances, a row a model (or segment's text, model, chance), a column a segment
  *   any of weir_policy_name() with its knobs: value, mu, latency_usd_per_s, max_cost, min_quality, max_latency,
  *                    threshold, strong, weak, model (fixed), explore, novelty_limit, fallback=off

@@ -16,7 +16,7 @@ typedef enum weirp_target_kind {
 /* What a spec says. */
 typedef struct weirp_target_spec {
     weirp_target_kind kind;
-    char *name, *file;
+    char *name, *file, *rollout;
     weir_policy_options options; /* its `policy` is static */
     double *open;                /* into options: the knob that is left open; NULL: none */
     const char *open_key;        /* its name; static */
@@ -34,6 +34,12 @@ void weirp_target_spec_clear(weirp_target_spec *spec);
 void weirp_target_spec_knobs(const weirp_target_spec *spec, char *list, size_t size);
 /* One knob's number checked as its key is; the error names the key. */
 weir_status weirp_target_spec_turn(weirp_target_spec *spec, double knob, weir_error *err);
+
+/* target_column.c: the one rollout whose candidate's chances `column` stands for, as an index of the table's trials.
+ * Where they are of several, and the spec names none, or one that has had several configurations: WEIR_INVALID, and the
+ * error names them. */
+weir_status weirp_target_trial(size_t *trial, const weirp_target_spec *spec, const weirp_ope_table *table,
+                               weir_error *err);
 
 /* target_table.c: chances from a file, *out (n_segments, n_models) new. */
 weir_status weirp_target_table_read(double **out, const char *path, const weirp_ope_table *table, weir_error *err);

@@ -180,10 +180,11 @@ static weir_status set_key(weirp_target_spec *spec, const key *k, const char *te
 
 static weir_status no_such_key(const weirp_target_spec *spec, const char *policy, unsigned bit, const char *word,
                                weir_error *err) {
-    const char *names[N_KEYS + 2];
+    const char *names[N_KEYS + 3];
     size_t n = 0;
     names[n++] = "name";
     if (spec->kind == WEIRP_TARGET_TABLE) names[n++] = "file";
+    if (spec->kind == WEIRP_TARGET_COLUMN) names[n++] = "rollout";
     for (size_t k = 0; k < N_KEYS; k++)
         if (keys[k].policies & bit) names[n++] = keys[k].name;
     char list[256] = "", shown[64];
@@ -213,6 +214,7 @@ static weir_status parse_pair(weirp_target_spec *spec, const char *policy, unsig
     const key *found = NULL;
     char **own = NULL;
     if (!strcmp(pair, "name")) mark = 1u << 30, own = &spec->name;
+    if (!strcmp(pair, "rollout") && spec->kind == WEIRP_TARGET_COLUMN) mark = 1u << 29, own = &spec->rollout;
     if (!strcmp(pair, "file") && spec->kind == WEIRP_TARGET_TABLE) mark = 1u << 31, own = &spec->file;
     for (size_t k = 0; k < N_KEYS && !own; k++)
         if (!strcmp(keys[k].name, pair) && (keys[k].policies & bit)) found = &keys[k], mark = 1u << k;
@@ -296,5 +298,6 @@ weir_status weirp_target_spec_turn(weirp_target_spec *spec, double knob, weir_er
 void weirp_target_spec_clear(weirp_target_spec *spec) {
     free(spec->name);
     free(spec->file);
+    free(spec->rollout);
     memset(spec, 0, sizeof *spec);
 }

@@ -116,8 +116,10 @@ static json_t *models_json(const export_to *to, const weirp_log_record *r) {
 }
 
 static json_t *rollout_json(const weirp_trial *t) {
-    return json_pack("{s:o, s:i, s:f, s:s}", "name", name_json(t->name), "step", (int)t->step, "share", t->share, "arm",
-                     t->arm ? "candidate" : "base");
+    char digest[17];
+    snprintf(digest, sizeof digest, "%016llx", (unsigned long long)t->digest);
+    return json_pack("{s:o, s:s, s:i, s:f, s:s}", "name", name_json(t->name), "digest", digest, "step", (int)t->step,
+                     "share", t->share, "arm", t->arm ? "candidate" : "base");
 }
 
 static json_t *attempts_json(const export_to *to, const weirp_served *s) {

@@ -19,7 +19,7 @@ static bool watched(const weir_learner *l, const weirp_log_record *r, double lab
                            .p = r->propensity[r->model],
                            .p_candidate = r->trial.propensity[r->model],
                            .label = label,
-                           .failed = r->served.status >= 400 || r->served.model == (size_t)-1};
+                           .failed = weirp_served_ending(&r->served) == WEIRP_ENDING_ERROR};
     weirp_copy_text(name, 256, r->trial.name);
     out->trial.name = name;
     out->trial.propensity = NULL;

@@ -70,6 +70,25 @@ uint64_t weirp_id_number(const char *id) {
     return weirp_id_parse(id, &number, &chance) ? number : 0;
 }
 
+/* ---- how it ended ---- */
+
+/* In this order: who has left got no error whatever the tries before had come to, and status 503 of a gateway that was
+ * shut down went to nobody. */
+weirp_ending weirp_ending_of(int status, bool client_gone, bool answered, const char *result) {
+    enum { CLIENT_GONE = 499 };
+    const bool told = result && *result;
+    if (client_gone || status == CLIENT_GONE) return WEIRP_ENDING_UNDECIDED;
+    if (told && (!strcmp(result, "client_gone") || !strcmp(result, "shutdown"))) return WEIRP_ENDING_UNDECIDED;
+    if (status >= 400) return WEIRP_ENDING_ERROR;
+    if (told) return strcmp(result, "ok") ? WEIRP_ENDING_ERROR : WEIRP_ENDING_ANSWERED;
+    return answered ? WEIRP_ENDING_ANSWERED : WEIRP_ENDING_ERROR;
+}
+
+weirp_ending weirp_served_ending(const weirp_served *s) {
+    const char *result = s->n_attempts ? s->attempt[s->n_attempts - 1].result : NULL;
+    return weirp_ending_of(s->status, s->client_gone, s->model != (size_t)-1, result);
+}
+
 /* ---- writing ---- */
 
 /* The end of a writer's bytes, with room for `n` more; NULL: out of memory. */

@@ -22,7 +22,7 @@ uint64_t weirp_id_number(const char *id);
 typedef struct weirp_attempt {
     uint32_t model; /* index */
     char deployment[48];
-    char result[32];      /* "ok", "rate_limit", "connect", "first_timeout", "cut", "hedged", ... */
+    char result[32];      /* "ok", "rate_limit", "connect", "first_token_timeout", "cut", "hedge_lost", ... */
     int32_t status;       /* HTTP; 0: none */
     float started_ms, ms; /* after the request came in; how long it took */
     double cost_usd;      /* what it cost, also where it failed or was given up; NAN: not known */
@@ -66,6 +66,17 @@ typedef struct weirp_served {
     const char *prompt; /* NULL unless prompts are to be stored; as redacted */
     size_t prompt_len;
 } weirp_served;
+
+/* How a request ended for its client. Whoever counts errors goes by this: a rollout's gate, `weir ope`, log lines. */
+typedef enum weirp_ending {
+    WEIRP_ENDING_ANSWERED,
+    WEIRP_ENDING_ERROR,    /* it got an error, or an answer that broke off */
+    WEIRP_ENDING_UNDECIDED /* it had left, or the gateway was shut down: nobody knows what would have come */
+} weirp_ending;
+/* `answered`: by a model. `result`: of the last try; NULL: there was none, or it isn't known. A stream that breaks off
+ * has sent status 200 by then, and its try tells: it is the last one, for losers of a hedge end before it. */
+weirp_ending weirp_ending_of(int status, bool client_gone, bool answered, const char *result);
+weirp_ending weirp_served_ending(const weirp_served *served);
 
 /* A rollout that a decision is part of: a candidate decided on the same request. */
 typedef struct weirp_trial {

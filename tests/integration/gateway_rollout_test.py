@@ -71,7 +71,9 @@ class Rollouts(gatewaylib.Case):
         self.assertEqual(self.ask(gateway, 40), {"good": 40})
         self.assertEqual(self.sim.count("poor"), 0)
         for row in self.rows(gateway, 40):
-            self.assertEqual(row["rollout"], {"name": "trial", "step": 0, "share": 0.0, "arm": "base"})
+            self.assertEqual(row["rollout"], {"name": "trial", "digest": row["rollout"]["digest"], "step": 0, "share": 0.0,
+                                               "arm": "base"})
+            self.assertRegex(row["rollout"]["digest"], "^[0-9a-f]{14}00$")
             self.assertEqual({m: (v["propensity"], v["candidate"]) for m, v in row["models"].items()},
                              {"good": (1, 0), "fair": (0, 0), "poor": (0, 1)})
         report = self.report(gateway)
@@ -122,13 +124,20 @@ class Rollouts(gatewaylib.Case):
         self.assertEqual(out["model"], "good")
 
     def test_fallback_goes_on_from_the_candidates_model(self):
+        """And hides from the gate that it answers nothing: no errors, and labels on what another one answered."""
         vendor = self.vendor([{"match": {"model": "poor"}, "error": {"kind": "server"}}, {"tokens": 5}])
-        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.9], "margin_error": 1},
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.9], "min_feedback": 10 ** 6},
                              vendor=vendor, retry={"max": 2})
-        found = self.ask(gateway, 30, judge=False)
+        found = self.ask(gateway, 30)
         self.assertNotIn("poor", found)
         rows = self.rows(gateway, 30)
-        self.assertTrue(any(r["chosen"] == "poor" and r["fallback"] for r in rows))
+        hidden = [r for r in rows if r["chosen"] == "poor"]
+        self.assertGreater(len(hidden), 15)
+        self.assertTrue(all(r["fallback"] and r["status"] == 200 for r in hidden))
+        report = until(lambda: (found := self.report(gateway))["feedback"] == 30 and found)
+        self.assertEqual((report["status"], report["decisions"]), ("running", 30))
+        self.assertLessEqual(report["error_difference"][0], 0)
+        self.assertEqual(gateway.metrics()["weir_fallbacks_total", {"from": "poor"}], len(hidden))
 
     # ---- harm, kills
 
@@ -169,6 +178,32 @@ class Rollouts(gatewaylib.Case):
             gateway.chat(max_tokens=5)
         self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_stopped"]))
         self.assertIn("errors are more frequent", self.report(gateway)["why"])
+
+    def test_streams_that_break_off_are_errors(self):
+        """To the gate, and to `weir ope`, from the store and its export alike."""
+        vendor = self.vendor([{"match": {"model": "poor"}, "cut": {"events": 4}, "tokens": 20}, {"tokens": 5}])
+        gateway = self.start({"policy": {"fixed": "poor"}, "mode": "share", "steps": [0.5]}, vendor=vendor)
+        broken = asked = 0
+        while asked < 400 and not gateway.metrics()["weir_rollout_stopped"]:
+            for _ in range(20):
+                stream = gateway.stream(max_tokens=20)
+                self.assertEqual((stream.status, stream.done), (200, stream.headers["x-weir-model"] == "good"))
+                broken += not stream.done
+                asked += 1
+            until(lambda: gateway.metrics()["weir_rollout_stopped"], 0.1)
+        self.assertTrue(gateway.metrics()["weir_rollout_stopped"])
+        self.assertIn("errors are more frequent", self.report(gateway)["why"])
+        rows = self.rows(gateway, asked)
+        self.assertEqual(sum(r["attempts"][-1]["result"] == "cut" for r in rows), broken)
+        gateway.stop()
+        exported = self.folder / "traffic.jsonl"
+        exported.write_text(weir("store", "export", "--log", "--store", gateway.store)[0])
+        for log in gateway.store, exported:
+            done = subprocess.run([gatewaylib.WEIR, "ope", "--log", log, "--policy", "fixed,model=poor", "--policy",
+                                   "fixed,model=good", "--metric", "error", "--json", "-"], capture_output=True, text=True,
+                                  env=gatewaylib.ENV, timeout=60)  # what so few rows are judged doesn't matter here
+            found = [p["metrics"]["error"]["estimates"]["snips"]["value"] for p in json.loads(done.stdout)["policies"]]
+            self.assertEqual(found, [1, 0], done.stderr)
 
     # ---- telling
 
@@ -417,6 +452,41 @@ class Rollouts(gatewaylib.Case):
         rows = [line for line in out.splitlines() if " of 2 " in line and line.startswith(" ")]
         self.assertEqual([row.split()[:6] for row in rows], [["1", "of", "2", "40", "%", "99"], ["2", "of", "2", "60", "%", "0"]])
         self.assertTrue(all(row.count("[") == 2 and len(row) <= 80 for row in rows), out)  # quality and errors
+
+    def test_the_log_of_two_rollouts_is_judged_by_name(self):
+        """One after the other, and a second configuration of the first, which has the name alone in common with it."""
+        trial = {"policy": {"fixed": "fair"}, "mode": "share", "steps": [0.5], "min_feedback": 10 ** 6, "margin_quality": 1}
+        gateway = self.start(trial)
+        self.ask(gateway, 160)
+        configured = dict(self.made["rollout"], name="bad", policy={"fixed": "poor"})
+        self.assertTrue(gateway.reload(dict(self.made, rollout=configured)))
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_share", {"rollout": "bad"}] == 0.5))
+        self.ask(gateway, 12)
+        rows = self.rows(gateway, 172)
+        self.assertEqual([r["rollout"]["name"] for r in rows], ["trial"] * 160 + ["bad"] * 12)
+        judge = "ope", "--log", gateway.store, "--metric", "quality", "--policy"
+        out, err = weir(*judge, "column", status=2)
+        self.assertEqual(out, "")
+        self.assertIn('"trial" (160 rows), "bad" (12 rows): choose one, as column,rollout=NAME', err)
+        out, _ = weir(*judge, "column,rollout=trial", "--json", "-")
+        found = json.loads(out)["policies"][0]
+        self.assertEqual(found["name"], "column,rollout=trial")
+        standing = found["metrics"]["quality"]["standing"]
+        self.assertEqual(standing["rows"], 160)
+        self.assertAlmostEqual(standing["undecided"], 12 / 172)
+        _, err = weir(*judge, "column,rollout=bad", status=1)
+        self.assertIn("can't be asked about 160 of 172 rows", err)
+        again = dict(self.made["rollout"], policy={"fixed": "poor"})
+        self.assertTrue(gateway.reload(dict(self.made, rollout=again)))
+        self.assertTrue(until(lambda: gateway.metrics()["weir_rollout_share", {"rollout": "trial"}] == 0.5))
+        self.ask(gateway, 5)
+        self.rows(gateway, 177)
+        exported = self.folder / "traffic.jsonl"
+        exported.write_text(weir("store", "export", "--log", "--store", gateway.store)[0])
+        for log in gateway.store, exported:
+            _, err = weir("ope", "--log", log, "--policy", "column,rollout=trial", status=2)
+            self.assertRegex(err, r'"trial" has had 2 configurations.*: 160 rows from \S+ to \S+, 5 rows from \S+ to \S+: choose '
+                                  "one by its time, with since and until")
 
     # ---- configuration
 

@@ -348,6 +348,44 @@ def lines(rows):
     return "".join(r if isinstance(r, str) else json.dumps(r) + "\n" for r in rows)
 
 
+class Rollouts(Scratch):
+    """Exported lines of two rollouts in turn."""
+    N = 1501  # whose middle is in the middle of a block
+
+    def line(self, i, of, candidate, draw):
+        p = {"a": 0.5, "b": 0.3, "c": 0.2}
+        m = draw.choices("abc", list(p.values()))[0]
+        models = {k: {"propensity": x, "quality": None, "cost": None} for k, x in p.items()}
+        for k in models if candidate else ():
+            models[k]["candidate"] = candidate[k]
+        more = {"rollout": {"name": of, "digest": f"{len(of):014x}00"}} if candidate else {}
+        return {"kind": "served", "time_ms": 1772000000000 + i, "id": f"x{i}", "models": models, "chosen": m, "answered": m,
+                "status": 200, "cost": draw.random(), "feedback": [{"model": m, "quality": int(draw.random() < 0.5)}], **more}
+
+    def log(self, name, kept):
+        draw = random.Random(4)
+        takes = {"first": {"a": 0.1, "b": 0.8, "c": 0.1}, "second": {"a": 0.6, "b": 0.2, "c": 0.2}}
+        whose = lambda i: "second" if i % 40 in (3, 17, 31) else "first"  # 7.5 %: a few in each block
+        return self.write(name, lines(self.line(i, whose(i), takes[whose(i)] if whose(i) in kept else None, draw)
+                                      for i in range(self.N)))
+
+    def test_the_others_rows_are_like_rows_of_none(self):
+        both, first = self.log("both.jsonl", ("first", "second")), self.log("first.jsonl", ("first",))
+        found, _ = report("--log", both, "--policy", "column,rollout=first,name=x")
+        right, _ = report("--log", first, "--policy", "column,name=x")
+        self.assertEqual(without_asking(found), without_asking(right))
+        self.assertEqual(metric(found)["standing"]["rows"], self.N - sum(i % 40 in (3, 17, 31) for i in range(self.N)))
+        mixed, _ = report("--log", first, "--policy", "column,rollout=first,name=x")
+        self.assertEqual(without_asking(mixed), right)
+        done = run("ope", "--log", both, "--policy", "column", "--json", self.dir / "out.json", status=2)
+        self.assertIn('"first" (1388 rows), "second" (113 rows): choose one, as column,rollout=NAME', done.stderr)
+        self.assertFalse((self.dir / "out.json").exists())
+        done = run("ope", "--log", both, "--policy", "column,rollout=frist", status=2)
+        self.assertIn('no row that is read is of a rollout "frist": there are "first" (1388 rows)', done.stderr)
+        r, _ = report("--log", both, "--policy", "column", "--until", "1772000000003", status=1)
+        self.assertEqual(metric(r)["standing"]["undecided"], 0)
+
+
 class Made(Scratch):
     def setUp(self):
         super().setUp()

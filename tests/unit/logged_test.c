@@ -33,6 +33,7 @@ static void print_row(FILE *out, const weirp_logged *l, const weirp_logged_row *
             row->id, row->session, row->segment, row->logger,
             row->time_ms == WEIRP_LOGGED_NO_TIME ? -1 : (long long)row->time_ms, weirp_logged_model(l, row->chosen),
             row->p, row->flags);
+    if (*row->trial) fprintf(out, " trial=%s/%016llx", row->trial, (unsigned long long)row->trial_digest);
     fprintf(out, " quality=%.9g cost=%.9g latency=%.9g error=%g\n", row->metric[0], row->metric[1], row->metric[2],
             row->metric[3]);
     print_numbers(out, "propensity", row->propensity, n);
@@ -201,8 +202,30 @@ static void serve(weir_learner *learner, weir_session *session, const weir_datas
                       .latency_ms = 100 + (double)i,
                       .first_token_ms = NAN,
                       .user = i % 2 ? "somebody" : NULL};
+    if (i % 10 == 5) { /* a stream that broke off, after a try that nobody saw */
+        s.n_attempts = 2;
+        strcpy(s.attempt[0].result, "ok");
+        strcpy(s.attempt[1].result, "cut");
+    } else if (i % 10 == 4) { /* one that was tried again */
+        s.n_attempts = 2;
+        strcpy(s.attempt[0].result, "cut");
+        strcpy(s.attempt[1].result, "ok");
+    } else if (i % 10 == 3) {
+        s.status = 499;
+        s.client_gone = true;
+    } else if (i % 10 == 2) {
+        s.n_attempts = 1;
+        strcpy(s.attempt[0].result, "shutdown");
+    }
     weirp_id_new(id, i, 7);
-    weirp_record_decision(&w, session, id);
+    double candidate[MODELS] = {0};
+    candidate[i % MODELS] = 1;
+    const weirp_trial trial = {
+        i < 40 ? "trial" : "another", 0xfedcba9876543200 + (i / 20 << 8), 1, 0.25, i % 4 == 0, candidate};
+    if (i % 3)
+        weirp_record_trial(&w, session, id, &trial);
+    else
+        weirp_record_decision(&w, session, id);
     weirp_record_served(&w, &s);
     OK(weirp_learner_append(learner, w.data, w.size, &err));
     weirp_writer_free(&w);
@@ -253,11 +276,14 @@ static void assert_same_rows(const weirp_logged *a, const weirp_logged_row *x, c
     assert_string_equal(weirp_logged_model(a, x->chosen), weirp_logged_model(b, y->chosen));
     assert_true(x->time_ms == y->time_ms && x->p == y->p && x->flags == y->flags);
     assert_int_equal(x->features_version, y->features_version);
+    assert_string_equal(x->trial, y->trial);
+    assert_true(x->trial_digest == y->trial_digest && !x->target == !*x->trial && !y->target == !*y->trial);
     for (size_t i = 0; i < WEIR_N_METRICS; i++) assert_true(same(x->metric[i], y->metric[i]));
     for (size_t m = 0; m < weirp_logged_n_models(a); m++) {
         size_t k = 0;
         while (strcmp(weirp_logged_model(b, k), weirp_logged_model(a, m)) != 0) k++;
         assert_true(x->propensity[m] == y->propensity[k]);
+        if (x->target) assert_true(x->target[m] == y->target[k]);
         assert_true(same(x->quality_hat[m], y->quality_hat[k]) && same(x->cost_hat[m], y->cost_hat[k]));
     }
 }
@@ -269,7 +295,7 @@ static void store_and_export(void **state) {
     char exported[400];
     weirp_logged *a, *b;
     weirp_logged_row x, y;
-    size_t n = 0, labels = 0, failed = 0, fallen = 0, forced = 0, users = 0;
+    size_t n = 0, labels = 0, failed = 0, left = 0, tried = 0, fallen = 0, forced = 0, users = 0;
     make_log();
     snprintf(exported, sizeof exported, "%s/log.jsonl", folder);
     FILE *out = fopen(exported, "wb");
@@ -286,13 +312,21 @@ static void store_and_export(void **state) {
         assert_int_equal(x.dim > 0, true);
         labels += !isnan(x.metric[WEIR_METRIC_QUALITY]);
         failed += x.metric[WEIR_METRIC_ERROR] == 1 && isnan(x.metric[WEIR_METRIC_LATENCY]);
+        if (*x.trial) {
+            assert_string_equal(x.trial, n < 40 ? "trial" : "another");
+            assert_true(x.trial_digest == 0xfedcba9876543200 + (n / 20 << 8));
+            tried++;
+        }
+        left += x.metric[WEIR_METRIC_ERROR] == 0 && isnan(x.metric[WEIR_METRIC_LATENCY]);
         fallen += (x.flags & WEIRP_LOGGED_FALLEN_BACK) != 0;
         forced += (x.flags & WEIRP_LOGGED_FORCED) != 0;
         users += *x.session != 0;
     }
     assert_int_equal(n, PROMPTS);
     assert_int_equal(labels, 36); /* of 40 that were spoken of, 4 were answered by nobody */
-    assert_int_equal(failed, 6);
+    assert_int_equal(failed, 12); /* nobody answered, or it broke off */
+    assert_int_equal(left, 12);
+    assert_int_equal(tried, 40);
     assert_int_equal(fallen, 6);
     assert_int_equal(forced, 6);
     assert_int_equal(users, 30);

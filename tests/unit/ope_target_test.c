@@ -170,6 +170,11 @@ static void malformed_specs(void **state) {
         {"table,file=/nowhere/at/all.csv", "/nowhere/at/all.csv"},
         {"logged,value=1", "has no key \"value\""},
         {"column,file=x", "has no key \"file\""},
+        {"column,rolout=x", "did you mean rollout?"},
+        {"column,rollout=", "rollout has no value"},
+        {"column,rollout=a,rollout=a", "rollout is given twice"},
+        {"column,rollout=a", "of a rollout \"a\": there are a mapping's target (1 rows)"},
+        {"logged,rollout=a", "has no key \"rollout\""},
     };
     weirp_ope_table *table = make();
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -180,6 +185,143 @@ static void malformed_specs(void **state) {
         assert_null(target);
     }
     weirp_ope_table_free(table);
+}
+
+/* ---- several rollouts ---- */
+
+/* A row of a rollout, whose candidate takes model `to`. */
+static void trial_row(weirp_ope_table *table, const char *trial, uint64_t digest, size_t to, int64_t ms,
+                      uint32_t flags) {
+    static const double even[M] = {0.25, 0.25, 0.5};
+    double column[M] = {0, 0, 0};
+    column[to] = 1;
+    weirp_logged_row row = row_new(1, 0.25);
+    row.propensity = even;
+    row.target = column;
+    row.trial = trial;
+    row.trial_digest = digest;
+    row.time_ms = ms;
+    row.flags = flags;
+    table_row(table, &row, M);
+}
+
+static void refuses(const weirp_ope_table *table, const char *text, const char *right) {
+    weirp_ope_target *target = NULL;
+    weir_error err = {0};
+    assert_int_equal(weirp_ope_target_new(&target, text, table, NULL, &err), WEIR_INVALID);
+    assert_string_equal(err.text, right);
+}
+
+enum { TRIALS = 2100 /* more than a block */ };
+
+/* Rows in turn of "a", "b" and none; the model is 0, 1, none. */
+static weirp_ope_table *of_two_rollouts(void) {
+    weirp_ope_table *table = table_of(models, M);
+    for (int64_t i = 0; i < TRIALS; i++) {
+        weirp_logged_row plain = row_new(1, 0.25);
+        if (i % 3 == 2)
+            table_row(table, &plain, M);
+        else
+            trial_row(table, i % 3 ? "b" : "a", 0x1200, (size_t)(i % 3), i, 0);
+    }
+    table_done(table);
+    return table;
+}
+
+static void a_rollout_is_chosen_by_name(void **state) {
+    (void)state;
+    weirp_ope_table *table = of_two_rollouts();
+    static const char *const names[] = {"column,rollout=a,name=mine", "column,rollout=b"};
+    for (size_t k = 0; k < 2; k++) {
+        weirp_ope_target *target = target_of(table, names[k]);
+        double *pi = calloc(WEIRP_BLOCK_ROWS * M, sizeof *pi);
+        size_t undecided = 0;
+        EACH_BLOCK(table, b) {
+            weir_error err = {0};
+            must(weirp_ope_target_fill(target, &b, pi, &undecided, &err), &err);
+            for (size_t i = 0; i < b.n; i++)
+                if ((b.first + i) % 3 == k)
+                    expect(pi + i * M, k == 0, k == 1, 0);
+                else
+                    expect(pi + i * M, NAN, NAN, NAN);
+        }
+        assert_int_equal(undecided, TRIALS / 3 * 2);
+        free(pi);
+        weirp_ope_target_free(target);
+    }
+    refuses(table, "column",
+            "policy column: the log has the candidates of 2 rollouts, which are different policies: \"a\" (700 rows), "
+            "\"b\" (700 rows): choose one, as column,rollout=NAME");
+    refuses(table, "column,rollout=c",
+            "policy column: no row that is read is of a rollout \"c\": there are \"a\" (700 rows), \"b\" (700 rows)");
+    weirp_ope_table_free(table);
+}
+
+/* One name, two configurations; a mapping's target; rows that nobody decided, which are no reason to refuse. */
+static void configurations_are_told_apart(void **state) {
+    (void)state;
+    enum { DAY = 86400000 };
+    weirp_ope_table *table = table_of(models, M);
+    for (int64_t i = 0; i < 6; i++) trial_row(table, "a", i < 4 ? 0x100 : 0x200, 0, (i + 1) * DAY, 0);
+    trial_row(table, "pinned", 0x100, 0, DAY, WEIRP_LOGGED_FORCED);
+    table_done(table);
+    static const char several[] =
+        "policy column: the rollout \"a\" has had 2 configurations, which may be different policies: 4 rows from "
+        "1970-01-02T00:00:00Z to 1970-01-05T00:00:00Z, 2 rows from 1970-01-06T00:00:00Z to 1970-01-07T00:00:00Z: "
+        "choose "
+        "one by its time, with since and until";
+    refuses(table, "column", several);
+    refuses(table, "column,rollout=a", several);
+    refuses(table, "column,rollout=pinned",
+            "policy column: no row that is read is of a rollout \"pinned\": there are \"a\" (6 rows)");
+    weirp_ope_table_free(table);
+
+    table = table_of(models, M);
+    trial_row(table, "a", 0x100, 0, DAY, 0);
+    trial_row(table, "pinned", 0x100, 0, DAY, WEIRP_LOGGED_FORCED);
+    table_done(table);
+    weirp_ope_target_free(target_of(table, "column"));
+    weirp_ope_table_free(table);
+
+    table = table_of(models, M);
+    trial_row(table, "", 0, 0, WEIRP_LOGGED_NO_TIME, 0);
+    trial_row(table, "a", 0x100, 0, WEIRP_LOGGED_NO_TIME, 0);
+    trial_row(table, "a", 0x200, 0, WEIRP_LOGGED_NO_TIME, 0);
+    table_done(table);
+    refuses(table, "column",
+            "policy column: the log has the candidates of 2 rollouts, which are different policies: a mapping's target "
+            "(1 rows), \"a\" (2 rows): choose one, as column,rollout=NAME");
+    refuses(
+        table, "column,rollout=a",
+        "policy column: the rollout \"a\" has had 2 configurations, which may be different policies: 1 rows without "
+        "a time, 1 rows without a time: choose one by its time, with since and until");
+    weirp_ope_table_free(table);
+}
+
+/* However many there are, what is kept of them is bounded, and no message too long. */
+static void many_rollouts(void **state) {
+    (void)state;
+    static const size_t numbers[] = {4095, 5000};
+    for (size_t k = 0; k < 2; k++) {
+        weirp_ope_table *table = table_of(models, M);
+        char name[300];
+        for (size_t i = 0; i < numbers[k]; i++) {
+            memset(name, 'n', sizeof name);
+            snprintf(name + 40, sizeof name - 40, "%zu", i);
+            if (i < 2) name[40 + 1] = 'n', name[sizeof name - 1] = 0; /* longer than any that a gateway takes */
+            trial_row(table, name, 0x100, 0, 1, 0);
+        }
+        table_done(table);
+        assert_int_equal(weirp_ope_table_n_trials(table), 4096);
+        weirp_ope_target *target = NULL;
+        weir_error err = {0};
+        assert_int_equal(weirp_ope_target_new(&target, "column", table, NULL, &err), WEIR_INVALID);
+        assert_non_null(strstr(err.text, k ? "more than 4095 rollouts: choose some by their time"
+                                           : "of 4095 rollouts, which are different policies"));
+        assert_non_null(strstr(err.text, k ? "since and until" : "and 4091 more: choose one, as column,rollout=NAME"));
+        assert_int_equal(weirp_ope_table_has_more_trials(table), k == 1);
+        weirp_ope_table_free(table);
+    }
 }
 
 /* A file's text, and what comes of it: a message, or the chances of rows in segments a and b. */
@@ -376,6 +518,9 @@ int main(void) {
         cmocka_unit_test(closed_forms),
         cmocka_unit_test(knobs_turn),
         cmocka_unit_test(malformed_specs),
+        cmocka_unit_test(a_rollout_is_chosen_by_name),
+        cmocka_unit_test(configurations_are_told_apart),
+        cmocka_unit_test(many_rollouts),
         cmocka_unit_test(tables_from_files),
         cmocka_unit_test(matrix_of_numbers),
         cmocka_unit_test_setup_teardown(a_router_is_asked_again, make_store_path, remove_store),

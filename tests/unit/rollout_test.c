@@ -36,6 +36,7 @@ typedef struct gateway {
     weir_session *session;
     weirp_log *log;
     int silence;
+    const char *result; /* how tries end; NULL: nobody tells */
 } gateway;
 
 static weirp_config config_of(uint64_t digest) {
@@ -106,6 +107,10 @@ static void serve(gateway *g, uint64_t i, unsigned step, bool arm, int status, c
                       .cost_usd = 0.001,
                       .latency_ms = 5,
                       .first_token_ms = NAN};
+    if (g->result) {
+        s.n_attempts = 1;
+        strcpy(s.attempt[0].result, g->result);
+    }
     weirp_record_served(&w, &s);
     assert_false(w.failed);
     OK(weirp_learner_append(g->learner, w.data, w.size, &err));
@@ -160,6 +165,7 @@ static void each_counts_once(void **state) {
     assert_int_equal(label(&g, id[0], 0, "judge", NULL), WEIR_OK);     /* a second label on it */
     assert_int_equal(label(&g, id[0], 1, "user", NULL), WEIR_INVALID); /* the same one again */
     assert_int_equal(label(&g, id[1], 1, "user", "b"), WEIR_OK);       /* on a model that didn't answer */
+    assert_int_equal(label(&g, id[1], 1, "user", NULL), WEIR_INVALID); /* who spoke of another model has spoken */
     assert_int_equal(label(&g, id[1], 1, "judge", NULL), WEIR_OK);     /* the first on the one that did */
     assert_int_equal(label(&g, id[7], 1, "user", "a"), WEIR_OK);       /* nobody answered */
     commit(&g);
@@ -416,6 +422,52 @@ static void what_was_decided_before_the_beginning_doesnt_count(void **state) {
     assert_int_equal(gate.n_late, 3);
 }
 
+/* Requests until the rollout is stopped, at most `most`: the candidate's streams end as `result` says, or with a
+ * status. */
+static uint64_t serve_endings(gateway *g, const char *result, int status, uint64_t most) {
+    char id[WEIRP_ID_SIZE];
+    uint64_t i = 0;
+    for (; i < most && weirp_rollout_step(g->rollout, 0x100) != WEIRP_GATE_OFF; i++) {
+        const bool arm = weirp_random_uniform(6, 1, i) < steps[0];
+        g->result = arm ? result : "ok";
+        serve(g, i, 0, arm, arm ? status : 200, id);
+    }
+    return i;
+}
+
+/* They are counted: as requests without an error. */
+static void who_leaves_got_no_error(void **state) {
+    (void)state;
+    enum { MOST = 1500 };
+    gateway g;
+    make_store();
+    start(&g, 0x100);
+    assert_int_equal(serve_endings(&g, "client_gone", 499, MOST), MOST);
+    assert_int_equal(serve_endings(&g, "shutdown", 200, MOST), MOST);
+    commit(&g);
+    const weirp_gate gate = stored();
+    assert_int_equal(gate.n_decisions, 2 * MOST);
+    assert_int_equal(gate.error.n, 2 * MOST);
+    assert_true(gate.error_now.lo <= 0 && gate.error_now.lo > -0.05);
+    assert_true(gate.error_now.hi >= 0 && gate.error_now.hi < 0.05);
+    stop(&g);
+}
+
+/* Of status 200, and broken off all the same. */
+static void broken_streams_are_errors(void **state) {
+    (void)state;
+    enum { MOST = 1500 };
+    gateway g;
+    make_store();
+    start(&g, 0x100);
+    assert_true(serve_endings(&g, "cut", 200, MOST) < MOST);
+    commit(&g);
+    const weirp_gate gate = stored();
+    assert_int_equal(gate.status, WEIRP_GATE_STOPPED);
+    assert_int_equal(gate.event[gate.n_events - 1].change, WEIRP_GATE_HARM_ERRORS);
+    stop(&g);
+}
+
 typedef struct heard {
     size_t n;
     weirp_gate_event last;
@@ -644,6 +696,9 @@ int main(void) {
         TEST(what_has_stopped_stays_so_whatever_ran_between),
         TEST(the_newest_that_stopped_are_kept),
         TEST(what_was_decided_before_the_beginning_doesnt_count),
+
+        TEST(who_leaves_got_no_error),
+        TEST(broken_streams_are_errors),
         TEST(moves_are_told_when_they_are_durable),
         TEST(moves_of_one_commit_are_told_in_order),
         TEST(a_reload_alone_moves_it_unless_it_has_stopped),
