@@ -352,7 +352,8 @@ static void look_whether_apart(weirp_rollout *r) {
     if (!r->apart_ns) r->apart_ns = now;
     if (now < r->apart_ns + APART_NS || r->told_apart == wanted) return;
     r->told_apart = wanted;
-    WEIRP_LOG(r->log, WEIRP_LOG_WARN, "the process that has the store has another rollout: this one's decides nothing",
+    WEIRP_LOG(r->log, WEIRP_LOG_WARN,
+              "the process that has the store has another rollout, or none: this one's decides nothing",
               WEIRP_S("rollout", name), WEIRP_S("running", r->gate.plan.name));
 }
 
