@@ -44,6 +44,7 @@ typedef struct weirp_logged_row {
     const float *dense;        /* (dim) features; NULL */
     size_t dim;
     uint64_t features_version;     /* commit of the store that dense came from; 0: not known */
+    uint64_t training;             /* whose features dense are: weirp_featurizer_mark; 0: not known */
     double metric[WEIR_N_METRICS]; /* NAN: not known (LOSS always) */
     uint32_t flags;
 } weirp_logged_row;

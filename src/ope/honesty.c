@@ -171,6 +171,14 @@ bool weirp_ope_is_askable(const weirp_ope_standing *s) {
 
 /* ---- a candidate on a metric ---- */
 
+/* Where a store is asked whose training isn't the log's, or isn't known to be. */
+static void tell_training(const weir_ope *r, char *out, size_t size) {
+    const size_t at = strlen(out);
+    if (r->n_other_training)
+        snprintf(out + at, size - at, "; %zu rows have the features of another training than the store's",
+                 r->n_other_training);
+}
+
 static bool bounded(weir_metric m) {
     return m == WEIR_METRIC_QUALITY || m == WEIR_METRIC_ERROR;
 }
@@ -181,12 +189,13 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
     const size_t size = sizeof s->refusal;
     if (!r->n_decided)
         snprintf(out, size, "no row of the log was decided by a policy: all were pinned or cached");
-    else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED)
+    else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED) {
         snprintf(out, size,
                  "the candidate can't be asked about %zu of %zu rows: they lack what it decides by (estimates or "
                  "features; of \"column\" its chances)",
                  n_undecided, r->n_decided);
-    else if (s->unsupported > NO_MASS && r->deterministic)
+        tell_training(r, out, size);
+    } else if (s->unsupported > NO_MASS && r->deterministic)
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, so what other models would have "
                  "done was never seen and weighting is impossible; log with exploration (policy.explore_floor)");

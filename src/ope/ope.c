@@ -18,6 +18,7 @@ typedef struct reading {
     size_t *model; /* (n_models) the table's index of the log's models; NOT_YET: no row that is read names it */
     size_t n_models, capacity;
     size_t n_waiting;            /* of model, that are NOT_YET */
+    uint64_t training;           /* whose features the store's estimators know; 0: there is no store */
     int64_t first_out, last_out; /* times of the rows that were left out; only once there is one */
 } reading;
 
@@ -58,6 +59,9 @@ static weir_status take_row(reading *r, const weirp_logged *log, const weirp_log
         weir_status st = learn_models(r, log, err);
         if (st != WEIR_OK) return st;
     }
+    if (r->training && row->dense && row->dim && row->training != r->training &&
+        !(row->flags & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)))
+        r->result->n_other_training++;
     return weirp_ope_table_add(r->table, row, r->n_models, r->model, err);
 }
 
@@ -132,7 +136,10 @@ static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *
     result->by_time = o->since || o->until;
     result->since_ms = settings.since_ms, result->until_ms = settings.until_ms;
     if (!o->n_logs) return weirp_fail(err, WEIR_INVALID, 0, "there is no log to read");
-    if (o->store) WEIRP_TRY(weir_router_open(&router, o->store, err));
+    if (o->store) {
+        WEIRP_TRY(weir_router_open(&router, o->store, err));
+        WEIRP_TRY(weirp_target_router_training(&r.training, router, err));
+    }
     WEIRP_TRY(weirp_ope_table_new(&r.table, err));
     WEIRP_TRY(read_logs(&r, err));
     WEIRP_TRY(weirp_ope_settle(&settings, o, r.table, err));

@@ -185,7 +185,7 @@ static weir_status note_logger(weirp_ope_table *t, uint32_t logger, bool decided
 weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row, size_t n_models, const size_t *model,
                                 weir_error *err) {
     weirp_packed head = {.time_ms = row->time_ms,
-                         .features_version = row->features_version,
+                         .training = row->training,
                          .p = row->p,
                          .chosen = (uint32_t)model[row->chosen],
                          .flags = row->flags};

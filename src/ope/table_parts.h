@@ -34,7 +34,7 @@ void weirp_blocks_free(weirp_blocks *b);
  * each), by_logger (n_loggers), dense (dim floats, padded to 8 bytes). */
 typedef struct weirp_packed {
     int64_t time_ms;
-    uint64_t features_version;
+    uint64_t training;
     double p, metric[WEIR_METRIC_LOSS]; /* the loss is computed */
     uint32_t chosen, cluster, segment, logger, flags;
     uint16_t n_models, n_loggers;

@@ -19,6 +19,8 @@ typedef struct weirp_ope_target weirp_ope_target;
  * logged features. Errors name the key and what would be right. *out is new; router is borrowed, NULL: none. */
 weir_status weirp_ope_target_new(weirp_ope_target **out, const char *text, const weirp_ope_table *table,
                                  const weir_router *router, weir_error *err);
+/* Whose features a router's estimators know: a row of another `training` can't be asked about. */
+weir_status weirp_target_router_training(uint64_t *training, const weir_router *router, weir_error *err);
 /* Whether a policy has that key in such a text. */
 bool weirp_ope_target_has_key(const char *policy, const char *key);
 void weirp_ope_target_free(weirp_ope_target *target);

@@ -131,6 +131,10 @@ static void put_log(const printing *p) {
     put_fact(p, "of all rows", "%.1f %% fallen back to another model, %.1f %% decided by the careful rule",
              100 * r->share_fallen_back, 100 * r->share_careful);
     put_propensities(p);
+    weirp_text_count(n, sizeof n, r->n_other_training);
+    if (r->n_other_training)
+        put_fact(p, "features",
+                 "! %s rows have those of another training than the store's: what asks the store can't decide them", n);
 }
 
 /* ---- what can be trusted ---- */

@@ -190,6 +190,32 @@ class Own(Scratch):
         self.assertTrue(both[0]["log"]["propensities_known"])
         self.assertGreater(len(both[0]["curve"]["points"]), 10)
 
+    def test_a_store_of_another_training_is_told(self):
+        """Features mean something to their training alone, whichever store it is in: a copy of the log's store knows them, a store
+        that was trained on other prompts doesn't, and a training in the log's own store leaves them behind."""
+        run("train", "--data", self.at / "stream.jsonl", "--store", self.dir / "other.mdb", "--estimator", "ridge")
+        run("train", "--data", self.at / "train.jsonl", "--store", self.dir / "again.mdb", "--estimator", "knn")
+        for name in "copy.mdb", "retrained.mdb":
+            shutil.copy(self.at / "live.mdb", self.dir / name)
+        run("train", "--data", self.at / "stream.jsonl", "--store", self.dir / "retrained.mdb", "--estimator", "ridge")
+        live, retrained = self.at / "live.mdb", self.dir / "retrained.mdb"
+        for log, store, known in (live, live, True), (live, self.dir / "copy.mdb", True), (live, self.dir / "again.mdb", True), \
+                (live, self.dir / "other.mdb", False), (live, retrained, False), (retrained, retrained, False), (retrained, live, False):
+            r, said = self.asked("--store", store, "--metric", "quality", log=log, status=0 if known else 1)
+            self.assertEqual([r["log"]["other_training"], metric(r)["standing"]["undecided"]], [0, 0] if known else [2500, 1],
+                             f"{log} asked of {store}")
+            if known:
+                self.assertEqual(said, "")
+                continue
+            self.assertIn("2500 rows have the features of another training than the store's", said)
+            self.assertTrue(metric(r)["standing"]["refusal"].endswith("the store's"))
+            text = " ".join(run("ope", "--log", log, "--policy", "plugin,value=0.02", "--store", store, "--metric", "quality",
+                                status=1).stdout.split())
+            self.assertIn("features ! 2,500 rows have those of another training than the store's", text)
+        r, said = self.asked("--store", self.dir / "other.mdb", "--metric", "quality", policy="fixed,model=" +
+                             self.asked()[0]["log"]["models"][0])
+        self.assertEqual(said, "")
+
     def test_trials_without_support_say_nothing_of_the_sequence(self):
         """Where the logging policy explores, weighting sees all; where it doesn't, nothing is promised of the rest."""
         for logging, logs in ("plugin,value=0.01,explore=0.1", 3), ("plugin,value=0.01", 0):

@@ -60,7 +60,7 @@ static void make(made *m, size_t i) {
                                 .n_loggers = 2,
                                 .dense = i % 3 ? m->dense : NULL,
                                 .dim = i == 1001 ? 2 : DIM,
-                                .features_version = i,
+                                .training = i,
                                 .flags = (uint32_t)(i % 16)};
     m->row.metric[WEIR_METRIC_QUALITY] = i % 9 ? 0.25 : NAN;
     m->row.metric[WEIR_METRIC_COST] = (double)i;
@@ -100,7 +100,7 @@ static size_t place(size_t k) {
 static bool right_row(const weirp_ope_block *b, size_t at, const made *m, size_t i) {
     bool good = b->chosen[at] == place(m->row.chosen) && b->segment[at] == i % 7 && b->logger[at] == i % 2 &&
                 b->flags[at] == i % 16 && b->time_ms[at] == (int64_t)i * 1000 && b->p[at] == m->row.p &&
-                b->features_version[at] == i;
+                b->training[at] == i;
     const double *metric = b->metric + at * WEIR_N_METRICS;
     good = good && same(metric[0], m->row.metric[0]) && metric[1] == (double)i && isnan(metric[2]) &&
            same(metric[WEIR_METRIC_LOSS], i % 9 ? 2 * 0.75 + (double)i : NAN);
