@@ -8,6 +8,7 @@
 
 #include "datasets/logged_parts.h"
 #include "src/base/words.h"
+#include "src/router/record.h"
 #include "weir/policy.h"
 
 enum { WARNINGS_SHOWN = 5 };
@@ -169,6 +170,11 @@ weir_status weirp_logged_json(weirp_logged *l, weirp_jline *json, const weirp_li
         return weirp_fail(err, WEIR_PARSE, line->number, "%s:%zu: a line must be one JSON object", l->path,
                           line->number);
     return WEIR_OK;
+}
+
+void weirp_logged_own_id(weirp_logged *l, const char *id) {
+    l->row.id = id;
+    l->row.known_by = weirp_id_number(id) ? WEIRP_LOGGED_ID : WEIRP_LOGGED_CONTENT;
 }
 
 bool weirp_logged_is_careful(unsigned rule, unsigned reason) {

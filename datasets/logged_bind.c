@@ -434,6 +434,7 @@ static weir_status get_rest(weirp_logged *l, weir_error *err) {
     const char *time = "";
     weir_status st;
     WEIRP_TRY(get_text(l, F_id, &l->row.id, err));
+    if (*l->row.id) l->row.known_by = WEIRP_LOGGED_ID;
     WEIRP_TRY(get_text(l, F_session, &l->row.session, err));
     WEIRP_TRY(get_text(l, F_segment, &l->row.segment, err));
     WEIRP_TRY(get_text(l, F_logger, &l->row.logger, err));

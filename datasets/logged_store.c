@@ -185,7 +185,7 @@ static weir_status find_quality(weirp_logged *l, weir_error *err) {
 static weir_status fill_decision(weirp_logged *l, weir_error *err) {
     stored *s = l->source;
     const weirp_log_record *r = &s->record;
-    l->row.id = r->id;
+    weirp_logged_own_id(l, r->id);
     l->row.time_ms = r->time_ms;
     l->row.features_version = r->features_version;
     for (size_t m = 0; m < r->n_models; m++) {

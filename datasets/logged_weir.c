@@ -265,9 +265,11 @@ static bool careful(exported *x) {
 static weir_status read_head(weirp_logged *l, weir_error *err) {
     exported *x = l->source;
     double time, version;
+    const char *id;
     size_t len;
     weir_status st;
-    WEIRP_TRY(text(l, M_id, &l->row.id, &len, err));
+    WEIRP_TRY(text(l, M_id, &id, &len, err));
+    weirp_logged_own_id(l, id);
     WEIRP_TRY(number(l, M_time_ms, &time, err));
     if (!isnan(time) && !(fabs(time) < 1e16)) return wrong(l, err, M_time_ms, "milliseconds since 1970");
     if (!isnan(time)) l->row.time_ms = (int64_t)time;

@@ -269,6 +269,7 @@ static json_t *log_json(maker *m) {
     put(m, o, "files", texts(m, r->log, r->n_logs));
     put(m, o, "rows", count(r->n_rows));
     put(m, o, "malformed", count(r->n_malformed));
+    put(m, o, "duplicates", count(r->n_duplicates));
     put(m, o, "other", count(r->n_other));
     put(m, o, "outside", count(r->n_outside));
     put(m, o, "untimed", count(r->n_untimed));

@@ -113,6 +113,8 @@ static void put_log(const printing *p) {
     put_asked_for(p);
     weirp_text_count(n, sizeof n, r->n_malformed), weirp_text_count(other, sizeof other, r->n_other);
     if (r->n_malformed) put_fact(p, "left out", "! %s malformed rows", n);
+    weirp_text_count(n, sizeof n, r->n_duplicates);
+    if (r->n_duplicates) put_fact(p, "left out", "! %s rows whose decisions had been read before", n);
     if (r->n_other) put_fact(p, "no decisions", "%s rows", other);
     weirp_text_count(n, sizeof n, r->n_clusters);
     put_fact(p, "independent groups", "%s (%s)", n, r->has_sessions ? "sessions" : "no sessions were logged: rows");

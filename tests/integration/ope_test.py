@@ -216,6 +216,19 @@ class Own(Scratch):
                              self.asked()[0]["log"]["models"][0])
         self.assertEqual(said, "")
 
+    def test_a_decision_counts_once(self):
+        """A store and its copy, and the export of either, are one log."""
+        shutil.copy(self.at / "live.mdb", self.dir / "copy.mdb")
+        once, _ = self.asked()
+        r, said = self.asked("--log", self.at / "live.jsonl", "--log", self.dir / "copy.mdb")
+        self.assertEqual([said, r["log"]["rows"], r["log"]["duplicates"], once["log"]["duplicates"]], ["", 2500, 5000, 0])
+        for report in once, r:
+            report.pop("seconds")
+            report["log"].pop("files"), report["log"].pop("duplicates")
+        self.assertEqual(once, r)
+        text = run("ope", "--log", self.at / "live.mdb", "--log", self.at / "live.jsonl", "--policy", "plugin,value=0.02").stdout
+        self.assertIn("! 2,500 rows whose decisions had been read before", text)
+
     def test_trials_without_support_say_nothing_of_the_sequence(self):
         """Where the logging policy explores, weighting sees all; where it doesn't, nothing is promised of the rest."""
         for logging, logs in ("plugin,value=0.01,explore=0.1", 3), ("plugin,value=0.01", 0):

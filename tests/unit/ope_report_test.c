@@ -91,6 +91,7 @@ static made *make(void) {
     m->log[0] = files[0];
     *o = (weir_ope){.n_rows = 12500,
                     .n_malformed = 3,
+                    .n_duplicates = 4321,
                     .n_other_training = 2100,
                     .n_models = N_MODELS,
                     .n_policies = 2,
@@ -622,6 +623,7 @@ static void report_begins_with_the_verdict(void **state) {
                                         "12,500 of 3 models",
                                         "4,000 (sessions)",
                                         "3 malformed rows",
+                                        "left out ! 4,321 rows whose decisions had been read before",
                                         "features ! 2,100 rows have those of another training than the store's",
                                         "2027-01-15T08:00:00Z to 2027-01-16T08:00:00Z",
                                         "cached 0.8 %",
