@@ -468,6 +468,24 @@ class Made(Scratch):
         self.assertIn("no usable row", run("ope", "--log", self.write("e.jsonl", "{}\n"), "--map", self.map, "--policy", "random",
                                            status=1).stderr)
 
+    def test_rows_that_are_left_out_name_no_model(self):
+        """A slip of the pen in a row that is malformed, or in one that came before, is no model that `random` could choose."""
+        rows, names = self.uniform(120), ["a", "b", "c"]
+        slips = [row(7, {"a": 0.5, "zz": 0.4}), row(8, {"a": 1}, "zz"), row(9, {"zz": 1}, "zz", quality=7)]
+        csv = "m,p,q\n" + "".join(f"{x['model']},0.3333,{x['quality']}\n" for x in rows)
+        own = [{"kind": "decision", "id": str(x["id"]), "time_ms": 1, "model": x["model"], "propensities": x["p"],
+                "outcomes": {x["model"]: {"quality": x["quality"]}}} for x in rows]
+        for name, text, map in (
+                ("log.jsonl", lines(slips[:1] + rows + slips[1:]), GRADED),
+                ("log.jsonl", lines(rows + [dict(rows[3], p={"zz": 1}, model="zz")] + slips), GRADED + "id: id\n"),
+                ("log.csv", csv.replace("q\n", "q\nzz,7,1\nzz,x,1\n", 1) + "zz,0,1\n", "format: csv\nchosen: m\npropensity: p\nmetrics: {quality: q}\n"),
+                ("log.jsonl", lines([dict(own[0], model="zz"), *own, dict(own[0], propensities={"zz": 2})]), None)):
+            log, args = self.write(name, text), [] if map is None else ["--map", self.write("other.yaml", map)]
+            r, _ = report("--log", log, *args, "--policy", "random")
+            self.assertEqual([sorted(r["log"]["models"]), r["log"]["rows"]], [names, 120], text[:200])
+            done = run("ope", "--log", log, *args, "--policy", "fixed,model=zz", status=2)
+            self.assertRegex(done.stderr, "no model \"zz\"; it knows ([abc], ){2}[abc]\n")
+
     ESTIMATED = GRADED + "estimates: {quality: q, cost: c}\n"
 
     def estimated(self, n, chances, seed=9):
