@@ -16,6 +16,7 @@ weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err) {
     *out = NULL;
     if (!t) return weirp_nomem(err);
     t->last_ms = WEIRP_LOGGED_NO_TIME;
+    t->told = true;
     weirp_blocks_init(&t->blocks);
     t->slot = calloc(N_SLOTS, sizeof *t->slot);
     if (!t->slot) {
@@ -219,6 +220,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
     if (head.n_loggers > t->n_loggers) t->n_loggers = head.n_loggers;
     t->has |= head.has;
+    t->told &= !decided || head.has & WEIRP_PACKED_PROPENSITY || head.p == 1;
     t->n++;
     if (t->n % WEIRP_BLOCK_ROWS == 0) WEIRP_TRY(flush(t, err));
 done:

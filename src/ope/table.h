@@ -27,7 +27,8 @@ typedef struct weirp_ope_block {
     const int64_t *time_ms;    /* (n) */
     const double *p;           /* (n) chance of the chosen one */
     const double *metric;      /* (n, WEIR_N_METRICS) */
-    const double *propensity;  /* (n, n_models); NAN: not logged */
+    const double *propensity;  /* (n, n_models); NAN: not logged. A chance of 1 tells the others', where every row tells
+                                  them; it would stand for all, were it told of some alone */
     const double *target;      /* (n, n_models); NAN: not logged; NULL where no row has any, as all below */
     const double *by_logger;   /* (n, n_loggers) */
     const double *quality_hat; /* (n, n_models) */

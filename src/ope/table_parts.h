@@ -63,7 +63,8 @@ struct weirp_ope_table {
     size_t n_loggers; /* of by_logger, the most of any row */
     size_t dim;
     bool dim_known, has_sessions, finished;
-    unsigned has;                            /* of any row */
+    unsigned has; /* of any row */
+    bool told;    /* every decided row tells all chances: logged, or 1 for the chosen model */
     size_t n_decided, known[WEIR_N_METRICS]; /* of decided rows */
     unsigned mentioned;                      /* set of the metrics that any row knows */
     int64_t last_ms;

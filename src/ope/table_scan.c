@@ -107,6 +107,10 @@ static const uint8_t *unpack(weirp_scan *s, size_t row, const uint8_t *at) {
         at = unpack_doubles(s->by_model[i] + row * t->models.n, t->models.n, has ? head.n_models : 0,
                             has && i < 2 ? 0 : NAN, at);
     }
+    if (t->told && !(head.has & WEIRP_PACKED_PROPENSITY) && head.p == 1) {
+        double *chances = s->by_model[0] + row * t->models.n;
+        for (size_t m = 0; m < t->models.n; m++) chances[m] = m == head.chosen;
+    }
     if (s->by_logger) at = unpack_doubles(s->by_logger + row * t->n_loggers, t->n_loggers, head.n_loggers, NAN, at);
     if (s->dense) {
         float *dense = s->dense + row * t->dim;
