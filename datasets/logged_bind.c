@@ -457,10 +457,14 @@ done:
 static weir_status next_csv(weirp_logged *l, weir_error *err) {
     bound *b = l->source;
     weir_status st = weirp_csv_next(&b->csv, err);
+    char wrong[80];
     l->row.line = b->csv.line;
-    if (st == WEIR_OK && b->csv.n != b->n_columns)
-        return weirp_fail(err, WEIR_PARSE, l->row.line, "%s:%zu: %zu fields where the header has %zu", l->path,
-                          l->row.line, b->csv.n, b->n_columns);
+    if (st == WEIR_OK && b->csv.n != b->n_columns) {
+        snprintf(wrong, sizeof wrong, "%zu fields where the header has %zu", b->csv.n, b->n_columns);
+        st = weirp_csv_wrong(&b->csv, wrong, err);
+    }
+    /* a quote that doesn't end takes the rows after it along: each of its lines may have been one */
+    if (st == WEIR_PARSE && b->csv.last_line > b->csv.line) l->n_malformed += b->csv.last_line - b->csv.line;
     return st;
 }
 

@@ -468,6 +468,33 @@ class Made(Scratch):
         self.assertIn("no usable row", run("ope", "--log", self.write("e.jsonl", "{}\n"), "--map", self.map, "--policy", "random",
                                            status=1).stderr)
 
+    def test_every_malformed_row_can_be_named(self):
+        bad = [row(i, {"a": 0.5, "b": 0.4}) for i in range(25)]
+        log, named = self.write("log.jsonl", lines(bad + self.uniform(90))), self.dir / "malformed.txt"
+        r, said = report("--log", log, "--map", self.map, "--policy", "random", "--malformed", named)
+        self.assertEqual([r["log"]["rows"], r["log"]["malformed"]], [90, 25])
+        self.assertIn("... and 15 more warnings", said)
+        self.assertEqual([line.split(":")[1] for line in named.read_text().splitlines()], [str(i) for i in range(1, 26)])
+        # also where nothing is left, and not where no log is read
+        run("ope", "--log", self.write("bad.jsonl", lines(bad)), "--map", self.map, "--policy", "random", "--malformed", named, status=1)
+        self.assertEqual(len(named.read_text().splitlines()), 25)
+        self.assertIn("reads no log", run("ope", "simulate", "--malformed", named, status=2).stderr)
+        run("ope", "--log", log, "--map", self.map, "--policy", "random", "--malformed", self.dir / "no/where", status=1)
+
+    def test_an_open_quote_counts_what_it_takes_along(self):
+        head, draw = "m,p,q,note\n", random.Random(2)
+        good = [f"{draw.choice('ab')},0.5,{draw.randrange(2)},x\n" for _ in range(300)]
+        self.map.write_text("format: csv\nchosen: m\npropensity: p\nmetrics: {quality: q}\n")
+        for text, lost, said in (
+                (head + "".join(good[:200]) + '"a,0.5,1,x\n' + "".join(good[200:]), 101, "a quoted field doesn't end"),
+                (head + "".join(good[:200]) + '"a,0.5,1,x\n' + "".join(good[200:]).rstrip("\n"), 101, "all of lines 202 to 302 is one record"),
+                (head + "".join(good[:200]) + '"a,0.5,1,x\n' + "".join(good[200:]) + 'a,0.5,1,"x"\n', 102, "text follows a closing quote"),
+                (head + "".join(good) + 'a,0.5,1,"two\nlines"\na,7,1,"two\nlines"\n', 1, ':304: key "propensity" is 7')):
+            r, err = self.asked(self.write("log.csv", text))
+            self.assertEqual(r["log"]["rows"] + r["log"]["malformed"], 302 if lost == 102 or lost == 1 else 301, err)
+            self.assertEqual(r["log"]["malformed"], lost, err)
+            self.assertIn(said, err)
+
     def test_a_chance_of_one_tells_all(self):
         """A log of one model, or one that always does the same: what the others had needs no telling."""
         self.map.write_text("format: jsonl\nchosen: model\npropensity: p\nmetrics: {quality: quality, cost: cost}\n")
