@@ -390,6 +390,7 @@ static weir_status get_metrics(weirp_logged *l, weir_error *err) {
     WEIRP_TRY(get_number(l, F_cost, &metric[WEIR_METRIC_COST], err));
     WEIRP_TRY(get_number(l, F_latency_ms, &metric[WEIR_METRIC_LATENCY], err));
     WEIRP_TRY(get_number(l, F_latency_s, &seconds, err));
+    if (seconds < 0) return weirp_logged_wrong(l, err, "latency_s", "is %g: must be seconds, 0 or more", seconds);
     if (!isnan(seconds)) metric[WEIR_METRIC_LATENCY] = seconds * 1000;
     WEIRP_TRY(get_error(l, err));
 done:

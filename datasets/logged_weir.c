@@ -226,13 +226,16 @@ static weir_status read_decision(weirp_logged *l, weir_error *err) {
     if (x->at[M_model] == WEIRP_JNONE) return wrong(l, err, M_model, "the model that was chosen");
     WEIRP_TRY(model_at(l, M_model, x->at[M_model], &l->row.chosen, err));
     const char *name = weirp_jline_text(&x->json, x->at[M_model], &len);
-    size_t of =
-        x->at[M_outcomes] == WEIRP_JNONE ? WEIRP_JNONE : weirp_jline_member(&x->json, x->at[M_outcomes], name, len);
-    if (of == WEIRP_JNONE) return WEIR_OK;
+    const size_t all = x->at[M_outcomes];
+    if (all == WEIRP_JNONE) return WEIR_OK;
+    if (x->json.value[all].type != WEIRP_JOBJECT) return wrong(l, err, M_outcomes, "an object of outcomes by model");
+    const size_t of = weirp_jline_member(&x->json, all, name, len);
+    if (of == WEIRP_JNONE || x->json.value[of].type == WEIRP_JNULL) return WEIR_OK;
+    if (x->json.value[of].type != WEIRP_JOBJECT) return wrong(l, err, M_outcomes, "an object of outcomes by model");
     if (!member_number(x, of, "quality", &metric[WEIR_METRIC_QUALITY]) ||
         !member_number(x, of, "cost", &metric[WEIR_METRIC_COST]) ||
         !member_number(x, of, "latency_ms", &metric[WEIR_METRIC_LATENCY]))
-        return wrong(l, err, M_outcomes, "outcomes by model");
+        return wrong(l, err, M_outcomes, "an object of outcomes by model");
 done:
     return st;
 }

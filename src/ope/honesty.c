@@ -175,7 +175,7 @@ bool weirp_ope_is_askable(const weirp_ope_standing *s) {
 static void tell_training(const weir_ope *r, char *out, size_t size) {
     const size_t at = strlen(out);
     if (r->n_other_training)
-        snprintf(out + at, size - at, "; %zu rows have the features of another training than the store's",
+        snprintf(out + at, size - at, "; the features of %zu are another training's than the store's",
                  r->n_other_training);
 }
 

@@ -111,14 +111,15 @@ static weir_status no_row(const reading *r, weir_error *err) {
         weirp_when_text(from, r->first_out ? r->first_out : 1);
         weirp_when_text(to, r->last_out ? r->last_out : 1);
         return weirp_fail(err, WEIR_NODATA, 0,
-                          "%s holds no row of the time asked for: since and until leave out %zu rows, from %s to %s, "
+                          "%s holds no row of the time asked for: since and until leave out %zu row%s, from %s to %s, "
                           "and %zu without a time%s",
-                          r->o->logs[0], result->n_outside, from, to, result->n_untimed, malformed);
+                          r->o->logs[0], result->n_outside, result->n_outside == 1 ? "" : "s", from, to,
+                          result->n_untimed, malformed);
     }
     if (result->n_untimed)
         return weirp_fail(err, WEIR_NODATA, 0,
-                          "%s tells no row's time: since and until can't choose among its %zu rows%s", r->o->logs[0],
-                          result->n_untimed, malformed);
+                          "%s tells no row's time: since and until can't choose among its %zu row%s%s", r->o->logs[0],
+                          result->n_untimed, result->n_untimed == 1 ? "" : "s", malformed);
     return weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s", r->o->logs[0], malformed);
 }
 

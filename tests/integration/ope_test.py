@@ -207,11 +207,11 @@ class Own(Scratch):
             if known:
                 self.assertEqual(said, "")
                 continue
-            self.assertIn("2500 rows have the features of another training than the store's", said)
+            self.assertIn("the features of 2500 are another training's than the store's", said)
             self.assertTrue(metric(r)["standing"]["refusal"].endswith("the store's"))
             text = " ".join(run("ope", "--log", log, "--policy", "plugin,value=0.02", "--store", store, "--metric", "quality",
                                 status=1).stdout.split())
-            self.assertIn("features ! 2,500 rows have those of another training than the store's", text)
+            self.assertIn("features ! those of 2,500 rows are another training's than the store's", text)
         r, said = self.asked("--store", self.dir / "other.mdb", "--metric", "quality", policy="fixed,model=" +
                              self.asked()[0]["log"]["models"][0])
         self.assertEqual(said, "")
@@ -227,7 +227,7 @@ class Own(Scratch):
             report["log"].pop("files"), report["log"].pop("duplicates")
         self.assertEqual(once, r)
         text = run("ope", "--log", self.at / "live.mdb", "--log", self.at / "live.jsonl", "--policy", "plugin,value=0.02").stdout
-        self.assertIn("! 2,500 rows whose decisions had been read before", text)
+        self.assertIn("! 2,500 rows that had been read before", text)
 
     def test_trials_without_support_say_nothing_of_the_sequence(self):
         """Where the logging policy explores, weighting sees all; where it doesn't, nothing is promised of the rest."""
@@ -480,6 +480,13 @@ class Made(Scratch):
         self.assertEqual(len(named.read_text().splitlines()), 25)
         self.assertIn("reads no log", run("ope", "simulate", "--malformed", named, status=2).stderr)
         run("ope", "--log", log, "--map", self.map, "--policy", "random", "--malformed", self.dir / "no/where", status=1)
+
+    def test_one_row_is_a_row(self):
+        rows = self.uniform(60)
+        log = self.write("log.jsonl", lines(rows + [row(0, {"a": 0.5})]))
+        done = subprocess.run([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random"], capture_output=True, text=True, env=ENV)
+        self.assertIn("! 1 malformed row\n", done.stdout)
+        self.assertRegex(done.stdout, "rows +60 of 3 models\n")
 
     def test_an_open_quote_counts_what_it_takes_along(self):
         head, draw = "m,p,q,note\n", random.Random(2)

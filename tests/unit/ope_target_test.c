@@ -134,6 +134,8 @@ static void malformed_specs(void **state) {
         {"", "no policy is named"},
         {"plugn", "did you mean plugin"},
         {"zzz", "there are logged, column, table, plugin"},
+        {"zzz", "random"},
+        {"oracel", "no policy is named \"oracel\": there are"},
         {"plugin,valeu=1", "did you mean value"},
         {"plugin,threshold=1", "has no key \"threshold\""},
         {"plugin,value", "must be KEY=VALUE"},
