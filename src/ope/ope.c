@@ -120,7 +120,9 @@ static weir_status no_row(const reading *r, weir_error *err) {
         return weirp_fail(err, WEIR_NODATA, 0,
                           "%s tells no row's time: since and until can't choose among its %zu row%s%s", r->o->logs[0],
                           result->n_untimed, result->n_untimed == 1 ? "" : "s", malformed);
-    return weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s", r->o->logs[0], malformed);
+    return weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s%s", r->o->logs[0], malformed,
+                      result->n_malformed && !r->o->map ? "; logs of others need a mapping of their columns (--map)"
+                                                        : "");
 }
 
 static weir_status read_logs(reading *r, weir_error *err) {

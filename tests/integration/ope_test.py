@@ -2,7 +2,7 @@
 """weir ope on the wire of the shell: reference values of other programs on the Open Bandit Dataset, logs of weir's own in every
 form, logs that are broken, memory. WEIR is the binary's path; the reference values need WEIR_DATA, or ../shared/data beside the
 tree (with ../shared/reference). SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, math, os, pathlib, random, resource, shutil, subprocess, tempfile, time, unittest
+import gzip, json, lzma, math, os, pathlib, random, resource, shutil, subprocess, tempfile, time, unittest
 import xml.etree.ElementTree
 
 import skipping
@@ -480,6 +480,32 @@ class Made(Scratch):
         self.assertEqual(len(named.read_text().splitlines()), 25)
         self.assertIn("reads no log", run("ope", "simulate", "--malformed", named, status=2).stderr)
         run("ope", "--log", log, "--map", self.map, "--policy", "random", "--malformed", self.dir / "no/where", status=1)
+
+    def test_a_log_of_others_needs_a_mapping(self):
+        csv = self.write("log.csv", "\ufeffid,model\n" + "1,a\n" * 20000)
+        done = run("ope", "--log", csv, "--policy", "random", status=1)
+        self.assertEqual([done.stderr.count("\n"), "(--map FILE)" in done.stderr], [1, True], done.stderr)
+        self.assertIn("--map FILE", run("ope", "--log", "-", "--policy", "random", stdin=csv.read_text(), status=1).stderr)
+        # JSON lines might be weir's, until the last has been read
+        done = run("ope", "--log", self.write("log.jsonl", lines(self.uniform(30))), "--policy", "random", status=1)
+        self.assertIn("others' logs need a mapping", done.stderr)
+        self.assertIn("holds no usable row (malformed ones were left out); logs of others need a mapping of their columns (--map)",
+                      done.stderr)
+        # one bad line is no other system's log
+        own = "".join(json.dumps({"kind": "decision", "model": m, "propensities": {"a": 0.5, "b": 0.5}, "outcomes": {m: {"quality": i % 3 and 1}}})
+                      + "\n" for i, m in enumerate("ab" * 60))
+        r, said = report("--log", self.write("own.jsonl", "cut off\"}\n\n  " + own), "--policy", "random")
+        self.assertEqual([r["log"]["rows"], r["log"]["malformed"]], [120, 1])
+
+    def test_what_is_packed_otherwise_is_named(self):
+        text = "m,p,q\n" + "a,0.5,1\n" * 100
+        for name, packed in ("gzip", gzip.compress(text.encode())), ("xz", lzma.compress(text.encode())), ("zip", b"PK\3\4" + b"0" * 99):
+            log = self.dir / "log.packed"
+            log.write_bytes(packed)
+            for args in ["--map", self.map], []:
+                done = run("ope", "--log", log, *args, "--policy", "random", status=1)
+                self.assertIn(f"log.packed: is compressed by {name}, and zstd alone is read", done.stderr)
+            self.assertIn(f"compressed by {name}", run("train", "--data", log, "--store", self.dir / "s.mdb", status=1).stderr)
 
     def test_one_row_is_a_row(self):
         rows = self.uniform(60)
