@@ -16,6 +16,7 @@ static weir_status next(weirp_csv *csv, int *c, weir_error *err) {
         csv->end = csv->eof ? csv->chunk : csv->chunk + len;
     }
     *c = csv->eof ? NONE : (unsigned char)*csv->chunk++;
+    if (*c != NONE) csv->after_lf = *c == '\n';
     if (*c == '\n') csv->at_line++;
     return WEIR_OK;
 }
@@ -45,8 +46,17 @@ static void keep_run(weirp_csv *csv, bool quoted) {
         while (s < csv->end && *s != '"' && *s != '\n') s++;
     else
         while (s < csv->end && *s != ',' && *s != '\n' && *s != '\r') s++;
-    if (s > csv->chunk) weirp_put(&csv->text, csv->chunk, (size_t)(s - csv->chunk));
+    if (s == csv->chunk) return;
+    weirp_put(&csv->text, csv->chunk, (size_t)(s - csv->chunk));
+    csv->after_lf = false; /* a run has none */
     csv->chunk = s;
+}
+
+weir_status weirp_csv_wrong(const weirp_csv *csv, const char *wrong, weir_error *err) {
+    if (csv->last_line <= csv->line)
+        return weirp_fail(err, WEIR_PARSE, csv->line, "%s:%zu: %s", csv->path, csv->line, wrong);
+    return weirp_fail(err, WEIR_PARSE, csv->line, "%s:%zu: %s (by its quotes all of lines %zu to %zu is one record)",
+                      csv->path, csv->line, wrong, csv->line, csv->last_line);
 }
 
 enum { PLAIN_START, PLAIN, QUOTED, QUOTE_IN_QUOTED };
@@ -58,6 +68,7 @@ weir_status weirp_csv_next(weirp_csv *csv, weir_error *err) {
     csv->n = 0;
     csv->text.size = 0;
     csv->line = csv->at_line + 1;
+    csv->last_line = 0;
     if (!begin_field(csv)) return weirp_nomem(err);
     for (;;) {
         if ((st = next(csv, &c, err)) != WEIR_OK) return st;
@@ -95,10 +106,10 @@ weir_status weirp_csv_next(weirp_csv *csv, weir_error *err) {
             csv->text.size = csv->start[csv->n - 1] = 0;
         }
     }
+    csv->last_line = csv->at_line + (c == NONE && !csv->after_lf);
     keep(csv, 0);
     if (csv->text.failed) return weirp_nomem(err);
-    if (wrong) return weirp_fail(err, WEIR_PARSE, csv->line, "%s:%zu: %s", csv->path, csv->line, wrong);
-    return WEIR_OK;
+    return wrong ? weirp_csv_wrong(csv, wrong, err) : WEIR_OK;
 }
 
 const char *weirp_csv_field(const weirp_csv *csv, size_t i, size_t *len) {

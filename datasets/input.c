@@ -93,11 +93,33 @@ static bool is_zstd(const unsigned char *b, size_t n) {
            ((b[0] & 0xf0) == 0x50 && b[1] == 0x2a && b[2] == 0x4d && b[3] == 0x18);
 }
 
+/* Of what isn't read, so that it isn't taken for text: RFC 1952, section 2.3.1; the .xz format's 2.1.1.1;
+ * APPNOTE, 4.3.7. */
+static const char *packed_by(const char *b, size_t n) {
+    static const struct {
+        const char *name, *magic;
+        size_t len;
+    } packers[] = {{"gzip", "\x1f\x8b", 2},
+                   {"xz",
+                    "\xfd"
+                    "7zXZ",
+                    4},
+                   {"zip", "PK\3\4", 4}};
+    for (size_t i = 0; i < sizeof packers / sizeof *packers; i++)
+        if (n >= packers[i].len && !memcmp(b, packers[i].magic, packers[i].len)) return packers[i].name;
+    return NULL;
+}
+
 static weir_status sniff(weirp_input *in, weir_error *err) {
     while (in->raw_end < 4 && !in->eof) {
         weir_status st = read_raw(in, err);
         if (st) return st;
     }
+    const char *packer = packed_by(in->raw, in->raw_end);
+    if (packer)
+        return weirp_fail(err, WEIR_CORRUPT, 0,
+                          "%s: is compressed by %s, and zstd alone is read: unpack it, or into standard input (-)",
+                          in->path, packer);
     in->sniffed = true;
     if (is_zstd((const unsigned char *)in->raw, in->raw_end)) {
         in->zstd = ZSTD_createDStream();

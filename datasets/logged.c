@@ -8,6 +8,7 @@
 
 #include "datasets/logged_parts.h"
 #include "src/base/words.h"
+#include "src/router/record.h"
 #include "weir/policy.h"
 
 enum { WARNINGS_SHOWN = 5 };
@@ -22,6 +23,29 @@ static bool is_lmdb(const char *start, size_t len) {
     return magic == 0xBEEFC0DEu;
 }
 
+/* Whether some line of the start may be one of weir's: JSON objects all. */
+static bool has_object(const char *start, size_t len) {
+    bool begins = true;
+    for (size_t i = 0; i < len; i++) {
+        if (begins && start[i] == '{') return true;
+        begins = start[i] == '\n' || (begins && (start[i] == ' ' || start[i] == '\t' || start[i] == '\r'));
+    }
+    return false;
+}
+
+/* A log that isn't weir's is told at once, and not by each of its lines. */
+static weir_status check_own(weirp_logged *l, const char *start, size_t len, weir_error *err) {
+    enum { LOOK_AT = 64 << 10 };
+    if (has_object(start, len)) return WEIR_OK;
+    weir_status st = weirp_input_peek(l->input, LOOK_AT, &start, &len, err);
+    if (st != WEIR_OK || !len || has_object(start, len)) return st;
+    return weirp_fail(
+        err, WEIR_PARSE, 1,
+        "%s: isn't a store, nor lines of JSON as weir exports them: a log of others, such as CSV, needs a "
+        "mapping of its columns (--map FILE)",
+        l->path);
+}
+
 static weir_status open_form(weirp_logged *l, const char *path, weir_error *err) {
     const char *start;
     size_t len;
@@ -33,7 +57,9 @@ static weir_status open_form(weirp_logged *l, const char *path, weir_error *err)
         l->input = NULL;
         return weirp_logged_open_store(l, path, err);
     }
-    return l->options.map ? weirp_logged_open_mapped(l, err) : weirp_logged_open_weir(l, err);
+    if (l->options.map) return weirp_logged_open_mapped(l, err);
+    st = check_own(l, start, len, err);
+    return st == WEIR_OK ? weirp_logged_open_weir(l, err) : st;
 }
 
 weir_status weirp_logged_open(weirp_logged **out, const char *path, const weirp_logged_options *options,
@@ -170,6 +196,11 @@ weir_status weirp_logged_json(weirp_logged *l, weirp_jline *json, const weirp_li
         return weirp_fail(err, WEIR_PARSE, line->number, "%s:%zu: a line must be one JSON object", l->path,
                           line->number);
     return WEIR_OK;
+}
+
+void weirp_logged_own_id(weirp_logged *l, const char *id) {
+    l->row.id = id;
+    l->row.known_by = weirp_id_number(id) ? WEIRP_LOGGED_ID : WEIRP_LOGGED_CONTENT;
 }
 
 bool weirp_logged_is_careful(unsigned rule, unsigned reason) {

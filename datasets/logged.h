@@ -22,12 +22,21 @@ enum {
 
 #define WEIRP_LOGGED_NO_TIME INT64_MIN
 
+/* What tells a decision from all others. */
+typedef enum weirp_logged_known_by {
+    WEIRP_LOGGED_NAMELESS, /* nothing */
+    WEIRP_LOGGED_ID,       /* its id: no other decision has it */
+    WEIRP_LOGGED_CONTENT,  /* its time, its id and what came of it, among the logs of other stores: ids that callers of
+                              `weir learn` give may come again */
+} weirp_logged_known_by;
+
 /* All pointers are borrowed from the reader until its next call. Texts are never NULL: "" where not known. Arrays of
  * models are as long as weirp_logged_n_models says after the call; what is not known is NAN, or the array NULL. */
 typedef struct weirp_logged_row {
-    const char *file;           /* where it comes from */
-    size_t line;                /* line number from 1; of a store: record number */
-    const char *id;             /* of the decision */
+    const char *file; /* where it comes from */
+    size_t line;      /* line number from 1; of a store: record number */
+    const char *id;   /* of the decision */
+    weirp_logged_known_by known_by;
     const char *session;        /* rows of one session aren't independent of each other */
     const char *segment;        /* a known part of the context, such as a position or a language */
     const char *logger;         /* which logging policy made the decision, where there were several */
@@ -46,6 +55,7 @@ typedef struct weirp_logged_row {
     const float *dense;        /* (dim) features; NULL */
     size_t dim;
     uint64_t features_version;     /* commit of the store that dense came from; 0: not known */
+    uint64_t training;             /* whose features dense are: weirp_featurizer_mark; 0: not known */
     double metric[WEIR_N_METRICS]; /* NAN: not known (LOSS always) */
     uint32_t flags;
 } weirp_logged_row;

@@ -390,6 +390,7 @@ static weir_status get_metrics(weirp_logged *l, weir_error *err) {
     WEIRP_TRY(get_number(l, F_cost, &metric[WEIR_METRIC_COST], err));
     WEIRP_TRY(get_number(l, F_latency_ms, &metric[WEIR_METRIC_LATENCY], err));
     WEIRP_TRY(get_number(l, F_latency_s, &seconds, err));
+    if (seconds < 0) return weirp_logged_wrong(l, err, "latency_s", "is %g: must be seconds, 0 or more", seconds);
     if (!isnan(seconds)) metric[WEIR_METRIC_LATENCY] = seconds * 1000;
     WEIRP_TRY(get_error(l, err));
 done:
@@ -434,6 +435,7 @@ static weir_status get_rest(weirp_logged *l, weir_error *err) {
     const char *time = "";
     weir_status st;
     WEIRP_TRY(get_text(l, F_id, &l->row.id, err));
+    if (*l->row.id) l->row.known_by = WEIRP_LOGGED_ID;
     WEIRP_TRY(get_text(l, F_session, &l->row.session, err));
     WEIRP_TRY(get_text(l, F_segment, &l->row.segment, err));
     WEIRP_TRY(get_text(l, F_logger, &l->row.logger, err));
@@ -456,10 +458,14 @@ done:
 static weir_status next_csv(weirp_logged *l, weir_error *err) {
     bound *b = l->source;
     weir_status st = weirp_csv_next(&b->csv, err);
+    char wrong[80];
     l->row.line = b->csv.line;
-    if (st == WEIR_OK && b->csv.n != b->n_columns)
-        return weirp_fail(err, WEIR_PARSE, l->row.line, "%s:%zu: %zu fields where the header has %zu", l->path,
-                          l->row.line, b->csv.n, b->n_columns);
+    if (st == WEIR_OK && b->csv.n != b->n_columns) {
+        snprintf(wrong, sizeof wrong, "%zu fields where the header has %zu", b->csv.n, b->n_columns);
+        st = weirp_csv_wrong(&b->csv, wrong, err);
+    }
+    /* a quote that doesn't end takes the rows after it along: each of its lines may have been one */
+    if (st == WEIR_PARSE && b->csv.last_line > b->csv.line) l->n_malformed += b->csv.last_line - b->csv.line;
     return st;
 }
 

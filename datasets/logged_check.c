@@ -65,7 +65,7 @@ static weir_status check_metrics(weirp_logged *l, weir_error *err) {
     } rows[] = {
         {WEIR_METRIC_QUALITY, "quality", 1, "from 0 to 1"},
         {WEIR_METRIC_COST, "cost", HUGE_VAL, "USD, 0 or more"},
-        {WEIR_METRIC_LATENCY, "latency", HUGE_VAL, "milliseconds, 0 or more"},
+        {WEIR_METRIC_LATENCY, "latency_ms", HUGE_VAL, "milliseconds, 0 or more"},
         {WEIR_METRIC_ERROR, "error", 1, "0 or 1"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

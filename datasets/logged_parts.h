@@ -69,6 +69,9 @@ weir_status weirp_logged_wrong(const weirp_logged *l, weir_error *err, const cha
 /* Whether the filled row is what logged.h promises; makes p, and the propensities' pointers. */
 weir_status weirp_logged_check(weirp_logged *l, weir_error *err);
 
+/* An id of weir's own logs, borrowed: one that weir gave, or a caller's. */
+void weirp_logged_own_id(weirp_logged *l, const char *id);
+
 /* Whether the policy gave way to its careful rule. */
 bool weirp_logged_is_careful(unsigned rule, unsigned reason);
 

@@ -7,6 +7,7 @@
 #include "src/router/lognames.h"
 #include "src/router/reading.h"
 #include "src/store/store.h"
+#include "src/text/text.h"
 
 enum { BATCH = 256, FORGET_EVERY = 64 /* batches */ };
 
@@ -36,6 +37,7 @@ typedef struct stored {
     weirp_store *store;
     weirp_snapshot *snapshot;
     weirp_log_names names;
+    uint64_t training;            /* mark of the featurizer that the last training made */
     const weirp_names_then *then; /* of the record at hand */
     weirp_log_record record, label;
     piece piece[BATCH];
@@ -183,7 +185,7 @@ static weir_status find_quality(weirp_logged *l, weir_error *err) {
 static weir_status fill_decision(weirp_logged *l, weir_error *err) {
     stored *s = l->source;
     const weirp_log_record *r = &s->record;
-    l->row.id = r->id;
+    weirp_logged_own_id(l, r->id);
     l->row.time_ms = r->time_ms;
     l->row.features_version = r->features_version;
     for (size_t m = 0; m < r->n_models; m++) {
@@ -206,6 +208,8 @@ static weir_status fill_decision(weirp_logged *l, weir_error *err) {
         weir_status st = weirp_logged_dense(l, r->dim, err);
         if (st != WEIR_OK) return st;
         memcpy(l->dense, r->dense, r->dim * sizeof *l->dense);
+        /* those of before went with their featurizer */
+        if (r->features_version >= s->names.trained_version) l->row.training = s->training;
     }
     return index_of(l, r->model, &l->row.chosen, err);
 }
@@ -252,6 +256,14 @@ static weir_status next_stored(weirp_logged *l, weir_error *err) {
     return find_quality(l, err);
 }
 
+/* A damaged featurizer leaves the log as it is, and nobody knows whose its features are. */
+static void read_training(stored *s) {
+    const uint8_t *data;
+    size_t size;
+    if (weirp_snapshot_get(s->snapshot, "featurizer", &data, &size, NULL) == WEIR_OK)
+        s->training = weirp_featurizer_mark(data, size);
+}
+
 weir_status weirp_logged_open_store(weirp_logged *l, const char *path, weir_error *err) {
     static const weirp_logged_form form = {next_stored, close_store};
     stored *s = calloc(1, sizeof *s);
@@ -262,6 +274,7 @@ weir_status weirp_logged_open_store(weirp_logged *l, const char *path, weir_erro
     WEIRP_TRY(weirp_store_open(&s->store, path, WEIRP_STORE_READ, err));
     WEIRP_TRY(weirp_snapshot_begin(&s->snapshot, s->store, err));
     WEIRP_TRY(weirp_log_names_read(&s->names, s->snapshot, err));
+    read_training(s);
     s->next = weirp_snapshot_first_log(s->snapshot);
     l->done_all = (double)weirp_snapshot_n_log(s->snapshot);
 done:

@@ -291,13 +291,16 @@ static weir_status read_decision(weirp_logged *l, weir_error *err) {
     if (x->at[M_model] == WEIRP_JNONE) return wrong(l, err, M_model, "the model that was chosen");
     WEIRP_TRY(model_at(l, M_model, x->at[M_model], &l->row.chosen, err));
     const char *name = weirp_jline_text(&x->json, x->at[M_model], &len);
-    size_t of =
-        x->at[M_outcomes] == WEIRP_JNONE ? WEIRP_JNONE : weirp_jline_member(&x->json, x->at[M_outcomes], name, len);
-    if (of == WEIRP_JNONE) return WEIR_OK;
+    const size_t all = x->at[M_outcomes];
+    if (all == WEIRP_JNONE) return WEIR_OK;
+    if (x->json.value[all].type != WEIRP_JOBJECT) return wrong(l, err, M_outcomes, "an object of outcomes by model");
+    const size_t of = weirp_jline_member(&x->json, all, name, len);
+    if (of == WEIRP_JNONE || x->json.value[of].type == WEIRP_JNULL) return WEIR_OK;
+    if (x->json.value[of].type != WEIRP_JOBJECT) return wrong(l, err, M_outcomes, "an object of outcomes by model");
     if (!member_number(x, of, "quality", &metric[WEIR_METRIC_QUALITY]) ||
         !member_number(x, of, "cost", &metric[WEIR_METRIC_COST]) ||
         !member_number(x, of, "latency_ms", &metric[WEIR_METRIC_LATENCY]))
-        return wrong(l, err, M_outcomes, "outcomes by model");
+        return wrong(l, err, M_outcomes, "an object of outcomes by model");
 done:
     return st;
 }
@@ -330,9 +333,11 @@ static bool careful(exported *x) {
 static weir_status read_head(weirp_logged *l, weir_error *err) {
     exported *x = l->source;
     double time, version;
+    const char *id;
     size_t len;
     weir_status st;
-    WEIRP_TRY(text(l, M_id, &l->row.id, &len, err));
+    WEIRP_TRY(text(l, M_id, &id, &len, err));
+    weirp_logged_own_id(l, id);
     WEIRP_TRY(number(l, M_time_ms, &time, err));
     if (!isnan(time) && !(fabs(time) < 1e16)) return wrong(l, err, M_time_ms, "milliseconds since 1970");
     if (!isnan(time)) l->row.time_ms = (int64_t)time;

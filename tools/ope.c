@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tools/cli.h"
+#include "tools/outfile.h"
 
 #define COMMAND "ope"
 
@@ -12,7 +13,7 @@ enum { MAX_OPTIONS = 40 };
 
 typedef struct arguments {
     cli_list logs, policies, data, bounds;
-    const char *metrics, *json, *svg, *logging;
+    const char *metrics, *json, *svg, *logging, *malformed;
     size_t n_logs, least_rows, most_rows;
     weir_ope_options o;
     bool given[MAX_OPTIONS]; /* as the options are numbered */
@@ -168,6 +169,18 @@ static int failed(const weir_error *err) {
     return err->status == WEIR_INVALID ? cli_misuse(COMMAND, "%s", err->text) : cli_fail(COMMAND, err);
 }
 
+/* Warnings: the first few go to standard error, all of them to a file that was asked for. */
+typedef struct naming {
+    cli_warnings shown;
+    FILE *all; /* NULL: none */
+} naming;
+
+static void name_row(void *user, const char *text) {
+    naming *n = user;
+    cli_warn(&n->shown, text);
+    if (n->all) fprintf(n->all, "%s\n", text);
+}
+
 /* ---- the actions ---- */
 
 static int evaluate(arguments *a) {
@@ -180,17 +193,21 @@ static int evaluate(arguments *a) {
     static const char *const what_ran[] = {"logged"}; /* a curve alone needs no candidate */
     weir_error err = {0};
     weir_ope *ope = NULL;
-    cli_warnings warnings = {COMMAND, 0};
+    cli_outfile *all = a->malformed ? cli_outfile_open(COMMAND, a->malformed, CLI_OUT_WHOLE) : NULL;
+    if (a->malformed && !all) return CLI_FAILED;
+    naming names = {{COMMAND, 0}, all ? cli_outfile_stream(all) : NULL};
     cli_progress_bar bar = cli_progress_begin();
     a->o.logs = a->logs.items, a->o.n_logs = a->logs.n;
     a->o.policies = a->policies.n ? a->policies.items : what_ran;
     a->o.n_policies = a->policies.n ? a->policies.n : 1;
-    a->o.warning = cli_warn, a->o.warning_user = &warnings;
+    a->o.warning = name_row, a->o.warning_user = &names;
     a->o.progress = cli_progress, a->o.progress_user = &bar;
     const weir_status st = weir_ope_run(&ope, &a->o, &err);
     cli_progress_end(&bar);
-    cli_warn_end(&warnings);
+    cli_warn_end(&names.shown);
+    const int named = cli_outfile_close(all, true);
     rc = st == WEIR_OK ? report(a, ope) : failed(&err);
+    if (rc == CLI_OK) rc = named;
     weir_ope_free(ope);
     return rc;
 }
@@ -294,6 +311,8 @@ static int run(arguments *a, const cli_option *options, char **operand, size_t n
     if (!n) return act(a, 0, options);
     for (size_t i = 0; action_name(i); i++) {
         if (strcmp(operand[0], action_name(i)) != 0) continue;
+        if (i && a->malformed)
+            return cli_misuse(COMMAND, "--malformed names a log's rows, and %s reads no log", action_name(i));
         if (i && (a->o.since || a->o.until))
             return cli_misuse(COMMAND, "--%s chooses among a log's rows, and %s reads no log",
                               a->o.since ? "since" : "until", action_name(i));
@@ -354,6 +373,8 @@ int weir_cmd_ope(int argc, char **argv) {
         {"rows-to", 0, CLI_SIZE, &a.most_rows, "N", "simulate: rows of the longest log", .lo = 10, .hi = 10000000},
         {"seed", 0, CLI_SEED, &o->seed, "N", "of the resamples"},
         {"strict", 0, CLI_FLAG, &o->strict, NULL, "stop at the first malformed row"},
+        {"malformed", 0, CLI_TEXT, &a.malformed, "FILE",
+         "a line for each malformed row that was left out; standard error has the first ten"},
         {"json", 0, CLI_MAYBE, &a.json, "FILE|-", "write the report as JSON"},
         {"svg", 0, CLI_TEXT, &a.svg, "FILE|-", "draw the estimates with their intervals, and the curve"},
         {0},

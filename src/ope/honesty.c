@@ -185,18 +185,27 @@ static const char *remedy(weir_metric m) {
     return "";
 }
 
+/* Where a store is asked whose training isn't the log's, or isn't known to be. */
+static void tell_training(const weir_ope *r, char *out, size_t size) {
+    const size_t at = strlen(out);
+    if (r->n_other_training)
+        snprintf(out + at, size - at, "; the features of %zu are another training's than the store's",
+                 r->n_other_training);
+}
+
 /* Why not; the first reason that holds. The order goes from what the log is to what the candidate asks of it. */
 void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
     char *out = s->refusal;
     const size_t size = sizeof s->refusal;
     if (!r->n_decided)
         snprintf(out, size, "no row of the log was decided by a policy: all were pinned or cached");
-    else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED)
+    else if (share(n_undecided, r->n_decided) > WEIRP_OPE_MOST_UNDECIDED) {
         snprintf(out, size,
                  "the candidate can't be asked about %zu of %zu rows: they lack what it decides by (estimates or "
                  "features; of \"column\" its chances)",
                  n_undecided, r->n_decided);
-    else if (s->unsupported > NO_MASS && r->deterministic)
+        tell_training(r, out, size);
+    } else if (s->unsupported > NO_MASS && r->deterministic)
         snprintf(out, size,
                  "the log is deterministic: every choice had a chance of 1, so what other models would have "
                  "done was never seen and weighting is impossible; log with exploration (policy.explore_floor)");

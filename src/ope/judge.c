@@ -281,7 +281,7 @@ static weirp_ope_block rows_of(const weirp_ope_block *b, size_t from, size_t to)
                              FROM(quality_hat, by_model),
                              FROM(cost_hat, by_model),
                              FROM(dense, from * b->dim),
-                             FROM(features_version, from)};
+                             FROM(training, from)};
 #undef FROM
 }
 

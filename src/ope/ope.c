@@ -6,6 +6,7 @@
 #include "src/base/base.h"
 #include "src/budget/when.h"
 #include "src/ope/judge.h"
+#include "src/ope/decisions.h"
 
 /* ---- logs to a table ---- */
 
@@ -15,21 +16,24 @@ typedef struct reading {
     const weir_ope_options *o;
     weirp_ope_table *table;
     weir_ope *result;
+    weirp_decisions seen;
+    size_t n_logs; /* that have been read */
     size_t *model; /* (n_models) the table's index of the log's models; NOT_YET: no row that is read names it */
     size_t n_models, capacity;
     size_t n_waiting;            /* of model, that are NOT_YET */
+    uint64_t training;           /* whose features the store's estimators know; 0: there is no store */
     int64_t first_out, last_out; /* times of the rows that were left out; only once there is one */
 } reading;
 
-/* The log's names that are new since the row before. Where rows are chosen by their time, what the others alone name
- * stays unknown: a model that wasn't there yet is none that a policy could have chosen. */
+/* The log's names that are new since the row before. What only rows that are left out name stays unknown: a slip of the
+ * pen is no model, and one that wasn't there yet at the time asked for is none that a policy could have chosen. */
 static weir_status learn_models(reading *r, const weirp_logged *log, weir_error *err) {
     weir_status st = WEIR_OK;
     const size_t n = weirp_logged_n_models(log);
     if (!weirp_reserve((void **)&r->model, &r->capacity, n, sizeof *r->model)) return weirp_nomem(err);
     for (; r->n_models < n; r->n_models++, r->n_waiting++) r->model[r->n_models] = NOT_YET;
     for (size_t m = 0; m < n && r->n_waiting && st == WEIR_OK; m++) {
-        if (r->model[m] != NOT_YET || (r->result->by_time && !weirp_logged_has_model(log, m))) continue;
+        if (r->model[m] != NOT_YET || !weirp_logged_has_model(log, m)) continue;
         st = weirp_ope_table_model(r->table, weirp_logged_model(log, m), &r->model[m], err);
         r->n_waiting--;
     }
@@ -53,11 +57,22 @@ static bool is_asked_for(reading *r, const weirp_logged_row *row) {
 }
 
 static weir_status take_row(reading *r, const weirp_logged *log, const weirp_logged_row *row, weir_error *err) {
+    bool before;
     if (!is_asked_for(r, row)) return WEIR_OK;
+    weir_status st =
+        weirp_decisions_before(&r->seen, row, weirp_logged_model(log, row->chosen), r->n_logs, &before, err);
+    if (st != WEIR_OK) return st;
+    if (before) {
+        r->result->n_duplicates++;
+        return WEIR_OK;
+    }
     if (r->n_waiting || r->n_models < weirp_logged_n_models(log)) {
-        weir_status st = learn_models(r, log, err);
+        st = learn_models(r, log, err);
         if (st != WEIR_OK) return st;
     }
+    if (r->training && row->dense && row->dim && row->training != r->training &&
+        !(row->flags & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED)))
+        r->result->n_other_training++;
     return weirp_ope_table_add(r->table, row, r->n_models, r->model, err);
 }
 
@@ -96,15 +111,18 @@ static weir_status no_row(const reading *r, weir_error *err) {
         weirp_when_text(from, r->first_out ? r->first_out : 1);
         weirp_when_text(to, r->last_out ? r->last_out : 1);
         return weirp_fail(err, WEIR_NODATA, 0,
-                          "%s holds no row of the time asked for: since and until leave out %zu rows, from %s to %s, "
+                          "%s holds no row of the time asked for: since and until leave out %zu row%s, from %s to %s, "
                           "and %zu without a time%s",
-                          r->o->logs[0], result->n_outside, from, to, result->n_untimed, malformed);
+                          r->o->logs[0], result->n_outside, result->n_outside == 1 ? "" : "s", from, to,
+                          result->n_untimed, malformed);
     }
     if (result->n_untimed)
         return weirp_fail(err, WEIR_NODATA, 0,
-                          "%s tells no row's time: since and until can't choose among its %zu rows%s", r->o->logs[0],
-                          result->n_untimed, malformed);
-    return weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s", r->o->logs[0], malformed);
+                          "%s tells no row's time: since and until can't choose among its %zu row%s%s", r->o->logs[0],
+                          result->n_untimed, result->n_untimed == 1 ? "" : "s", malformed);
+    return weirp_fail(err, WEIR_NODATA, 0, "%s holds no usable row%s%s", r->o->logs[0], malformed,
+                      result->n_malformed && !r->o->map ? "; logs of others need a mapping of their columns (--map)"
+                                                        : "");
 }
 
 static weir_status read_logs(reading *r, weir_error *err) {
@@ -115,7 +133,9 @@ static weir_status read_logs(reading *r, weir_error *err) {
         if (!(r->result->log[i] = strdup(r->o->logs[i]))) return weirp_nomem(err);
         r->result->n_logs++;
         st = read_log(r, r->o->logs[i], err);
+        r->n_logs++;
     }
+    weirp_decisions_free(&r->seen);
     if (st == WEIR_OK) st = weirp_ope_table_finish(r->table, r->o->value_usd, err);
     return st == WEIR_OK && !weirp_ope_table_n(r->table) ? no_row(r, err) : st;
 }
@@ -127,12 +147,16 @@ static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *
     weir_router *router = NULL;
     weirp_ope_settings settings;
     reading r = {.o = o, .result = result};
+    weirp_decisions_init(&r.seen);
     weir_status st = weirp_ope_settle(&settings, o, NULL, err); /* mistakes are told before long work */
     if (st != WEIR_OK) return st;
     result->by_time = o->since || o->until;
     result->since_ms = settings.since_ms, result->until_ms = settings.until_ms;
     if (!o->n_logs) return weirp_fail(err, WEIR_INVALID, 0, "there is no log to read");
-    if (o->store) WEIRP_TRY(weir_router_open(&router, o->store, err));
+    if (o->store) {
+        WEIRP_TRY(weir_router_open(&router, o->store, err));
+        WEIRP_TRY(weirp_target_router_training(&r.training, router, err));
+    }
     WEIRP_TRY(weirp_ope_table_new(&r.table, err));
     WEIRP_TRY(read_logs(&r, err));
     WEIRP_TRY(weirp_ope_settle(&settings, o, r.table, err));
@@ -141,6 +165,7 @@ static weir_status run(weir_ope *result, const weir_ope_options *o, weir_error *
     if (o->curve) WEIRP_TRY(weirp_ope_curve_check(o, r.table, router, err));
     st = weirp_ope_judge(result, r.table, target, o->n_policies, &settings, router, err);
 done:
+    weirp_decisions_free(&r.seen);
     for (size_t i = 0; i < WEIRP_OPE_MAX_POLICIES; i++) weirp_ope_target_free(target[i]);
     weirp_ope_table_free(r.table);
     weir_router_close(router);

@@ -123,6 +123,8 @@ struct weir_ope {
     bool by_time;                     /* rows were chosen by their time: */
     int64_t since_ms, until_ms;       /* those in [since_ms, until_ms); INT64_MIN, INT64_MAX: no limit */
     size_t n_outside, n_untimed;      /* rows left out: of another time, and without one */
+    size_t n_duplicates;              /* rows left out: their decisions had been read before */
+    size_t n_other_training;          /* decided rows with features that the store's estimators don't know */
     bool quality_unknown;             /* no row knows it, and nobody asked for other metrics alone */
     bool has_sessions, deterministic; /* every propensity is 1: IPS is impossible */
     char **model;                     /* (n_models) */

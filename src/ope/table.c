@@ -24,6 +24,7 @@ weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err) {
     *out = NULL;
     if (!t) return weirp_nomem(err);
     t->last_ms = WEIRP_LOGGED_NO_TIME;
+    t->told = true;
     weirp_blocks_init(&t->blocks);
     t->slot = calloc(N_SLOTS, sizeof *t->slot);
     if (!t->slot || !add_trial(t, "", 0)) {
@@ -225,7 +226,7 @@ static weir_status note_logger(weirp_ope_table *t, uint32_t logger, bool decided
 weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row, size_t n_models, const size_t *model,
                                 weir_error *err) {
     weirp_packed head = {.time_ms = row->time_ms,
-                         .features_version = row->features_version,
+                         .training = row->training,
                          .p = row->p,
                          .chosen = (uint32_t)model[row->chosen],
                          .flags = row->flags};
@@ -261,6 +262,7 @@ weir_status weirp_ope_table_add(weirp_ope_table *t, const weirp_logged_row *row,
     if (row->time_ms > t->last_ms) t->last_ms = row->time_ms; /* NO_TIME is the least there is */
     if (head.n_loggers > t->n_loggers) t->n_loggers = head.n_loggers;
     t->has |= head.has;
+    t->told &= !decided || head.has & WEIRP_PACKED_PROPENSITY || head.p == 1;
     t->n++;
     if (t->n % WEIRP_BLOCK_ROWS == 0) WEIRP_TRY(flush(t, err));
 done:

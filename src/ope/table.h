@@ -19,22 +19,23 @@ enum { WEIRP_BLOCK_ROWS = 1024 };
 typedef struct weirp_ope_block {
     size_t first, n; /* number of the first row; rows, at most WEIRP_BLOCK_ROWS */
     size_t n_models, dim, n_loggers;
-    const uint32_t *chosen;           /* (n) */
-    const uint32_t *cluster;          /* (n) groups of rows that are independent of each other: sums.h */
-    const uint32_t *segment;          /* (n) index of the segment's text */
-    const uint32_t *logger;           /* (n) index of the logging policy's name */
-    const uint32_t *flags;            /* (n) WEIRP_LOGGED_... */
-    const uint32_t *trial;            /* (n) whose candidate `target` is: index of a trial; NULL: all of the first */
-    const int64_t *time_ms;           /* (n) */
-    const double *p;                  /* (n) chance of the chosen one */
-    const double *metric;             /* (n, WEIR_N_METRICS) */
-    const double *propensity;         /* (n, n_models); NAN: not logged */
-    const double *target;             /* (n, n_models); NAN: not logged; NULL where no row has any, as all below */
-    const double *by_logger;          /* (n, n_loggers) */
-    const double *quality_hat;        /* (n, n_models) */
-    const double *cost_hat;           /* (n, n_models) */
-    const float *dense;               /* (n, dim); a row without: NAN */
-    const uint64_t *features_version; /* (n) */
+    const uint32_t *chosen;    /* (n) */
+    const uint32_t *cluster;   /* (n) groups of rows that are independent of each other: sums.h */
+    const uint32_t *segment;   /* (n) index of the segment's text */
+    const uint32_t *logger;    /* (n) index of the logging policy's name */
+    const uint32_t *flags;     /* (n) WEIRP_LOGGED_... */
+    const uint32_t *trial;     /* (n) whose candidate `target` is: index of a trial; NULL: all of the first */
+    const int64_t *time_ms;    /* (n) */
+    const double *p;           /* (n) chance of the chosen one */
+    const double *metric;      /* (n, WEIR_N_METRICS) */
+    const double *propensity;  /* (n, n_models); NAN: not logged. A chance of 1 tells the others', where every row tells
+them; it would stand for all, were it told of some alone */
+    const double *target;      /* (n, n_models); NAN: not logged; NULL where no row has any, as all below */
+    const double *by_logger;   /* (n, n_loggers) */
+    const double *quality_hat; /* (n, n_models) */
+    const double *cost_hat;    /* (n, n_models) */
+    const float *dense;        /* (n, dim); a row without: NAN */
+    const uint64_t *training;  /* (n) whose features `dense` are: as a logged row's */
 } weirp_ope_block;
 
 /* Whether row i was decided by a policy: forced and cached ones say nothing of any. */

@@ -34,7 +34,7 @@ void weirp_blocks_free(weirp_blocks *b);
  * each), by_logger (n_loggers), dense (dim floats, padded to 8 bytes). */
 typedef struct weirp_packed {
     int64_t time_ms;
-    uint64_t features_version;
+    uint64_t training;
     double p, metric[WEIR_METRIC_LOSS]; /* the loss is computed */
     uint32_t chosen, cluster, segment, logger, flags;
     uint16_t n_models, n_loggers;
@@ -68,7 +68,8 @@ struct weirp_ope_table {
     size_t n_loggers; /* of by_logger, the most of any row */
     size_t dim;
     bool dim_known, has_sessions, finished;
-    unsigned has;                            /* of any row */
+    unsigned has; /* of any row */
+    bool told;    /* every decided row tells all chances: logged, or 1 for the chosen model */
     size_t n_decided, known[WEIR_N_METRICS]; /* of decided rows */
     unsigned mentioned;                      /* set of the metrics that any row knows */
     int64_t last_ms;

@@ -17,7 +17,7 @@ struct weirp_scan {
     double *by_model[WEIRP_PACKED_MODELS]; /* propensity, target, quality_hat, cost_hat; NULL: no row has it */
     double *by_logger;
     float *dense;
-    uint64_t *features_version;
+    uint64_t *training;
 };
 
 static bool make(void **out, size_t each, size_t size) {
@@ -30,7 +30,7 @@ static bool make_arrays(weirp_scan *s) {
     uint32_t **const words[] = {&s->chosen, &s->cluster, &s->segment, &s->logger, &s->flags, &s->trial};
     bool good = make((void **)&s->time_ms, 1, sizeof *s->time_ms) && make((void **)&s->p, 1, sizeof *s->p) &&
                 make((void **)&s->metric, WEIR_N_METRICS, sizeof *s->metric) &&
-                make((void **)&s->features_version, 1, sizeof *s->features_version);
+                make((void **)&s->training, 1, sizeof *s->training);
     for (size_t i = 0; good && i < sizeof words / sizeof *words; i++)
         good = make((void **)words[i], 1, sizeof(uint32_t));
     for (size_t i = 0; good && i < WEIRP_PACKED_MODELS; i++)
@@ -71,7 +71,7 @@ void weirp_scan_free(weirp_scan *s) {
     for (size_t i = 0; i < WEIRP_PACKED_MODELS; i++) free(s->by_model[i]);
     free(s->by_logger);
     free(s->dense);
-    free(s->features_version);
+    free(s->training);
     free(s);
 }
 
@@ -97,7 +97,7 @@ static const uint8_t *unpack(weirp_scan *s, size_t row, const uint8_t *at) {
     s->trial[row] = head.trial;
     s->time_ms[row] = head.time_ms;
     s->p[row] = head.p;
-    s->features_version[row] = head.features_version;
+    s->training[row] = head.training;
     double *metric = s->metric + row * WEIR_N_METRICS;
     memcpy(metric, head.metric, sizeof head.metric);
     metric[WEIR_METRIC_LOSS] =
@@ -108,6 +108,10 @@ static const uint8_t *unpack(weirp_scan *s, size_t row, const uint8_t *at) {
         /* a model that came up after this row couldn't be chosen in it */
         at = unpack_doubles(s->by_model[i] + row * t->models.n, t->models.n, has ? head.n_models : 0,
                             has && i < 2 ? 0 : NAN, at);
+    }
+    if (t->told && !(head.has & WEIRP_PACKED_PROPENSITY) && head.p == 1) {
+        double *chances = s->by_model[0] + row * t->models.n;
+        for (size_t m = 0; m < t->models.n; m++) chances[m] = m == head.chosen;
     }
     if (s->by_logger) at = unpack_doubles(s->by_logger + row * t->n_loggers, t->n_loggers, head.n_loggers, NAN, at);
     if (s->dense) {
@@ -157,7 +161,7 @@ static void show(const weirp_scan *s, weirp_ope_block *b) {
                            .quality_hat = s->by_model[2],
                            .cost_hat = s->by_model[3],
                            .dense = s->dense,
-                           .features_version = s->features_version};
+                           .training = s->training};
 }
 
 weir_status weirp_scan_next(weirp_scan *s, weirp_ope_block *block, weir_error *err) {

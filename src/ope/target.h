@@ -23,6 +23,8 @@ weir_status weirp_ope_target_new(weirp_ope_target **out, const char *text, const
 /* What reports will call the policy of such a text, where it can be read: its name=, else the whole. Borrowed, *len
  * bytes. */
 const char *weirp_ope_target_called(const char *text, size_t *len);
+/* Whose features a router's estimators know: a row of another `training` can't be asked about. */
+weir_status weirp_target_router_training(uint64_t *training, const weir_router *router, weir_error *err);
 /* Whether a policy has that key in such a text. */
 bool weirp_ope_target_has_key(const char *policy, const char *key);
 void weirp_ope_target_free(weirp_ope_target *target);

@@ -1,9 +1,11 @@
 /* target_router.c: what a router expects of logged prompts, of which only the features are left.
  *
- * A row's features are those of the router's training or they mean something else: then the router can't tell. The
- * prompt's tokens aren't among them. An expected cost is a + b * tokens in every model, so that the costs which the log
- * says were expected give the tokens back: the median over models of (logged - a) / b, exact while prices are those of
- * the log, and one model's new price doesn't move it. Nor is the prompt's novelty there: it counts as 0.
+ * A row's features are those of the router's training or they mean something else: then the router can't tell. Commits
+ * count within one store; across stores trainings are told apart by the featurizers that they made.
+ *
+ * The prompt's tokens aren't among the features. An expected cost is a + b * tokens in every model, so that the costs
+ * which the log says were expected give the tokens back: the median over models of (logged - a) / b, exact while prices
+ * are those of the log, and one model's new price doesn't move it. Nor is the prompt's novelty there: it counts as 0.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 
 struct weirp_target_router {
     const weirp_state *state; /* borrowed */
+    uint64_t training;        /* whose features its estimators know */
     weirp_workspace workspace;
     size_t n_models; /* of the table */
     size_t *own;     /* (n_models) the router's index; (size_t)-1: it doesn't know the model */
@@ -21,12 +24,22 @@ struct weirp_target_router {
     double *tokens;  /* (n_models) work */
 };
 
+weir_status weirp_target_router_training(uint64_t *training, const weir_router *router, weir_error *err) {
+    weirp_writer w = {0};
+    weirp_featurizer_save(router->state->featurizer, &w);
+    *training = weirp_featurizer_mark(w.data, w.size);
+    const bool failed = w.failed;
+    weirp_writer_free(&w);
+    return failed ? weirp_nomem(err) : WEIR_OK;
+}
+
 weir_status weirp_target_router_new(weirp_target_router **out, const weir_router *router, const weirp_ope_table *table,
                                     weir_error *err) {
     weirp_target_router *r = weirp_array(1, sizeof *r);
     if (!r) return weirp_nomem(err);
     weir_status st = WEIR_OK;
     r->state = router->state;
+    WEIRP_TRY(weirp_target_router_training(&r->training, router, err));
     r->n_models = weirp_ope_table_n_models(table);
     r->own = weirp_array(r->n_models, sizeof *r->own);
     r->base = weirp_array(weirp_state_n_models(r->state), sizeof *r->base);
@@ -105,8 +118,7 @@ static void take_over(const weirp_target_router *r, weir_estimates *e) {
 bool weirp_target_router_estimate(weirp_target_router *r, const weirp_ope_block *block, size_t i,
                                   weir_estimates *estimates) {
     size_t dim = weirp_featurizer_dim(r->state->featurizer);
-    if (!block->dense || block->dim != dim || !block->features_version) return false;
-    if (block->features_version[i] < r->state->trained_version) return false;
+    if (!block->dense || block->dim != dim || !block->training || block->training[i] != r->training) return false;
     const float *dense = block->dense + i * dim;
     for (size_t j = 0; j < dim; j++)
         if (!isfinite(dense[j])) return false;

@@ -77,7 +77,8 @@ static size_t policy_index(const char *name) {
 static weir_status no_such_policy(const char *name, weir_error *err) {
     const char *names[32] = {"logged", "column", "table"};
     size_t n = 3;
-    for (size_t k = 0; weir_policy_name(k) && n < 32; k++) names[n++] = weir_policy_name(k);
+    for (size_t k = 0; weir_policy_name(k) && n < 32; k++)
+        if (strcmp(weir_policy_name(k), "oracle") != 0) names[n++] = weir_policy_name(k); /* refused: check() */
     char list[256] = "", shown[64];
     for (size_t k = 0; k < n; k++) {
         size_t at = strlen(list);

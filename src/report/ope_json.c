@@ -278,9 +278,11 @@ static json_t *log_json(maker *m) {
     put(m, o, "files", texts(m, r->log, r->n_logs));
     put(m, o, "rows", count(r->n_rows));
     put(m, o, "malformed", count(r->n_malformed));
+    put(m, o, "duplicates", count(r->n_duplicates));
     put(m, o, "other", count(r->n_other));
     put(m, o, "outside", count(r->n_outside));
     put(m, o, "untimed", count(r->n_untimed));
+    put(m, o, "other_training", count(r->n_other_training));
     put(m, o, "since", r->by_time && r->since_ms != INT64_MIN ? instant(r->since_ms) : json_null());
     put(m, o, "until", r->by_time && r->until_ms != INT64_MAX ? instant(r->until_ms) : json_null());
     put(m, o, "decided", count(r->n_decided));

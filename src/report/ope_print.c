@@ -87,6 +87,14 @@ static void put_fact(const printing *p, const char *label, const char *format, .
     weirp_ope_paragraph(text, p->out, p->width, LABEL + 2, LABEL + 2);
 }
 
+/* "1 row", "2,345 malformed rows" */
+static const char *counted(char out[64], size_t n, const char *what) {
+    char digits[32];
+    weirp_text_count(digits, sizeof digits, n);
+    snprintf(out, 64, "%s %s%s", digits, what, n == 1 ? "" : "s");
+    return out;
+}
+
 static void put_propensities(const printing *p) {
     const weir_ope *r = p->ope;
     if (!r->n_decided) return;
@@ -103,13 +111,13 @@ static void put_propensities(const printing *p) {
 /* Which rows were asked for, and how many weren't these. */
 static void put_asked_for(const printing *p) {
     const weir_ope *r = p->ope;
-    char since[WEIRP_WHEN_TEXT + 8] = "", until[WEIRP_WHEN_TEXT + 8] = "", n[32], untimed[32];
+    char since[WEIRP_WHEN_TEXT + 8] = "", until[WEIRP_WHEN_TEXT + 8] = "", n[64];
     if (!r->by_time) return;
     if (r->since_ms != INT64_MIN) memcpy(since, "since ", 7), weirp_ope_time_text(since + 6, r->since_ms);
     if (r->until_ms != INT64_MAX) memcpy(until, "until ", 7), weirp_ope_time_text(until + 6, r->until_ms);
-    weirp_text_count(n, sizeof n, r->n_outside), weirp_text_count(untimed, sizeof untimed, r->n_untimed);
-    put_fact(p, "asked for", "%s%s%s: %s rows of another time left out", since, *since && *until ? ", " : "", until, n);
-    if (r->n_untimed) put_fact(p, "left out", "! %s rows without a time", untimed);
+    put_fact(p, "asked for", "%s%s%s: %s of another time left out", since, *since && *until ? ", " : "", until,
+             counted(n, r->n_outside, "row"));
+    if (r->n_untimed) put_fact(p, "left out", "! %s without a time", counted(n, r->n_untimed, "row"));
 }
 
 /* What was said of the metrics, and is believed: no row contradicts it. */
@@ -125,14 +133,14 @@ static void put_bounds(const printing *p) {
 
 static void put_log(const printing *p) {
     const weir_ope *r = p->ope;
-    char n[32], other[32], from[WEIRP_WHEN_TEXT], to[WEIRP_WHEN_TEXT];
+    char n[64], models[64], from[WEIRP_WHEN_TEXT], to[WEIRP_WHEN_TEXT];
     put_title(p, "the log");
     weirp_text_count(n, sizeof n, r->n_rows);
-    put_fact(p, "rows", "%s of %zu models", n, r->n_models);
+    put_fact(p, "rows", "%s of %s", n, counted(models, r->n_models, "model"));
     put_asked_for(p);
-    weirp_text_count(n, sizeof n, r->n_malformed), weirp_text_count(other, sizeof other, r->n_other);
-    if (r->n_malformed) put_fact(p, "left out", "! %s malformed rows", n);
-    if (r->n_other) put_fact(p, "no decisions", "%s rows", other);
+    if (r->n_malformed) put_fact(p, "left out", "! %s", counted(n, r->n_malformed, "malformed row"));
+    if (r->n_duplicates) put_fact(p, "left out", "! %s that had been read before", counted(n, r->n_duplicates, "row"));
+    if (r->n_other) put_fact(p, "no decisions", "%s", counted(n, r->n_other, "row"));
     weirp_text_count(n, sizeof n, r->n_clusters);
     put_fact(p, "independent groups", "%s (%s)", n, r->has_sessions ? "sessions" : "no sessions were logged: rows");
     if (weirp_ope_time_known(r->first_ms)) {
@@ -144,13 +152,15 @@ static void put_log(const printing *p) {
                  "! %.3g %% of the rows are over a minute earlier than one before them: halves of the log "
                  "aren't halves of the time",
                  100 * r->share_backwards);
-    weirp_text_count(n, sizeof n, r->n_decided);
-    put_fact(p, "decided by a policy", "%s rows (cached %.1f %%, pinned by clients %.1f %%: left out)", n,
-             100 * r->share_cached, 100 * r->share_forced);
+    put_fact(p, "decided by a policy", "%s (cached %.1f %%, pinned by clients %.1f %%: left out)",
+             counted(n, r->n_decided, "row"), 100 * r->share_cached, 100 * r->share_forced);
     put_fact(p, "of all rows", "%.1f %% fallen back to another model, %.1f %% decided by the careful rule",
              100 * r->share_fallen_back, 100 * r->share_careful);
     put_propensities(p);
     put_bounds(p);
+    if (r->n_other_training)
+        put_fact(p, "features", "! those of %s are another training's than the store's: what asks it can't decide them",
+                 counted(n, r->n_other_training, "row"));
 }
 
 /* ---- what can be trusted ---- */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <xxhash.h>
+
 #include "src/text/parts.h"
 
 enum { FORMAT = 1 };
@@ -28,6 +30,11 @@ void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w) {
     weirp_put(w, f->rows, f->n_buckets * f->stride);
 }
 
+uint64_t weirp_featurizer_mark(const uint8_t *saved, size_t size) {
+    const uint64_t hash = XXH3_64bits(saved, size);
+    return hash ? hash : 1;
+}
+
 /* Finite and within [lo, hi]. */
 static bool all_within(const float *v, size_t n, float lo, float hi) {
     bool good = true;
@@ -43,7 +50,7 @@ static bool get_floats(weirp_bytes *r, float *v, size_t n, float lo, float hi) {
 }
 
 /* Limits far beyond what a fit gives, and far from where arithmetic overflows. */
-#define LARGE 1e6f
+#define LARGE     1e6f
 #define SMALL_IDF 1e-3f /* a fit gives 0 or at least 1; the square of less than this could vanish */
 
 static bool idfs_usable(const weirp_bucket *table, size_t n) {

@@ -84,6 +84,9 @@ weir_status weirp_featurizer_fit(weirp_featurizer **out, const char *const *prom
 weirp_featurizer *weirp_featurizer_keep(weirp_featurizer *f);
 void weirp_featurizer_free(weirp_featurizer *f);
 void weirp_featurizer_save(const weirp_featurizer *f, weirp_writer *w);
+/* What tells one training's features from another's: a hash of a saved featurizer's bytes, never 0. Same features, same
+ * number, in whichever store. */
+uint64_t weirp_featurizer_mark(const uint8_t *saved, size_t size);
 weir_status weirp_featurizer_load(weirp_featurizer **out, weirp_bytes *r, weir_error *err);
 size_t weirp_featurizer_dim(const weirp_featurizer *f); /* of weirp_features.dense */
 size_t weirp_featurizer_n_buckets(const weirp_featurizer *f);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "src/ope/decisions.h"
 #include "src/ope/table.h"
 #include "src/router/format.h"
 #include "src/router/reading.h"
@@ -121,18 +122,23 @@ static void read_log(const char *path, const char *map) {
     weirp_logged *l;
     weirp_logged_row row;
     weirp_ope_table *table;
+    weirp_decisions seen;
+    bool before;
     weirp_scan *scan;
     weirp_ope_block block;
     weir_status st;
     uint64_t wall = weirp_monotonic_ns(), used = weirp_cpu_ns();
     must(weirp_logged_open(&l, path, &options, &err));
     must(weirp_ope_table_new(&table, &err));
+    weirp_decisions_init(&seen);
     while ((st = weirp_logged_next(l, &row, &err)) == WEIR_OK) {
         for (; n < weirp_logged_n_models(l); n++)
             must(weirp_ope_table_model(table, weirp_logged_model(l, n), &model[n], &err));
-        must(weirp_ope_table_add(table, &row, n, model, &err));
+        must(weirp_decisions_before(&seen, &row, weirp_logged_model(l, row.chosen), 0, &before, &err));
+        if (!before) must(weirp_ope_table_add(table, &row, n, model, &err));
     }
     if (st != WEIR_END) must(st);
+    weirp_decisions_free(&seen);
     must(weirp_ope_table_finish(table, 1, &err));
     size_t rows = weirp_ope_table_n(table);
     printf("%zu rows (%zu malformed, %zu of another kind), %zu models, %zu features, %zu labels\n", rows,

@@ -2,7 +2,7 @@
 """weir ope on the wire of the shell: reference values of other programs on the Open Bandit Dataset, logs of weir's own in every
 form, logs that are broken, memory. WEIR is the binary's path; the reference values need WEIR_DATA, or ../shared/data beside the
 tree (with ../shared/reference). SPDX-License-Identifier: GPL-3.0-or-later"""
-import json, math, os, pathlib, random, resource, shutil, subprocess, tempfile, time, unittest
+import gzip, json, lzma, math, os, pathlib, random, resource, shutil, subprocess, tempfile, time, unittest
 import xml.etree.ElementTree
 
 import skipping
@@ -19,7 +19,7 @@ GRADED = "format: jsonl\nchosen: model\npropensities: p\nmetrics: {quality: qual
 
 def run(*args, status=0, stdin=None, env=None):
     done = subprocess.run([WEIR, *map(str, args)], capture_output=True, text=True, env=env or ENV, timeout=300, input=stdin)
-    assert done.returncode == status, f"{args}: status {done.returncode}, not {status}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert status is None or done.returncode == status, f"{args}: status {done.returncode}, not {status}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done
 
 
@@ -189,6 +189,45 @@ class Own(Scratch):
         self.assertEqual(sorted(both[0]["policies"][0]["metrics"]), ["cost", "latency", "loss", "quality"])
         self.assertTrue(both[0]["log"]["propensities_known"])
         self.assertGreater(len(both[0]["curve"]["points"]), 10)
+
+    def test_a_store_of_another_training_is_told(self):
+        """Features mean something to their training alone, whichever store it is in: a copy of the log's store knows them, a store
+        that was trained on other prompts doesn't, and a training in the log's own store leaves them behind."""
+        run("train", "--data", self.at / "stream.jsonl", "--store", self.dir / "other.mdb", "--estimator", "ridge")
+        run("train", "--data", self.at / "train.jsonl", "--store", self.dir / "again.mdb", "--estimator", "knn")
+        for name in "copy.mdb", "retrained.mdb":
+            shutil.copy(self.at / "live.mdb", self.dir / name)
+        run("train", "--data", self.at / "stream.jsonl", "--store", self.dir / "retrained.mdb", "--estimator", "ridge")
+        live, retrained = self.at / "live.mdb", self.dir / "retrained.mdb"
+        for log, store, known in (live, live, True), (live, self.dir / "copy.mdb", True), (live, self.dir / "again.mdb", True), \
+                (live, self.dir / "other.mdb", False), (live, retrained, False), (retrained, retrained, False), (retrained, live, False):
+            r, said = self.asked("--store", store, "--metric", "quality", log=log, status=0 if known else 1)
+            self.assertEqual([r["log"]["other_training"], metric(r)["standing"]["undecided"]], [0, 0] if known else [2500, 1],
+                             f"{log} asked of {store}")
+            if known:
+                self.assertEqual(said, "")
+                continue
+            self.assertIn("the features of 2500 are another training's than the store's", said)
+            self.assertTrue(metric(r)["standing"]["refusal"].endswith("the store's"))
+            text = " ".join(run("ope", "--log", log, "--policy", "plugin,value=0.02", "--store", store, "--metric", "quality",
+                                status=1).stdout.split())
+            self.assertIn("features ! those of 2,500 rows are another training's than the store's", text)
+        r, said = self.asked("--store", self.dir / "other.mdb", "--metric", "quality", policy="fixed,model=" +
+                             self.asked()[0]["log"]["models"][0])
+        self.assertEqual(said, "")
+
+    def test_a_decision_counts_once(self):
+        """A store and its copy, and the export of either, are one log."""
+        shutil.copy(self.at / "live.mdb", self.dir / "copy.mdb")
+        once, _ = self.asked()
+        r, said = self.asked("--log", self.at / "live.jsonl", "--log", self.dir / "copy.mdb")
+        self.assertEqual([said, r["log"]["rows"], r["log"]["duplicates"], once["log"]["duplicates"]], ["", 2500, 5000, 0])
+        for report in once, r:
+            report.pop("seconds")
+            report["log"].pop("files"), report["log"].pop("duplicates")
+        self.assertEqual(once, r)
+        text = run("ope", "--log", self.at / "live.mdb", "--log", self.at / "live.jsonl", "--policy", "plugin,value=0.02").stdout
+        self.assertIn("! 2,500 rows that had been read before", text)
 
     def test_trials_without_support_say_nothing_of_the_sequence(self):
         """Where the logging policy explores, weighting sees all; where it doesn't, nothing is promised of the rest."""
@@ -555,6 +594,100 @@ class Made(Scratch):
             self.assertEqual(done.stdout, "")
         self.assertIn("no usable row", run("ope", "--log", self.write("e.jsonl", "{}\n"), "--map", self.map, "--policy", "random",
                                            status=1).stderr)
+
+    def test_every_malformed_row_can_be_named(self):
+        bad = [row(i, {"a": 0.5, "b": 0.4}) for i in range(25)]
+        log, named = self.write("log.jsonl", lines(bad + self.uniform(90))), self.dir / "malformed.txt"
+        r, said = report("--log", log, "--map", self.map, "--policy", "random", "--malformed", named)
+        self.assertEqual([r["log"]["rows"], r["log"]["malformed"]], [90, 25])
+        self.assertIn("... and 15 more warnings", said)
+        self.assertEqual([line.split(":")[1] for line in named.read_text().splitlines()], [str(i) for i in range(1, 26)])
+        # also where nothing is left, and not where no log is read
+        run("ope", "--log", self.write("bad.jsonl", lines(bad)), "--map", self.map, "--policy", "random", "--malformed", named, status=1)
+        self.assertEqual(len(named.read_text().splitlines()), 25)
+        self.assertIn("reads no log", run("ope", "simulate", "--malformed", named, status=2).stderr)
+        run("ope", "--log", log, "--map", self.map, "--policy", "random", "--malformed", self.dir / "no/where", status=1)
+
+    def test_a_log_of_others_needs_a_mapping(self):
+        csv = self.write("log.csv", "\ufeffid,model\n" + "1,a\n" * 20000)
+        done = run("ope", "--log", csv, "--policy", "random", status=1)
+        self.assertEqual([done.stderr.count("\n"), "(--map FILE)" in done.stderr], [1, True], done.stderr)
+        self.assertIn("--map FILE", run("ope", "--log", "-", "--policy", "random", stdin=csv.read_text(), status=1).stderr)
+        # JSON lines might be weir's, until the last has been read
+        done = run("ope", "--log", self.write("log.jsonl", lines(self.uniform(30))), "--policy", "random", status=1)
+        self.assertIn("others' logs need a mapping", done.stderr)
+        self.assertIn("holds no usable row (malformed ones were left out); logs of others need a mapping of their columns (--map)",
+                      done.stderr)
+        # one bad line is no other system's log
+        own = "".join(json.dumps({"kind": "decision", "model": m, "propensities": {"a": 0.5, "b": 0.5}, "outcomes": {m: {"quality": i % 3 and 1}}})
+                      + "\n" for i, m in enumerate("ab" * 60))
+        r, said = report("--log", self.write("own.jsonl", "cut off\"}\n\n  " + own), "--policy", "random")
+        self.assertEqual([r["log"]["rows"], r["log"]["malformed"]], [120, 1])
+
+    def test_what_is_packed_otherwise_is_named(self):
+        text = "m,p,q\n" + "a,0.5,1\n" * 100
+        for name, packed in ("gzip", gzip.compress(text.encode())), ("xz", lzma.compress(text.encode())), ("zip", b"PK\3\4" + b"0" * 99):
+            log = self.dir / "log.packed"
+            log.write_bytes(packed)
+            for args in ["--map", self.map], []:
+                done = run("ope", "--log", log, *args, "--policy", "random", status=1)
+                self.assertIn(f"log.packed: is compressed by {name}, and zstd alone is read", done.stderr)
+            self.assertIn(f"compressed by {name}", run("train", "--data", log, "--store", self.dir / "s.mdb", status=1).stderr)
+
+    def test_one_row_is_a_row(self):
+        rows = self.uniform(60)
+        log = self.write("log.jsonl", lines(rows + [row(0, {"a": 0.5})]))
+        done = subprocess.run([WEIR, "ope", "--log", log, "--map", self.map, "--policy", "random"], capture_output=True, text=True, env=ENV)
+        self.assertIn("! 1 malformed row\n", done.stdout)
+        self.assertRegex(done.stdout, "rows +60 of 3 models\n")
+
+    def test_an_open_quote_counts_what_it_takes_along(self):
+        head, draw = "m,p,q,note\n", random.Random(2)
+        good = [f"{draw.choice('ab')},0.5,{draw.randrange(2)},x\n" for _ in range(300)]
+        self.map.write_text("format: csv\nchosen: m\npropensity: p\nmetrics: {quality: q}\n")
+        for text, lost, said in (
+                (head + "".join(good[:200]) + '"a,0.5,1,x\n' + "".join(good[200:]), 101, "a quoted field doesn't end"),
+                (head + "".join(good[:200]) + '"a,0.5,1,x\n' + "".join(good[200:]).rstrip("\n"), 101, "all of lines 202 to 302 is one record"),
+                (head + "".join(good[:200]) + '"a,0.5,1,x\n' + "".join(good[200:]) + 'a,0.5,1,"x"\n', 102, "text follows a closing quote"),
+                (head + "".join(good) + 'a,0.5,1,"two\nlines"\na,7,1,"two\nlines"\n', 1, ':304: key "propensity" is 7')):
+            r, err = self.asked(self.write("log.csv", text))
+            self.assertEqual(r["log"]["rows"] + r["log"]["malformed"], 302 if lost == 102 or lost == 1 else 301, err)
+            self.assertEqual(r["log"]["malformed"], lost, err)
+            self.assertIn(said, err)
+
+    def test_a_chance_of_one_tells_all(self):
+        """A log of one model, or one that always does the same: what the others had needs no telling."""
+        self.map.write_text("format: jsonl\nchosen: model\npropensity: p\nmetrics: {quality: quality, cost: cost}\n")
+        draw = random.Random(4)
+        one = [row(i, 1, quality=int(draw.random() < 0.7)) for i in range(300)]
+        r, said = self.asked(one, policy="fixed,model=a")
+        self.assertEqual([said, r["verdicts"][0]["verdict"], r["log"]["propensities_known"]], ["", "same", True])
+        two = [dict(x, model="ab"[x["id"] % 2]) for x in one]
+        r, said = self.asked(two, policy="random", status=1)
+        self.assertEqual(metric(r)["standing"]["unsupported"], 0.5)
+        self.assertIn("the log is deterministic", said)
+        # of some rows alone it isn't enough: these would stand for all
+        some = [dict(x, p=1 if x["id"] % 10 == 0 else 0.5) for x in two]
+        r, _ = self.asked(some, policy="random", status=None)
+        self.assertEqual([metric(r)["standing"]["unsupported"], r["log"]["propensities_known"]], [None, False])
+
+    def test_rows_that_are_left_out_name_no_model(self):
+        """A slip of the pen in a row that is malformed, or in one that came before, is no model that `random` could choose."""
+        rows, names = self.uniform(120), ["a", "b", "c"]
+        slips = [row(7, {"a": 0.5, "zz": 0.4}), row(8, {"a": 1}, "zz"), row(9, {"zz": 1}, "zz", quality=7)]
+        csv = "m,p,q\n" + "".join(f"{x['model']},0.3333,{x['quality']}\n" for x in rows)
+        own = [{"kind": "decision", "id": str(x["id"]), "time_ms": 1, "model": x["model"], "propensities": x["p"],
+                "outcomes": {x["model"]: {"quality": x["quality"]}}} for x in rows]
+        for name, text, map in (
+                ("log.jsonl", lines(slips[:1] + rows + slips[1:]), GRADED),
+                ("log.jsonl", lines(rows + [dict(rows[3], p={"zz": 1}, model="zz")] + slips), GRADED + "id: id\n"),
+                ("log.csv", csv.replace("q\n", "q\nzz,7,1\nzz,x,1\n", 1) + "zz,0,1\n", "format: csv\nchosen: m\npropensity: p\nmetrics: {quality: q}\n"),
+                ("log.jsonl", lines([dict(own[0], model="zz"), *own, dict(own[0], propensities={"zz": 2})]), None)):
+            log, args = self.write(name, text), [] if map is None else ["--map", self.write("other.yaml", map)]
+            r, _ = report("--log", log, *args, "--policy", "random")
+            self.assertEqual([sorted(r["log"]["models"]), r["log"]["rows"]], [names, 120], text[:200])
+            done = run("ope", "--log", log, *args, "--policy", "fixed,model=zz", status=2)
+            self.assertRegex(done.stderr, "no model \"zz\"; it knows ([abc], ){2}[abc]\n")
 
     ESTIMATED = GRADED + "estimates: {quality: q, cost: c}\n"
 

@@ -310,6 +310,7 @@ static void store_and_export(void **state) {
         OK(st);
         assert_same_rows(a, &x, b, &y);
         assert_int_equal(x.dim > 0, true);
+        assert_true(x.training != 0 && y.training == 0); /* exported lines have no features */
         labels += !isnan(x.metric[WEIR_METRIC_QUALITY]);
         failed += x.metric[WEIR_METRIC_ERROR] == 1 && isnan(x.metric[WEIR_METRIC_LATENCY]);
         if (*x.trial) {

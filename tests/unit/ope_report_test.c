@@ -92,6 +92,8 @@ static made *make(void) {
     m->log[0] = files[0];
     *o = (weir_ope){.n_rows = 12500,
                     .n_malformed = 3,
+                    .n_duplicates = 4321,
+                    .n_other_training = 2100,
                     .n_models = N_MODELS,
                     .n_policies = 2,
                     .n_clusters = 4000,
@@ -625,6 +627,8 @@ static void report_begins_with_the_verdict(void **state) {
                                         "12,500 of 3 models",
                                         "4,000 (sessions)",
                                         "3 malformed rows",
+                                        "left out ! 4,321 rows that had been read before",
+                                        "features ! those of 2,100 rows are another training's than the store's",
                                         "2027-01-15T08:00:00Z to 2027-01-16T08:00:00Z",
                                         "cached 0.8 %",
                                         "chosen 1.0 % less often",

@@ -137,6 +137,8 @@ static void malformed_specs(void **state) {
         {"", "no policy is named"},
         {"plugn", "did you mean plugin"},
         {"zzz", "there are logged, column, table, plugin"},
+        {"zzz", "random"},
+        {"oracel", "no policy is named \"oracel\": there are"},
         {"plugin,valeu=1", "did you mean value"},
         {"plugin,threshold=1", "has no key \"threshold\""},
         {"plugin,value", "must be KEY=VALUE"},
@@ -429,7 +431,7 @@ enum { ROUTED = 5, ASKED = 200 };
 
 /* One asked prompt as a row: the table's model order[m] is the router's model m; model 0 is one it doesn't know. */
 static void log_prompt(weirp_ope_table *table, const weir_session *session, const size_t order[ROUTED],
-                       uint64_t version) {
+                       uint64_t training) {
     const weirp_workspace *w = &session->workspace;
     double q[ROUTED + 1] = {NAN}, c[ROUTED + 1] = {NAN}, p[ROUTED + 1] = {0};
     for (size_t m = 0; m < ROUTED; m++) {
@@ -443,7 +445,7 @@ static void log_prompt(weirp_ope_table *table, const weir_session *session, cons
     row.cost_hat = c;
     row.dense = w->features.dense;
     row.dim = w->features.dim;
-    row.features_version = version;
+    row.training = training;
     table_row(table, &row, ROUTED + 1);
 }
 
@@ -471,11 +473,13 @@ static void a_router_is_asked_again(void **state) {
     must(weir_train(store, data, &to, NULL, &err), &err);
     must(weir_router_open(&router, store, &err), &err);
     must(weir_session_new(&session, router, &err), &err);
+    uint64_t training = 0;
+    must(weirp_target_router_training(&training, router, &err), &err);
     const char *names[ROUTED + 1] = {"unknown"};
     for (size_t m = 0; m < ROUTED; m++) names[order[m]] = weir_router_model(router, m);
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         weirp_ope_table *table = table_of(names, ROUTED + 1);
-        double right[ASKED][ROUTED], *pi = calloc((ASKED + 1) * (ROUTED + 1), sizeof *pi);
+        double right[ASKED][ROUTED], *pi = calloc((ASKED + 2) * (ROUTED + 1), sizeof *pi);
         for (size_t i = 0; i < ASKED; i++) {
             weir_policy_options o = weir_policy_defaults();
             const weir_decision *d;
@@ -486,17 +490,18 @@ static void a_router_is_asked_again(void **state) {
             o.latency_usd_per_s = k == 4 ? 0.001 : 0;
             must(weir_decide(session, data->prompts[i], data->prompt_lens[i], &o, &d, NULL, &err), &err);
             memcpy(right[i], d->propensity, sizeof right[i]);
-            log_prompt(table, session, order, weir_router_version(router));
+            log_prompt(table, session, order, training);
         }
-        log_prompt(table, session, order, 0); /* another training's features */
+        log_prompt(table, session, order, 0);            /* nobody knows whose features */
+        log_prompt(table, session, order, training + 1); /* another training's */
         table_done(table);
         weirp_ope_target *target = NULL;
         must(weirp_ope_target_new(&target, cases[k].text, table, router, &err), &err);
         size_t undecided = 0;
         EACH_BLOCK(table, b)
         must(weirp_ope_target_fill(target, &b, pi + b.first * (ROUTED + 1), &undecided, &err), &err);
-        assert_int_equal(undecided, 1);
-        assert_true(isnan(pi[ASKED * (ROUTED + 1)]));
+        assert_int_equal(undecided, 2);
+        assert_true(isnan(pi[ASKED * (ROUTED + 1)]) && isnan(pi[(ASKED + 1) * (ROUTED + 1)]));
         for (size_t i = 0; i < ASKED; i++) {
             assert_true(pi[i * (ROUTED + 1)] == 0);
             for (size_t m = 0; m < ROUTED; m++)

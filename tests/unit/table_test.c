@@ -60,7 +60,7 @@ static void make(made *m, size_t i) {
                                 .n_loggers = 2,
                                 .dense = i % 3 ? m->dense : NULL,
                                 .dim = i == 1001 ? 2 : DIM,
-                                .features_version = i,
+                                .training = i,
                                 .flags = (uint32_t)(i % 16)};
     m->row.metric[WEIR_METRIC_QUALITY] = i % 9 ? 0.25 : NAN;
     m->row.metric[WEIR_METRIC_COST] = (double)i;
@@ -100,7 +100,7 @@ static size_t place(size_t k) {
 static bool right_row(const weirp_ope_block *b, size_t at, const made *m, size_t i) {
     bool good = b->chosen[at] == place(m->row.chosen) && b->segment[at] == i % 7 && b->logger[at] == i % 2 &&
                 b->flags[at] == i % 16 && b->time_ms[at] == (int64_t)i * 1000 && b->p[at] == m->row.p &&
-                b->features_version[at] == i;
+                b->training[at] == i;
     const double *metric = b->metric + at * WEIR_N_METRICS;
     good = good && same(metric[0], m->row.metric[0]) && metric[1] == (double)i && isnan(metric[2]) &&
            same(metric[WEIR_METRIC_LOSS], i % 9 ? 2 * 0.75 + (double)i : NAN);
@@ -207,6 +207,51 @@ static void in_threads(void **state) {
         assert_null(wrong);
     }
     weirp_ope_table_free(t);
+}
+
+/* ---- chances ---- */
+
+/* What is known of row i's chances, of (0.3, 0.7) or of 1 for the second model: 'f' all, 's' 1 for the chosen one, 'p'
+ * the chosen one's alone, 'c' the same of a row from a cache. */
+static void chances_as(const char *kinds, const char *known) {
+    static const double all[2] = {0.3, 0.7};
+    weirp_ope_table *t;
+    size_t model[2];
+    weirp_scan *scan;
+    weirp_ope_block b;
+    err = (weir_error){0};
+    OK(weirp_ope_table_new(&t, &err));
+    OK(weirp_ope_table_model(t, "a", &model[0], &err));
+    OK(weirp_ope_table_model(t, "b", &model[1], &err));
+    for (const char *k = kinds; *k; k++) {
+        weirp_logged_row row = {.file = "f", .id = "", .session = "", .segment = "", .logger = "", .chosen = 1};
+        row.p = *k == 's' ? 1 : 0.7;
+        row.propensity = *k == 'f' ? all : NULL;
+        row.flags = *k == 'c' ? WEIRP_LOGGED_CACHED : 0;
+        OK(weirp_ope_table_add(t, &row, 2, model, &err));
+    }
+    OK(weirp_ope_table_finish(t, 0, &err));
+    OK(weirp_scan_new(&scan, t, &err));
+    OK(weirp_scan_next(scan, &b, &err));
+    for (size_t i = 0; kinds[i]; i++) {
+        const double *p = b.propensity + 2 * i;
+        if (known[i] == '?')
+            assert_true(isnan(p[0]) && isnan(p[1]));
+        else
+            assert_true(p[0] == (kinds[i] == 's' ? 0 : 0.3) && p[1] == (kinds[i] == 's' ? 1 : 0.7));
+    }
+    weirp_scan_free(scan);
+    weirp_ope_table_free(t);
+}
+
+static void a_chance_of_one_tells_all(void **state) {
+    (void)state;
+    chances_as("sss", "sss");
+    chances_as("sfs", "sfs");
+    chances_as("scs", "s?s");
+    chances_as("ff", "ff");
+    chances_as("sp", "??");
+    chances_as("spf", "??f");
 }
 
 /* ---- clusters ---- */
@@ -351,6 +396,7 @@ int main(void) {
         cmocka_unit_test(rows_without_sessions),
         cmocka_unit_test(too_many_segments),
         cmocka_unit_test(no_room),
+        cmocka_unit_test(a_chance_of_one_tells_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
