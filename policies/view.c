@@ -1,6 +1,7 @@
 /* view.c: estimates made safe to calculate with, and the risks that all policies share.
  * SPDX-License-Identifier: GPL-3.0-or-later */
 #include <math.h>
+#include <string.h>
 
 #include "policies/policy.h"
 #include "src/linalg/parallel.h"
@@ -32,16 +33,13 @@ static bool possible(const weir_estimates *e, size_t m) {
            possible_amount(e->cost_usd[m]) && possible_amount(e->cost_lo[m]) && possible_amount(e->cost_hi[m]);
 }
 
-/* What 1 - q and money weigh in the risk at a value. */
-static void weigh(double value_usd, bool has_cost, double *value, double *money) {
-    *value = value_usd;
-    *money = 1;
-    if (isinf(value_usd)) {
-        *value = 1;
-        *money = 0;
-    } else if (!has_cost && value_usd == 0) {
-        *value = 1; /* without a cost only quality counts, whatever it is worth */
-    }
+/* What 1 - q and money weigh in the risk at a value. Without a cost only quality counts, whatever it is worth. */
+static inline double weight_of_value(double value_usd, bool has_cost) {
+    return isinf(value_usd) || (!has_cost && value_usd == 0) ? 1 : value_usd;
+}
+
+static inline double weight_of_money(double value_usd) {
+    return isinf(value_usd) ? 0 : 1;
 }
 
 weirp_view weirp_view_make(const weir_policy_options *options, const weir_estimates *e) {
@@ -59,7 +57,8 @@ weirp_view weirp_view_make(const weir_policy_options *options, const weir_estima
         lo = fmin(lo, known(e->cost_lo[m]) ? e->cost_lo[m] : e->cost_usd[m]);
     }
     v.cost_lo_fill = v.has_cost ? lo : 0;
-    weigh(options->value_usd, v.has_cost, &v.value, &v.money);
+    v.value = weight_of_value(options->value_usd, v.has_cost);
+    v.money = weight_of_money(options->value_usd);
     return v;
 }
 
@@ -184,20 +183,27 @@ WEIRP_CLONES static void take_less(best *all, size_t n, const some_models *s) {
     }
 }
 
-/* Returns how many vectors of values there are; the last one's spare lanes repeat the last value. */
+/* Spare lanes at the end repeat the last value. Returns how many vectors there are. */
 static size_t begin_with(best *all, const weirp_view *v, const double *value_usd, size_t n, size_t m) {
     const double missing = 1 - weirp_view_quality(v, m), spend = weirp_view_spend(v, m);
     const size_t n_vectors = (n + LANES - 1) / LANES;
-    for (size_t k = 0; k < n_vectors; k++)
-        for (size_t l = 0; l < LANES; l++) {
-            double value, money;
-            weigh(value_usd[k * LANES + l < n ? k * LANES + l : n - 1], v->has_cost, &value, &money);
-            all[k].value[l] = value;
-            all[k].money[l] = money;
-            all[k].risk[l] = value * missing + money * spend;
-            all[k].spend[l] = spend;
-            all[k].model[l] = (int64_t)m;
-        }
+    double value[VALUES], money[VALUES];
+    for (size_t k = 0; k < n; k++) {
+        value[k] = weight_of_value(value_usd[k], v->has_cost);
+        money[k] = weight_of_money(value_usd[k]);
+    }
+    for (size_t k = n; k < n_vectors * LANES; k++) {
+        value[k] = value[n - 1];
+        money[k] = money[n - 1];
+    }
+    for (size_t k = 0; k < n_vectors; k++) {
+        best *b = &all[k];
+        memcpy(&b->value, value + k * LANES, sizeof b->value);
+        memcpy(&b->money, money + k * LANES, sizeof b->money);
+        b->spend = spend - (lane){0};
+        b->risk = b->value * missing + b->money * b->spend;
+        b->model = (int64_t)m - (mask){0};
+    }
     return n_vectors;
 }
 
