@@ -47,4 +47,20 @@ static weir_status decide(const weirp_view *v, weir_decision *d, weir_error *err
     return WEIR_OK;
 }
 
-const weirp_policy weirp_policy_plugin = {"plugin", NULL, decide, false};
+/* Whether some value could make it careful: each reason above, as far as it doesn't hang on the value. */
+static bool may_fall_back(const weirp_view *v) {
+    const weir_estimates *e = v->estimates;
+    size_t n_unsure = 0;
+    if (!v->options->fallback) return false;
+    if (!e->fitted || v->failed || !(e->novelty <= v->options->novelty_limit)) return true;
+    for (size_t m = 0; m < e->n_models; m++) n_unsure += e->eligible[m] && weirp_view_quality_sd(v, m) > ARBITRARY_SD;
+    return n_unsure > 1; /* an arbitrary choice is between two of them */
+}
+
+static bool decide_at(const weirp_view *v, const double *value_usd, size_t n, uint32_t *model) {
+    if (may_fall_back(v)) return false;
+    weirp_view_least_at(v, value_usd, n, model);
+    return true;
+}
+
+const weirp_policy weirp_policy_plugin = {"plugin", NULL, decide, false, decide_at};

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "weir/policy.h"
 
@@ -45,6 +46,9 @@ void weirp_view_tables(const weirp_view *view, double *risk, double *regret);
 size_t weirp_view_least(const weirp_view *view, const double *key);
 /* The eligible model of least worst-case regret; ties go to the least expected loss, then as above. */
 size_t weirp_view_careful(const weirp_view *view, const weir_decision *d);
+/* The eligible model of least risk at each of n values, as weirp_view_least of the risks would say with that value_usd,
+ * ties included. `view` has some eligible model. */
+void weirp_view_least_at(const weirp_view *view, const double *value_usd, size_t n, uint32_t *model);
 
 typedef struct weirp_policy {
     const char *name;
@@ -54,10 +58,21 @@ typedef struct weirp_policy {
      * the propensities instead, with `model` the one it would take without drawing; the registry draws. */
     weir_status (*decide)(const weirp_view *view, weir_decision *decision, weir_error *err);
     bool draws;
+    /* The model that decide() sets at each of n values, where it can tell all at once for less than one by one. False:
+     * not of these estimates. NULL function: never. */
+    bool (*decide_at)(const weirp_view *view, const double *value_usd, size_t n, uint32_t *model);
 } weirp_policy;
 
 extern const weirp_policy weirp_policy_plugin, weirp_policy_minimax, weirp_policy_threshold, weirp_policy_constrained,
     weirp_policy_fixed, weirp_policy_random, weirp_policy_thompson, weirp_policy_oracle;
+
+/* One prompt at n values, all other options being what they are: model[k] is what weir_policy_decide takes with
+ * value_usd = value_usd[k], before it explores. False: it has to be asked at each of them. Values are 0 or more. */
+bool weirp_policy_decide_at(const weir_policy_options *options, const weir_estimates *estimates,
+                            const double *value_usd, size_t n, uint32_t *model);
+/* The propensities that weir_policy_decide gives where its policy takes that model. */
+void weirp_policy_spread(const weir_policy_options *options, const weir_estimates *estimates, size_t model,
+                         double *propensity);
 
 /* P(strong is better than weak), from expectations and standard errors. */
 double weirp_strong_wins(const weirp_view *view, size_t strong, size_t weak);

@@ -79,11 +79,20 @@ const char *weir_policy_check(const weir_policy_options *options, size_t n_model
 }
 
 /* With a floor f and n eligible models: uniform with probability n f, else the policy. */
-static void mix(const weirp_view *v, weir_decision *d) {
-    double floor = fmin(v->options->explore_floor, 1 / (double)v->n_eligible);
-    double keep = fmax(0, 1 - (double)v->n_eligible * floor);
-    for (size_t m = 0; m < d->n_models; m++)
-        if (v->estimates->eligible[m]) d->propensity[m] = floor + keep * d->propensity[m];
+static void mix(double explore_floor, const weir_estimates *e, double *propensity) {
+    size_t n_eligible = 0;
+    for (size_t m = 0; m < e->n_models; m++) n_eligible += e->eligible[m];
+    double floor = fmin(explore_floor, 1 / (double)n_eligible);
+    double keep = fmax(0, 1 - (double)n_eligible * floor);
+    for (size_t m = 0; m < e->n_models; m++)
+        if (e->eligible[m]) propensity[m] = floor + keep * propensity[m];
+}
+
+void weirp_policy_spread(const weir_policy_options *options, const weir_estimates *estimates, size_t model,
+                         double *propensity) {
+    memset(propensity, 0, estimates->n_models * sizeof *propensity);
+    propensity[model] = 1;
+    if (options->explore_floor > 0) mix(options->explore_floor, estimates, propensity);
 }
 
 static size_t draw(const weir_policy_options *o, const weir_decision *d) {
@@ -116,9 +125,17 @@ weir_status weir_policy_decide(const weir_policy_options *options, const weir_es
 
     size_t own = decision->model;
     if (!policy->draws) decision->propensity[own] = 1;
-    if (options->explore_floor > 0) mix(&view, decision);
+    if (options->explore_floor > 0) mix(options->explore_floor, estimates, decision->propensity);
     if (!policy->draws && !(options->explore_floor > 0)) return WEIR_OK;
     decision->model = draw(options, decision);
     if (own != (size_t)-1 && decision->model != own) decision->reason = WEIR_REASON_EXPLORED;
     return WEIR_OK;
+}
+
+bool weirp_policy_decide_at(const weir_policy_options *options, const weir_estimates *estimates,
+                            const double *value_usd, size_t n, uint32_t *model) {
+    const weirp_policy *policy = find(options->policy);
+    if (check(policy, options, estimates->n_models) || !policy->decide_at) return false;
+    const weirp_view view = weirp_view_make(options, estimates);
+    return view.n_eligible && policy->decide_at(&view, value_usd, n, model);
 }

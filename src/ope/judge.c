@@ -257,39 +257,12 @@ done:
     return st;
 }
 
-/* Rows [from, to) of a block. */
-static weirp_ope_block rows_of(const weirp_ope_block *b, size_t from, size_t to) {
-    const size_t by_model = from * b->n_models;
-#define FROM(array, by) .array = b->array ? b->array + (by) : NULL
-    return (weirp_ope_block){.first = b->first + from,
-                             .n = to - from,
-                             .n_models = b->n_models,
-                             .dim = b->dim,
-                             .n_loggers = b->n_loggers,
-                             FROM(chosen, from),
-                             FROM(cluster, from),
-                             FROM(segment, from),
-                             FROM(logger, from),
-                             FROM(flags, from),
-                             FROM(trial, from),
-                             FROM(time_ms, from),
-                             FROM(p, from),
-                             FROM(metric, from * WEIR_N_METRICS),
-                             FROM(propensity, by_model),
-                             FROM(target, by_model),
-                             FROM(by_logger, from * b->n_loggers),
-                             FROM(quality_hat, by_model),
-                             FROM(cost_hat, by_model),
-                             FROM(dense, from * b->dim),
-                             FROM(training, from)};
-#undef FROM
-}
-
 /* The block that the log's middle lies in is taken in two. */
 static weir_status add_halves(weirp_judging *j, const weirp_ope_block *b, weir_error *err) {
     const size_t middle = weirp_ope_table_n(j->table) / 2;
     if (middle < b->first || middle >= b->first + b->n) return add_block(j, b, err);
-    const weirp_ope_block before = rows_of(b, 0, middle - b->first), after = rows_of(b, middle - b->first, b->n);
+    const weirp_ope_block before = weirp_ope_block_rows(b, 0, middle - b->first),
+                          after = weirp_ope_block_rows(b, middle - b->first, b->n);
     weir_status st = before.n ? add_block(j, &before, err) : WEIR_OK;
     weirp_sums_finish(&j->sums);
     memcpy(j->first_half, j->sums.total, j->sums.n_columns * sizeof *j->first_half);

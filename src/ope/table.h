@@ -43,6 +43,9 @@ static inline bool weirp_ope_is_decided(const weirp_ope_block *block, size_t i) 
     return !(block->flags[i] & (WEIRP_LOGGED_FORCED | WEIRP_LOGGED_CACHED));
 }
 
+/* Rows [from, to) of a block; borrows what it borrows. */
+weirp_ope_block weirp_ope_block_rows(const weirp_ope_block *block, size_t from, size_t to);
+
 weir_status weirp_ope_table_new(weirp_ope_table **out, weir_error *err); /* *out is new */
 void weirp_ope_table_free(weirp_ope_table *table);                       /* NULL is fine */
 

@@ -180,3 +180,30 @@ weir_status weirp_scan_at(weirp_scan *s, size_t row, weirp_ope_block *block, wei
     show(s, block);
     return WEIR_OK;
 }
+
+weirp_ope_block weirp_ope_block_rows(const weirp_ope_block *b, size_t from, size_t to) {
+    const size_t by_model = from * b->n_models;
+#define FROM(array, by) .array = b->array ? b->array + (by) : NULL
+    return (weirp_ope_block){.first = b->first + from,
+                             .n = to - from,
+                             .n_models = b->n_models,
+                             .dim = b->dim,
+                             .n_loggers = b->n_loggers,
+                             FROM(chosen, from),
+                             FROM(cluster, from),
+                             FROM(segment, from),
+                             FROM(logger, from),
+                             FROM(flags, from),
+                             FROM(trial, from),
+                             FROM(time_ms, from),
+                             FROM(p, from),
+                             FROM(metric, from * WEIR_N_METRICS),
+                             FROM(propensity, by_model),
+                             FROM(target, by_model),
+                             FROM(by_logger, from * b->n_loggers),
+                             FROM(quality_hat, by_model),
+                             FROM(cost_hat, by_model),
+                             FROM(dense, from * b->dim),
+                             FROM(training, from)};
+#undef FROM
+}

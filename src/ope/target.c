@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policies/policy.h"
 #include "src/ope/target_parts.h"
 
 struct weirp_ope_target {
@@ -25,6 +26,10 @@ struct weirp_ope_target {
     bool *eligible;
     weir_estimates estimates;
     weir_decision decision;
+    double *last;    /* (n_models) chances at the setting before; in `numbers` */
+    double *turn;    /* (n_turns) settings, as they go into spec.open */
+    uint32_t *taken; /* (n_turns) who is taken at each */
+    size_t n_turns;
 };
 
 static bool make_room(weirp_ope_target *t) {
@@ -42,7 +47,8 @@ static bool make_room(weirp_ope_target *t) {
                           &e->output_tokens,
                           &t->decision.risk_usd,
                           &t->decision.regret_usd,
-                          &t->decision.propensity};
+                          &t->decision.propensity,
+                          &t->last};
     size_t n_columns = sizeof columns / sizeof *columns;
     t->numbers = weirp_array(n_columns * t->n_models, sizeof *t->numbers);
     t->eligible = weirp_array(t->n_models, sizeof *t->eligible);
@@ -100,6 +106,8 @@ void weirp_ope_target_free(weirp_ope_target *target) {
     free(target->chance);
     free(target->numbers);
     free(target->eligible);
+    free(target->turn);
+    free(target->taken);
     free(target);
 }
 
@@ -195,18 +203,20 @@ static bool take_logged(weirp_ope_target *t, const weirp_ope_block *b, size_t i)
     return any;
 }
 
-const weir_estimates *weirp_ope_target_estimates(weirp_ope_target *t, const weirp_ope_block *b, size_t i) {
-    if (t->spec.kind != WEIRP_TARGET_POLICY || !t->asks) return NULL;
+/* False: the policy goes by estimates, and there are none. */
+static bool look_at(weirp_ope_target *t, const weirp_ope_block *b, size_t i) {
     find_eligible(t, b, i);
     const bool told = t->router ? weirp_target_router_estimate(t->router, b, i, &t->estimates) : take_logged(t, b, i);
-    return told ? &t->estimates : NULL;
+    return told || !t->asks;
 }
 
-/* False: undecided. */
-static bool ask(weirp_ope_target *t, const weirp_ope_block *b, size_t i, double *pi, weir_status *st, weir_error *err) {
-    find_eligible(t, b, i);
-    bool told = t->router ? weirp_target_router_estimate(t->router, b, i, &t->estimates) : take_logged(t, b, i);
-    if (t->asks && !told) return false;
+const weir_estimates *weirp_ope_target_estimates(weirp_ope_target *t, const weirp_ope_block *b, size_t i) {
+    if (t->spec.kind != WEIRP_TARGET_POLICY || !t->asks) return NULL;
+    return look_at(t, b, i) ? &t->estimates : NULL;
+}
+
+/* The chances of the row that was looked at, in the decision. False: undecided. */
+static bool decide(weirp_ope_target *t, weir_status *st, weir_error *err) {
     weir_error own = {0};
     *st = weir_policy_decide(&t->spec.options, &t->estimates, &t->decision, &own);
     if (*st == WEIR_NODATA) { /* nobody it knows may answer */
@@ -217,6 +227,12 @@ static bool ask(weirp_ope_target *t, const weirp_ope_block *b, size_t i, double 
         *st = weirp_fail(err, own.status, 0, "%s", own.text);
         return false;
     }
+    return true;
+}
+
+/* False: undecided. */
+static bool ask(weirp_ope_target *t, const weirp_ope_block *b, size_t i, double *pi, weir_status *st, weir_error *err) {
+    if (!look_at(t, b, i) || !decide(t, st, err)) return false;
     memcpy(pi, t->decision.propensity, t->n_models * sizeof *pi);
     return true;
 }
@@ -244,4 +260,71 @@ weir_status weirp_ope_target_fill(weirp_ope_target *target, const weirp_ope_bloc
         for (size_t m = 0; m < n; m++) row[m] = NAN;
     }
     return st;
+}
+
+/* ---- a row at many settings ---- */
+
+weir_status weirp_ope_target_set_turns(weirp_ope_target *t, const double *knob, size_t n, weir_error *err) {
+    free(t->turn);
+    free(t->taken);
+    t->n_turns = 0;
+    t->turn = weirp_array(n, sizeof *t->turn);
+    t->taken = weirp_array(n, sizeof *t->taken);
+    if (!t->turn || !t->taken) return weirp_nomem(err);
+    for (; t->n_turns < n; t->n_turns++) {
+        const weir_status st = weirp_target_spec_turn(&t->spec, knob[t->n_turns], err);
+        if (st != WEIR_OK) return st;
+        t->turn[t->n_turns] = *t->spec.open;
+    }
+    return WEIR_OK;
+}
+
+/* Whoever is taken has all the chance, less what exploration takes. */
+static void tell_taken(weirp_ope_target *t, weirp_ope_turned_fn fn, void *context) {
+    const weir_policy_options *o = &t->spec.options;
+    const bool explores = o->explore_floor > 0;
+    double *pi = t->decision.propensity;
+    for (size_t begin = 0, end; begin < t->n_turns; begin = end) {
+        const uint32_t own = t->taken[begin];
+        for (end = begin + 1; end < t->n_turns && t->taken[end] == own;) end++;
+        if (explores) weirp_policy_spread(o, &t->estimates, own, pi);
+        fn(context, begin, end, explores ? pi : NULL, explores ? WEIRP_NOT_SURE : own);
+    }
+}
+
+/* One setting after the other. */
+static weir_status tell_each(weirp_ope_target *t, weirp_ope_turned_fn fn, void *context, weir_error *err) {
+    weir_status st = WEIR_OK;
+    size_t begin = 0;
+    bool decided = false;
+    for (size_t k = 0; k < t->n_turns; k++) {
+        double *const before = t->decision.propensity;
+        t->decision.propensity = t->last;
+        t->last = before;
+        *t->spec.open = t->turn[k];
+        const bool is = decide(t, &st, err);
+        if (st != WEIR_OK) return st;
+        const bool same =
+            is == decided && (!is || !memcmp(before, t->decision.propensity, t->n_models * sizeof *before));
+        if (k && !same) {
+            fn(context, begin, k, decided ? before : NULL, WEIRP_NOT_SURE);
+            begin = k;
+        }
+        decided = is;
+    }
+    fn(context, begin, t->n_turns, decided ? t->decision.propensity : NULL, WEIRP_NOT_SURE);
+    return WEIR_OK;
+}
+
+weir_status weirp_ope_target_each_turn(weirp_ope_target *t, const weirp_ope_block *block, size_t i,
+                                       weirp_ope_turned_fn fn, void *context, weir_error *err) {
+    const weir_policy_options *o = &t->spec.options;
+    if (!t->n_turns) return weirp_fail(err, WEIR_INVALID, 0, "policy %s: no settings to turn to", t->spec.name);
+    if (!look_at(t, block, i))
+        fn(context, 0, t->n_turns, NULL, WEIRP_NOT_SURE);
+    else if (t->spec.open == &o->value_usd && weirp_policy_decide_at(o, &t->estimates, t->turn, t->n_turns, t->taken))
+        tell_taken(t, fn, context);
+    else
+        return tell_each(t, fn, context, err);
+    return WEIR_OK;
 }

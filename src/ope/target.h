@@ -42,6 +42,17 @@ weir_status weirp_ope_target_turn(weirp_ope_target *target, double knob, weir_er
 /* Its key; NULL: none is open, and *err names those that could be. Static. */
 const char *weirp_ope_target_knob(const weirp_ope_target *target, weir_error *err);
 
+/* Many settings of the open knob, checked as one is: what weirp_ope_target_each_turn asks at. They are copied. */
+weir_status weirp_ope_target_set_turns(weirp_ope_target *target, const double *knob, size_t n, weir_error *err);
+/* Settings [begin, end), whose chances are the same: pi (n_models), or NULL: the model `sure` has a chance of 1. NULL
+ * and WEIRP_NOT_SURE: undecided. Borrowed until it returns. */
+typedef void (*weirp_ope_turned_fn)(void *context, size_t begin, size_t end, const double *pi, size_t sure);
+#define WEIRP_NOT_SURE ((size_t)-1)
+/* Row i at each of these settings, in their order: what weirp_ope_target_fill says after turning the knob to each, with
+ * the row's estimates made once. The knob is left somewhere. One thread at a time. */
+weir_status weirp_ope_target_each_turn(weirp_ope_target *target, const weirp_ope_block *block, size_t i,
+                                       weirp_ope_turned_fn fn, void *context, weir_error *err);
+
 /* What the policy goes by: its knobs, and what it expects of row i. NULL: it asks no estimates, or there are none.
  * Borrowed; estimates until the target is asked again. */
 const weir_policy_options *weirp_ope_target_options(const weirp_ope_target *target);

@@ -50,7 +50,8 @@ static weirp_ope_table *make(const making *with) {
 static double most_cost; /* that a request is said to have at most; 0: nothing is said */
 
 /* Of one candidate, and of a curve where that isn't NULL. weirp_ope_clear it. */
-static weir_ope judged(const weirp_ope_table *table, const char *policy, const char *curve, size_t n_bootstrap) {
+static weir_ope judged_on(const weirp_ope_table *table, const char *policy, const char *curve, size_t n_bootstrap,
+                          unsigned n_threads) {
     const weir_ope_options o = {.policies = &policy,
                                 .n_policies = 1,
                                 .reward_model = "table",
@@ -58,7 +59,7 @@ static weir_ope judged(const weirp_ope_table *table, const char *policy, const c
                                 .n_bootstrap = n_bootstrap,
                                 .seed = 5,
                                 .bounds = {[WEIR_METRIC_COST] = most_cost},
-                                .n_threads = 1};
+                                .n_threads = n_threads};
     weirp_ope_settings settings;
     weirp_ope_target *target = NULL;
     weir_ope r = {.n_rows = 0};
@@ -68,6 +69,10 @@ static weir_ope judged(const weirp_ope_table *table, const char *policy, const c
     must(weirp_ope_judge(&r, table, &target, 1, &settings, NULL, &err), &err);
     weirp_ope_target_free(target);
     return r;
+}
+
+static weir_ope judged(const weirp_ope_table *table, const char *policy, const char *curve, size_t n_bootstrap) {
+    return judged_on(table, policy, curve, n_bootstrap, 1);
 }
 
 static void same(double a, double b, const char *what, double knob) {
@@ -417,6 +422,41 @@ static void many_draws_agree_with_few(void **state) {
     weirp_ope_table_free(table);
 }
 
+static void same_bits(const weirp_curve_point *a, const weirp_curve_point *b, const char *curve) {
+    const double of_a[] = {a->knob,       a->quality,    a->cost,    a->quality_se, a->cost_se,
+                           a->quality_lo, a->quality_hi, a->cost_lo, a->cost_hi};
+    const double of_b[] = {b->knob,       b->quality,    b->cost,    b->quality_se, b->cost_se,
+                           b->quality_lo, b->quality_hi, b->cost_lo, b->cost_hi};
+    assert_string_equal(a->refusal, b->refusal);
+    for (size_t k = 0; k < sizeof of_a / sizeof *of_a; k++)
+        if (memcmp(&of_a[k], &of_b[k], sizeof of_a[k]))
+            fail_msg("%s at %g: %.17g on one thread, %.17g on more", curve, a->knob, of_a[k], of_b[k]);
+}
+
+/* Rows are shared out, and points; more threads than there is work for among them. */
+static void threads_make_no_difference(void **state) {
+    (void)state;
+    static const char *const curves[] = {"plugin,value=?", "plugin,value=?,explore=0.02", "threshold,threshold=?"};
+    making with = usual;
+    with.n = 2500;
+    with.n_undecided = 60;
+    weirp_ope_table *table = make(&with);
+    for (size_t k = 0; k < sizeof curves / sizeof *curves; k++) {
+        weir_ope one = judged_on(table, "logged", curves[k], 50, 1);
+        assert_true(one.curve.n > 20 && one.curve.n_singles == M);
+        for (unsigned n_threads = 2; n_threads <= 32; n_threads *= 2) {
+            weir_ope more = judged_on(table, "logged", curves[k], 50, n_threads);
+            assert_int_equal(one.curve.n, more.curve.n);
+            for (size_t i = 0; i < one.curve.n; i++) same_bits(&one.curve.point[i], &more.curve.point[i], curves[k]);
+            for (size_t m = 0; m < M; m++) same_bits(&one.curve.single[m], &more.curve.single[m], curves[k]);
+            assert_memory_equal(&one.curve.aiq, &more.curve.aiq, sizeof one.curve.aiq);
+            weirp_ope_clear(&more);
+        }
+        weirp_ope_clear(&one);
+    }
+    weirp_ope_table_free(table);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_are_what_each_setting_is_alone),
@@ -429,6 +469,7 @@ int main(void) {
         cmocka_unit_test(limits_lie_where_the_log_does),
         cmocka_unit_test(mistakes_are_told_before_work),
         cmocka_unit_test(many_draws_agree_with_few),
+        cmocka_unit_test(threads_make_no_difference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

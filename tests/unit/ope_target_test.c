@@ -130,6 +130,73 @@ static void knobs_turn(void **state) {
     weirp_ope_table_free(table);
 }
 
+enum { TURNS = 9 };
+
+/* Chances at each setting, from runs of settings. */
+typedef struct runs {
+    double pi[TURNS][M];
+    size_t next;
+} runs;
+
+static void take_run(void *context, size_t begin, size_t end, const double *pi, size_t sure) {
+    runs *r = context;
+    assert_int_equal(begin, r->next);
+    assert_true(end > begin && end <= TURNS);
+    for (size_t k = begin; k < end; k++)
+        for (size_t m = 0; m < M; m++) r->pi[k][m] = pi ? pi[m] : sure == WEIRP_NOT_SURE ? NAN : (double)(sure == m);
+    r->next = end;
+}
+
+/* A row at all settings at once: to the last bit what it is at each. */
+static void turns_are_each_alone(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        double knob[TURNS];
+    } cases[] = {
+        {"plugin,value=?", {0, 0.001, 0.01, 0.01, 0.02, 0.0533, 0.06, 1, INFINITY}},
+        {"plugin,value=?,explore=0.1", {0, 0.001, 0.01, 0.01, 0.02, 0.0533, 0.06, 1, INFINITY}},
+        {"plugin,mu=?", {0, 0.1, 0.5, 0.9, 0.95, 0.99, 0.995, 0.999, 1}},
+        {"plugin,explore=?,value=0.02", {0, 0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1.0 / 3}},
+        {"threshold,threshold=?,weak=small", {-1, 0, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 2}},
+        {"constrained,max_cost=?,value=inf", {0, 0.001, 0.002, 0.004, 0.004, 0.01, 0.02, 1, INFINITY}},
+        {"constrained,value=?,max_cost=0.01", {0, 0.001, 0.01, 0.01, 0.02, 0.0533, 0.06, 1, INFINITY}},
+        {"random,explore=?", {0, 0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1.0 / 3}},
+        {"fixed,model=small,explore=?", {0, 0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 1.0 / 3}},
+    };
+    weirp_ope_table *table = make();
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        weirp_ope_target *many = target_of(table, cases[c].text), *one = target_of(table, cases[c].text);
+        weir_error err = {0};
+        must(weirp_ope_target_set_turns(many, cases[c].knob, TURNS, &err), &err);
+        for (size_t i = 0; i < 5; i++) {
+            runs r = {.next = 0};
+            EACH_BLOCK(table, b) must(weirp_ope_target_each_turn(many, &b, i, take_run, &r, &err), &err);
+            assert_int_equal(r.next, TURNS);
+            for (size_t k = 0; k < TURNS; k++) {
+                double pi[5][M];
+                must(weirp_ope_target_turn(one, cases[c].knob[k], &err), &err);
+                fill(table, one, pi);
+                for (size_t m = 0; m < M; m++)
+                    if (r.pi[k][m] != pi[i][m] && !(isnan(r.pi[k][m]) && isnan(pi[i][m])))
+                        fail_msg("%s, row %zu, setting %zu, model %zu: %g, alone %g", cases[c].text, i, k, m,
+                                 r.pi[k][m], pi[i][m]);
+            }
+        }
+        assert_int_equal(weirp_ope_target_set_turns(many, (double[]){0, -2}, 2, &err),
+                         strncmp(cases[c].text, "threshold", 9) != 0 ? WEIR_INVALID : WEIR_OK);
+        weirp_ope_target_free(many);
+        weirp_ope_target_free(one);
+    }
+    weirp_ope_target *closed = target_of(table, "plugin,value=3");
+    weir_error err = {0};
+    assert_int_equal(weirp_ope_target_set_turns(closed, (double[]){0}, 1, &err), WEIR_INVALID);
+    EACH_BLOCK(table, b)
+    assert_int_equal(weirp_ope_target_each_turn(closed, &b, 0, take_run, NULL, &err), WEIR_INVALID);
+    weirp_ope_target_free(closed);
+    weirp_ope_table_free(table);
+}
+
 /* What is wrong, and what its message must say. */
 static void malformed_specs(void **state) {
     (void)state;
@@ -522,6 +589,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_forms),
         cmocka_unit_test(knobs_turn),
+        cmocka_unit_test(turns_are_each_alone),
         cmocka_unit_test(malformed_specs),
         cmocka_unit_test(a_rollout_is_chosen_by_name),
         cmocka_unit_test(configurations_are_told_apart),

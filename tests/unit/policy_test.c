@@ -590,27 +590,80 @@ static void fuzz(void **state) {
     }
 }
 
+/* ---- many values at once ---- */
+
+/* Estimates on a coarse grid, where ties are common, with what vendors and estimators leave out or get wrong. */
+static void desk_of_ties(desk *k, size_t n, uint64_t round) {
+    desk_init(k, n, NULL, NULL);
+    const bool costs = uniform(round, 20) < 0.9;
+    for (size_t m = 0; m < n; m++) {
+        const uint64_t i = round * MAX + m;
+        k->q[m] = floor(uniform(i, 21) * 8) / 8;
+        if (costs) k->c[m] = floor(uniform(i, 22) * 8) / 800;
+        if (uniform(i, 23) < 0.05) k->c[m] = NAN;
+        if (uniform(i, 24) < 0.01) k->q[m] = uniform(i, 25) < 0.5 ? NAN : 1.5;
+        if (uniform(i, 26) < 0.02) k->sd[m] = 0.27;
+        if (uniform(i, 27) < 0.7) k->l[m] = floor(uniform(i, 28) * 4) * 500;
+        k->eligible[m] = uniform(i, 29) < 0.8;
+    }
+    if (uniform(round, 30) < 0.1) k->e.novelty = 1;
+    if (uniform(round, 31) < 0.1) k->e.fitted = false;
+    k->o.fallback = uniform(round, 32) < 0.5;
+    k->o.latency_usd_per_s = uniform(round, 33) < 0.3 ? 0.01 : 0;
+    k->o.explore_floor = uniform(round, 34) < 0.3 ? 0.5 / (double)n : 0;
+}
+
+/* To the last bit what each value says alone, and a refusal wherever some value could make it careful. */
+static void many_values_are_each_alone(void **state) {
+    (void)state;
+    enum { MOST = 70 };
+    size_t n_told = 0, n_careful = 0;
+    for (uint64_t round = 0; round < 3000; round++) {
+        desk k;
+        double value[MOST], own[MAX];
+        uint32_t model[MOST];
+        const size_t n = 1 + (size_t)(uniform(round, 35) * (MAX - 1)), n_values = 1 + round % MOST;
+        desk_of_ties(&k, n, round);
+        for (size_t v = 0; v < n_values; v++) value[v] = floor(uniform(round * MOST + v, 36) * 64) / 800;
+        value[n_values / 2] = INFINITY;
+        const bool told = weirp_policy_decide_at(&k.o, &k.e, value, n_values, model);
+        bool any = false, careful = false;
+        for (size_t m = 0; m < n; m++) any |= k.eligible[m];
+        for (size_t v = 0; any && v < n_values; v++) {
+            k.o.value_usd = value[v];
+            decide(&k);
+            careful |= k.d.rule == WEIR_RULE_MINIMAX;
+            if (!told) continue;
+            weirp_policy_spread(&k.o, &k.e, model[v], own);
+            assert_memory_equal(own, k.propensity, n * sizeof *own);
+        }
+        if (told) assert_true(any && !careful);
+        if (!k.o.fallback) assert_true(told == any);
+        n_told += told;
+        n_careful += careful;
+    }
+    assert_true(n_told > 1000 && n_careful > 100);
+    desk k;
+    desk_init(&k, 3, (double[]){0.9, 0.7, 0.4}, (double[]){0.3, 0.05, 0.01});
+    uint32_t model;
+    k.o.policy = "minimax";
+    assert_false(weirp_policy_decide_at(&k.o, &k.e, &(double){1}, 1, &model));
+    k.o.policy = "nobody";
+    assert_false(weirp_policy_decide_at(&k.o, &k.e, &(double){1}, 1, &model));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plugin_small_case),
-        cmocka_unit_test(price_of_time),
-        cmocka_unit_test(infinite_value_and_ties),
-        cmocka_unit_test(no_cost_known),
-        cmocka_unit_test(carrot_convex_combination),
-        cmocka_unit_test(minimax_brute_force),
-        cmocka_unit_test(fallback_reasons),
-        cmocka_unit_test(wide_intervals),
-        cmocka_unit_test(threshold_closed_form),
-        cmocka_unit_test(constrained_cases),
-        cmocka_unit_test(constrained_brute_force),
-        cmocka_unit_test(fixed_and_oracle),
-        cmocka_unit_test(random_draws),
-        cmocka_unit_test(exploration_floor),
-        cmocka_unit_test(thompson_two_models),
-        cmocka_unit_test(thompson_many_models),
-        cmocka_unit_test(thompson_symmetry),
-        cmocka_unit_test(options_checked),
-        cmocka_unit_test(fuzz),
+        cmocka_unit_test(plugin_small_case),    cmocka_unit_test(many_values_are_each_alone),
+        cmocka_unit_test(price_of_time),        cmocka_unit_test(infinite_value_and_ties),
+        cmocka_unit_test(no_cost_known),        cmocka_unit_test(carrot_convex_combination),
+        cmocka_unit_test(minimax_brute_force),  cmocka_unit_test(fallback_reasons),
+        cmocka_unit_test(wide_intervals),       cmocka_unit_test(threshold_closed_form),
+        cmocka_unit_test(constrained_cases),    cmocka_unit_test(constrained_brute_force),
+        cmocka_unit_test(fixed_and_oracle),     cmocka_unit_test(random_draws),
+        cmocka_unit_test(exploration_floor),    cmocka_unit_test(thompson_two_models),
+        cmocka_unit_test(thompson_many_models), cmocka_unit_test(thompson_symmetry),
+        cmocka_unit_test(options_checked),      cmocka_unit_test(fuzz),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
