@@ -131,7 +131,9 @@ static void csv_wrong_records(void **state) {
     expect_record(2, "next|one");
     memset(&err, 0, sizeof err);
     assert_int_equal(weirp_csv_next(&csv, &err), WEIR_PARSE);
-    assert_string_equal(err.text, "t:3: a quoted field doesn't end: is the file cut off? (by its quotes all of lines 3 to 4 is one record)");
+    assert_string_equal(
+        err.text,
+        "t:3: a quoted field doesn't end: is the file cut off? (by its quotes all of lines 3 to 4 is one record)");
     assert_int_equal(weirp_csv_next(&csv, NULL), WEIR_END);
     close_csv();
     /* sizes are bounded */
