@@ -226,6 +226,18 @@ weirp_ratio weirp_cell_logged(const weirp_cell *cell) {
                          .factor = 1};
 }
 
+weirp_ratio weirp_cell_weighted(const weirp_cell *cell) {
+    return (weirp_ratio){.num = cell->first_column + COLUMN_B,
+                         .den = cell->first_column + COLUMN_A,
+                         .add = WEIRP_NO_COLUMN,
+                         .add_den = WEIRP_NO_COLUMN,
+                         .factor = 1};
+}
+
+size_t weirp_cell_rows_column(const weirp_cell *cell) {
+    return cell->first_column + COLUMN_N;
+}
+
 double weirp_cell_variance(const weirp_cell *cell, size_t estimator) {
     const weirp_ope_estimator *e = &weirp_ope_estimators[estimator];
     double lambda;

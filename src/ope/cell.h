@@ -40,6 +40,9 @@ bool weirp_cell_statistic(const weirp_cell *cell, size_t estimator, weirp_ratio 
                           size_t *n_ratios, double *lambda, const char **why_not);
 /* The logged policy's own mean of the metric. */
 weirp_ratio weirp_cell_logged(const weirp_cell *cell);
+/* The plain weighted mean of what was seen, sum w k r / sum w k, and the column that counts the rows of a cluster. */
+weirp_ratio weirp_cell_weighted(const weirp_cell *cell);
+size_t weirp_cell_rows_column(const weirp_cell *cell);
 /* Sample variance (over n) of the rows' terms of an estimator that isn't normalised, for Bernstein; NAN otherwise. */
 double weirp_cell_variance(const weirp_cell *cell, size_t estimator);
 

@@ -280,18 +280,44 @@ void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
 }
 
-/* Outcomes in [0,1] that are all the same say nothing of those that weren't seen: there may be as many as leave no
- * trace in so many rows with a chance of half of 1 - level (Clopper and Pearson, Biometrika 26, 1934, of no event),
- * each as far off as it can be. */
-static void allow_for_unseen(const weirp_judging *j, const weir_ope *r, const weirp_ope_estimate *e,
-                             weirp_ope_standing *s) {
-    static const double NO_ERROR = 1e-12;
-    const double rows = fmin(s->ess, (double)r->n_clusters);
-    if (!(e->se <= NO_ERROR && e->value >= 0 && e->value <= 1 && rows > 0)) return;
-    const double most = -expm1(log((1 - j->s->o.level) / 2) / rows);
-    s->bound_lo = fmin(s->bound_lo + most * e->value, 1);
-    s->bound_hi = fmin(s->bound_hi + most * (1 - e->value), 1);
+/* ---- outcomes that few rows show, or none ---- */
+
+/* How far a metric's outcomes may lie from their mean: those in [0,1] anywhere there, a loss by what its quality may
+ * be. Costs and latencies by no more than is seen. False: so much. */
+static bool may_lie(const weirp_judging *j, weir_metric m, double mean, weirp_unseen_side *side) {
+    switch (m) {
+    case WEIR_METRIC_QUALITY:
+    case WEIR_METRIC_ERROR: side->up = 1 - mean, side->down = mean; return true;
+    case WEIR_METRIC_LOSS:
+        side->up = j->s->o.value_usd, side->down = fmin(mean, j->s->o.value_usd);
+        return side->up > 0;
+    case WEIR_METRIC_COST:
+    case WEIR_METRIC_LATENCY:
+    case WEIR_N_METRICS: break;
+    }
+    return false;
 }
+
+static bool add_side(const weirp_judging *j, size_t policy, weir_metric m, weirp_ratio *mean, weirp_unseen_side *side) {
+    const bool ran = policy == (size_t)-1 || weirp_ope_target_is_logged(j->target[policy]);
+    const weirp_cell *cell = j->judged[policy == (size_t)-1 ? 0 : policy][m].cell;
+    *mean = ran ? weirp_cell_logged(cell) : weirp_cell_weighted(cell);
+    side->weight = mean->den;
+    side->rows = weirp_cell_rows_column(cell);
+    return may_lie(j, m, weirp_statistic_value(&(weirp_statistic){mean, 1}, j->sums.total), side);
+}
+
+weirp_interval weirp_ope_unseen(const weirp_judging *j, size_t policy, const size_t *other, weir_metric m, double value,
+                                weirp_interval interval) {
+    weirp_ratio mean[2];
+    weirp_unseen u = {.mean = {mean, other ? 2 : 1}, .b = {.weight = WEIRP_NO_COLUMN, .rows = WEIRP_NO_COLUMN}};
+    if (!add_side(j, policy, m, &mean[0], &u.a) || (other && !add_side(j, *other, m, &mean[1], &u.b)))
+        return (weirp_interval){0, 0};
+    mean[1].factor = -1;
+    return weirp_unseen_shortfall(&u, &j->sums, j->s->o.level, value, interval);
+}
+
+/* ---- the whole ---- */
 
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
     const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
@@ -302,8 +328,10 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     /* A normalised correction is divided by 1 - unsupported, too: as much again. */
     const double reach = s->unsupported * (weirp_ope_estimators[j->s->recommended].normalised ? 2 : 1);
     s->bound_lo = s->bound_hi = reach > 0 ? fmin(reach, 1) * most : 0;
-    /* Not of what was said to be bounded: costs that are all the same are a price, and no count of nothing. */
-    if (m == WEIR_METRIC_QUALITY || m == WEIR_METRIC_ERROR) allow_for_unseen(j, r, &c->estimate[j->s->recommended], s);
+    const weirp_ope_estimate *e = &c->estimate[j->s->recommended];
+    s->unseen = weirp_ope_unseen(j, p, NULL, m, e->value, weirp_ope_interval_of(e, j->s->o.interval));
+    s->bound_lo += s->unseen.lo;
+    s->bound_hi += s->unseen.hi;
     const double vy = f->sum_y2 - f->sum_y * f->sum_y / known, vq = f->sum_q2 - f->sum_q * f->sum_q / known,
                  covariance = f->sum_yq - f->sum_y * f->sum_q / known;
     s->model_slope = vq > 0 ? covariance / vq : NAN;

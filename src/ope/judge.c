@@ -350,6 +350,14 @@ weir_status weirp_ope_interval(const weirp_judging *j, const weirp_statistic *s,
     return st;
 }
 
+weirp_interval weirp_ope_interval_of(const weirp_ope_estimate *e, const char *kind) {
+    if (strcmp(kind, "normal") == 0) return e->normal;
+    if (strcmp(kind, "percentile") == 0) return e->percentile;
+    if (strcmp(kind, "bca") == 0) return e->bca;
+    if (strcmp(kind, "bernstein") == 0) return e->bernstein;
+    return e->t;
+}
+
 /* Terms of estimators that aren't normalised lie in a range known beforehand: rewards in [0,1], or up to what was said
  * to bound them, weights below the bound. */
 static weirp_interval bernstein(const weirp_judging *j, size_t p, weir_metric m, const weirp_ope_estimate *e) {
