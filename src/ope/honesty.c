@@ -193,6 +193,23 @@ static void tell_training(const weir_ope *r, char *out, size_t size) {
                  r->n_other_training);
 }
 
+/* What isn't supported is missing from the weights, and not a sign of wrong chances: as far as it is known. */
+static double due(const weirp_ope_standing *s) {
+    return 1 - (s->unsupported > 0 ? s->unsupported : 0);
+}
+
+static void refuse_mean_weight(const weirp_ope_standing *s, char *out, size_t size) {
+    static const char *const why = "the logged chances aren't those that the choices were made with";
+    char by[64] = " in all rows";
+    if (isfinite(s->mean_weight_z)) snprintf(by, sizeof by, ", by %.1f standard errors", fabs(s->mean_weight_z));
+    if (isnan(s->unsupported) && s->mean_weight < 1)
+        snprintf(out, size,
+                 "the mean weight is %.3f and not 1%s: %s, or the candidate takes what the log could not have chosen",
+                 s->mean_weight, by, why);
+    else
+        snprintf(out, size, "the mean weight is %.3f and not %.3g%s: %s", s->mean_weight, due(s), by, why);
+}
+
 /* Why not; the first reason that holds. The order goes from what the log is to what the candidate asks of it. */
 void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
     char *out = s->refusal;
@@ -236,11 +253,8 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
     else if (s->max_weight_share > MOST_WEIGHT_SHARE)
         snprintf(out, size, "one row holds %.0f %% of the weight: its chance of %.3g decides the result",
                  100 * s->max_weight_share, s->least_p);
-    else if (fabs(s->mean_weight_z) > MOST_Z && fabs(s->mean_weight + s->unsupported - 1) > MOST_OFF)
-        snprintf(out, size,
-                 "the mean weight is %.3f and not 1, by %.1f standard errors: the logged chances aren't those "
-                 "that the choices were made with",
-                 s->mean_weight, fabs(s->mean_weight_z));
+    else if (fabs(s->mean_weight_z) > MOST_Z && fabs(s->mean_weight - due(s)) > MOST_OFF)
+        refuse_mean_weight(s, out, size);
     else if (fabs(r->propensity_z) > MOST_Z && fabs(r->propensity_off) > MOST_OFF)
         snprintf(out, size,
                  "\"%s\" was chosen %.0f %% %s often than its logged chances say, by %.1f standard errors: they "
@@ -265,6 +279,13 @@ static void compare_halves(const weirp_judging *j, size_t p, weir_metric m, cons
     s->drift_z = (s->second_half - s->first_half) / (2 * se);
 }
 
+/* In standard errors; where all weights are the same but for rounding, a mean that is off can't be so by chance. */
+static double far_off(double off, double variance, double n) {
+    static const double ROUNDING = 1e-18; /* of weights of about 1, squared */
+    if (variance > ROUNDING) return off / sqrt(variance / n);
+    return fabs(off) > MOST_OFF ? copysign(INFINITY, off) : 0;
+}
+
 void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     const double n = (double)f->n;
     *s = (weirp_ope_standing){.n = f->n, .n_known = f->n_known, .least_label = f->least_e, .least_p = f->least_p};
@@ -275,9 +296,7 @@ void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     s->ess = f->sum_wk2 > 0 ? f->sum_wk * f->sum_wk / f->sum_wk2 : 0;
     s->mean_weight = n > 0 ? f->sum_w / n : NAN;
     const double variance = n > 1 ? (f->sum_w2 - n * s->mean_weight * s->mean_weight) / (n - 1) : NAN;
-    /* What isn't supported is missing from the weights, and not a sign of wrong chances. */
-    const double due = 1 - (s->unsupported > 0 ? s->unsupported : 0);
-    s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
+    s->mean_weight_z = far_off(s->mean_weight - due(s), variance, n);
 }
 
 /* ---- outcomes that few rows show, or none ---- */
