@@ -166,6 +166,8 @@ weir_status weirp_cell_finish(weirp_cell *cell, const weirp_sums *sums, weir_err
     f->sum_wk = sums->total[cell->first_column + COLUMN_A];
     f->sum_wk2 = weirp_exact_get(&cell->sum_wk2);
     f->max_wk = cell->max_wk;
+    for (size_t c = 0; c < sums->n_clusters; c++)
+        f->n_clusters += sums->x[c * sums->n_columns + cell->first_column + COLUMN_A] > 0;
     f->sum_y = weirp_exact_get(&cell->sum_y);
     f->sum_y2 = weirp_exact_get(&cell->sum_y2);
     f->sum_q = weirp_exact_get(&cell->sum_q);

@@ -49,6 +49,7 @@ double weirp_cell_variance(const weirp_cell *cell, size_t estimator);
 /* Sums over rows, for what can be trusted. */
 typedef struct weirp_cell_facts {
     size_t n, n_known;           /* rows taken; of them, that know the metric */
+    size_t n_clusters;           /* that have a row which knows the metric and has a weight */
     size_t n_undecided;          /* decided rows on which this candidate is undecided; others' may be left out, too */
     double sum_w, sum_w2, max_w; /* weights w = pi/p of rows that were taken, labels aside */
     double sum_wk, sum_wk2, max_wk;              /* of w/e over those that know the metric: what estimates rest on */

@@ -250,6 +250,10 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
                  "the effective sample size is %.1f of %zu rows: the candidate does what the log hardly ever "
                  "tried (at least %d are needed)",
                  s->ess, s->n, WEIRP_OPE_LEAST_ESS);
+    else if (s->n_sessions > 0 && s->n_sessions < LEAST_CLUSTERS)
+        snprintf(out, size,
+                 "%zu independent sessions know the %s of what the candidate would do: at least %d are needed",
+                 s->n_sessions, weir_metric_name(m), LEAST_CLUSTERS);
     else if (s->max_weight_share > MOST_WEIGHT_SHARE)
         snprintf(out, size, "one row holds %.0f %% of the weight: its chance of %.3g decides the result",
                  100 * s->max_weight_share, s->least_p);
@@ -280,15 +284,19 @@ static void compare_halves(const weirp_judging *j, size_t p, weir_metric m, cons
 }
 
 /* In standard errors; where all weights are the same but for rounding, a mean that is off can't be so by chance. */
-static double far_off(double off, double variance, double n) {
-    static const double ROUNDING = 1e-18; /* of weights of about 1, squared */
-    if (variance > ROUNDING) return off / sqrt(variance / n);
+static double far_off(double off, double variance, double square, double n) {
+    static const double ROUNDING = 1e-12; /* of the mean square: what is left of a difference of two large sums */
+    if (variance > ROUNDING * square) return off / sqrt(variance / n);
     return fabs(off) > MOST_OFF ? copysign(INFINITY, off) : 0;
 }
 
 void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     const double n = (double)f->n;
-    *s = (weirp_ope_standing){.n = f->n, .n_known = f->n_known, .least_label = f->least_e, .least_p = f->least_p};
+    *s = (weirp_ope_standing){.n = f->n,
+                              .n_known = f->n_known,
+                              .least_label = f->least_e,
+                              .least_p = f->least_p,
+                              .n_sessions = f->n_clusters};
     s->unsupported = f->n_full ? f->unsupported / (double)f->n_full : NAN;
     s->max_weight = f->max_w;
     /* Of the rows that know the metric: an estimate rests on no other's weight. */
@@ -296,7 +304,7 @@ void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     s->ess = f->sum_wk2 > 0 ? f->sum_wk * f->sum_wk / f->sum_wk2 : 0;
     s->mean_weight = n > 0 ? f->sum_w / n : NAN;
     const double variance = n > 1 ? (f->sum_w2 - n * s->mean_weight * s->mean_weight) / (n - 1) : NAN;
-    s->mean_weight_z = far_off(s->mean_weight - due(s), variance, n);
+    s->mean_weight_z = far_off(s->mean_weight - due(s), variance, f->sum_w2 / n, n);
 }
 
 /* ---- outcomes that few rows show, or none ---- */

@@ -32,6 +32,7 @@ typedef struct weirp_tail {
 /* What the log can tell of one policy on one metric. */
 typedef struct weirp_ope_standing {
     size_t n, n_known;                   /* rows; rows that know the metric */
+    size_t n_sessions;                   /* independent sessions that have a weight in it; 0: none, or nobody counted */
     double least_label;                  /* least chance of a label, as modelled; 1: all known */
     double mean_weight;                  /* should be 1 */
     double mean_weight_z;                /* by how many standard errors it isn't */

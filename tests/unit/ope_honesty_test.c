@@ -94,6 +94,7 @@ static weirp_ope_standing weighed(size_t n, double sum, double squares, double u
     weirp_ope_standing s;
     const weirp_cell_facts f = {.n = n,
                                 .n_known = n,
+                                .n_clusters = n,
                                 .sum_w = sum,
                                 .sum_w2 = squares,
                                 .max_w = 1,
@@ -127,6 +128,7 @@ static void the_mean_weight_must_be_one(void **state) {
         {1.015, 0, 0, true, NULL, 0},
         {2.5, 0, 0, true, "the mean weight is 2.500 and not 1 in all rows", INFINITY},
         {2.5, 1e-12, 0, false, "the mean weight is 2.500 and not 1 in all rows", INFINITY}, /* but for rounding */
+        {2.5, 1e-8, 0, true, "the mean weight is 2.500 and not 1 in all rows", INFINITY},
         {0.6, 0, 0, false, "not 1 in all rows", -INFINITY},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

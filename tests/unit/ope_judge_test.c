@@ -15,6 +15,8 @@ typedef struct log {
     bool only_chosen; /* no other model's chance is logged */
     size_t session;   /* rows a session, whose outcomes and choices are those of its first row; 0: no sessions */
     size_t asked;     /* every row but one in so many has estimates; 0: none has */
+    bool alone;       /* but for the session each row is of its own */
+    size_t labelled;  /* of so many rows the quality is known; 0: of all */
     double later;     /* quality more in the second half */
     double cost[3];   /* of a model, times a number about 1 */
 } log_of;
@@ -22,17 +24,18 @@ typedef struct log {
 static weirp_ope_table *table_made(const log_of *l) {
     weirp_ope_table *table = table_of(names, N_MODELS);
     for (size_t i = 0; i < l->n; i++) {
-        const size_t from = l->session ? i / l->session : i;
+        const size_t of = l->session ? i / l->session : i, from = l->alone ? i : of;
         const double u = weirp_random_uniform(l->seed, 1, from);
         const size_t chosen = u < 0.5 ? A : u < 0.8 ? B : C;
         char session[32] = "";
-        if (l->session) snprintf(session, sizeof session, "s%zu", from);
+        if (l->session) snprintf(session, sizeof session, "s%zu", of);
         weirp_logged_row row = row_new(chosen, chances[chosen]);
         row.session = session;
         if (!l->only_chosen) row.propensity = chances;
         if (l->asked && i % l->asked) row.quality_hat = better, row.cost_hat = l->cost;
         row.metric[WEIR_METRIC_QUALITY] =
             weirp_random_uniform(l->seed, 2, from) < 0.5 + 0.1 * (double)chosen + (2 * i >= l->n ? l->later : 0);
+        if (l->labelled && i >= l->labelled) row.metric[WEIR_METRIC_QUALITY] = NAN;
         row.metric[WEIR_METRIC_COST] = l->cost[chosen] * exp(0.3 * weirp_random_normal(l->seed, 3, from));
         row.metric[WEIR_METRIC_LATENCY] = 1000 * exp(weirp_random_normal(l->seed, 4, from));
         table_row(table, &row, N_MODELS);
@@ -192,6 +195,36 @@ static void the_same_is_said_to_be_the_same(void **state) {
     remove(path);
 }
 
+/* ---- sessions ---- */
+
+/* Labels of a few sessions with many rows are few labels, however many sessions there are without any. */
+static void sessions_count_that_know_it(void **state) {
+    (void)state;
+    enum { SESSIONS = 50, ROWS = 300 };
+    static const size_t labelled[] = {2, 19, 20, SESSIONS};
+    const char *const policies[] = {"fixed,model=c"};
+    for (size_t k = 0; k < sizeof labelled / sizeof *labelled; k++) {
+        const log_of l = {.n = SESSIONS * ROWS,
+                          .seed = 31,
+                          .session = ROWS,
+                          .alone = true,
+                          .labelled = labelled[k] * ROWS,
+                          .cost = {1, 1, 1}};
+        weir_ope r = judged(&l, policies, 1, (weir_ope_options){.reward_model = "table"});
+        const weirp_ope_standing *s = standing_of(&r, WEIR_METRIC_QUALITY);
+        char right[128] = "";
+        if (labelled[k] < 20)
+            snprintf(right, sizeof right,
+                     "%zu independent sessions know the quality of what the candidate would do: at least 20 are needed",
+                     labelled[k]);
+        assert_int_equal(s->n_sessions, labelled[k]); /* in 300 rows c is always chosen once */
+        assert_int_equal(standing_of(&r, WEIR_METRIC_COST)->n_sessions, SESSIONS);
+        assert_string_equal(standing_of(&r, WEIR_METRIC_COST)->refusal, "");
+        assert_string_equal(s->refusal, right);
+        weirp_ope_clear(&r);
+    }
+}
+
 /* ---- halves ---- */
 
 static void every_log_has_halves(void **state) {
@@ -251,9 +284,9 @@ static void repeated_rows_dont_narrow_tails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_comparison_has_its_trade),  cmocka_unit_test(a_candidate_may_cost_nothing),
-        cmocka_unit_test(the_same_is_said_to_be_the_same), cmocka_unit_test(every_log_has_halves),
-        cmocka_unit_test(repeated_rows_dont_narrow_tails),
+        cmocka_unit_test(sessions_count_that_know_it),  cmocka_unit_test(every_comparison_has_its_trade),
+        cmocka_unit_test(a_candidate_may_cost_nothing), cmocka_unit_test(the_same_is_said_to_be_the_same),
+        cmocka_unit_test(every_log_has_halves),         cmocka_unit_test(repeated_rows_dont_narrow_tails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
