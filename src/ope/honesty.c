@@ -346,6 +346,14 @@ weirp_interval weirp_ope_unseen(const weirp_judging *j, size_t policy, const siz
 
 /* ---- the whole ---- */
 
+/* Outcomes may be so large that their sums, or the squares of these, are no numbers any more. */
+static void refuse_no_number(weir_metric m, weirp_cell_result *c, const weirp_ope_estimate *e) {
+    const bool estimated = e->why_not || (isfinite(e->value) && isfinite(e->se));
+    if (*c->standing.refusal || (estimated && isfinite(c->logged_mean) && isfinite(c->logged_se))) return;
+    snprintf(c->standing.refusal, sizeof c->standing.refusal, "the mean %s %s isn't a number: outcomes are too large",
+             weir_metric_name(m), estimated ? "of what ran" : "under the candidate");
+}
+
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
     const weirp_cell_facts *f = weirp_cell_facts_of(j->judged[p][m].cell);
     weirp_ope_standing *s = &c->standing;
@@ -365,4 +373,5 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     s->model_r2 = vy > 0 ? 1 - (f->sum_y2 - 2 * f->sum_yq + f->sum_q2) / vy : NAN;
     compare_halves(j, p, m, c, s);
     if (!weirp_ope_target_is_logged(j->target[p]) || !r->n_decided) weirp_ope_refuse(r, m, s, f->n_undecided);
+    refuse_no_number(m, c, e);
 }

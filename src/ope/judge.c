@@ -370,8 +370,8 @@ static weirp_interval bernstein(const weirp_judging *j, size_t p, weir_metric m,
     if (weirp_ope_table_has_sessions(j->table) || k->base == WEIRP_BASE_DM) return none;
     if (k->change != WEIRP_CHANGE_NONE || f->unsupported > 0) return none; /* it would hold for another mean */
     const bool dr = k->base == WEIRP_BASE_DR;
-    return weirp_bernstein_interval(e->value, variance * (double)f->n / fmax(1, (double)f->n - 1), f->n,
-                                    dr ? -w * most : 0, (dr ? 1 + w : w) * most, j->s->o.level);
+    return weirp_bernstein_interval(e->value, variance, f->n, dr ? -w * most : 0, (dr ? 1 + w : w) * most,
+                                    j->s->o.level);
 }
 
 static weir_status tell_estimates(weirp_judging *j, size_t p, weir_metric m, weirp_cell_result *c, weir_error *err) {

@@ -142,6 +142,29 @@ static void tell_same(weirp_contrast *c) {
     c->relative = c->relative_interval.lo = c->relative_interval.hi = 0;
 }
 
+static const weirp_interval unbounded = {-INFINITY, INFINITY};
+
+/* What a difference may be whatever the rows say of the policy: its mean lies in [0, most], and the other's where its
+ * own interval is, or anywhere there. */
+static weirp_interval possible(const weirp_judging *j, const weir_ope *r, const pair *p, const weirp_contrast *c,
+                               double slack_b) {
+    const double most = weirp_ope_most(r->most, c->metric);
+    double df;
+    if (isnan(most)) return unbounded;
+    if (refused(r, c->other, c->metric)) return (weirp_interval){-most, most};
+    const double value = weirp_statistic_value(&p->of_b, j->sums.total), se = weirp_se(&p->of_b, &j->sums, true, &df);
+    const weirp_interval t = weirp_t_interval(value, se, df, j->s->o.level),
+                         unseen = weirp_ope_unseen(j, c->other, NULL, c->metric, value, t);
+    const double lo = t.lo - unseen.lo - slack_b, hi = t.hi + unseen.hi + slack_b;
+    if (isnan(lo) || isnan(hi)) return (weirp_interval){-most, most};
+    return (weirp_interval){-fmin(fmax(hi, 0), most), most - fmin(fmax(lo, 0), most)};
+}
+
+/* Sums of huge outcomes overflow. */
+static bool is_told(const weirp_contrast *c) {
+    return isfinite(c->difference) && isfinite(c->se) && !isnan(c->interval.lo) && !isnan(c->interval.hi);
+}
+
 static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_contrast *c, weir_error *err) {
     pair p;
     c->difference = c->se = c->interval.lo = c->interval.hi = c->n_more = NAN;
@@ -160,10 +183,16 @@ static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_con
     const double slack_a = slack(r, c->policy, c->metric), slack_b = slack(r, c->other, c->metric);
     tell_relative(j, &p, slack_a, slack_b, c);
     if (same) tell_same(c);
-    if (same || refused(r, c->policy, c->metric) || refused(r, c->other, c->metric)) return WEIR_OK;
+    if (same) return WEIR_OK;
+    const weirp_interval all = possible(j, r, &p, c, slack_b);
+    if (refused(r, c->policy, c->metric) || refused(r, c->other, c->metric) || !is_told(c)) {
+        c->interval = all;
+        if (!isnan(c->relative)) c->relative_interval = unbounded;
+        return WEIR_OK;
+    }
     const double wide = slack_a + slack_b;
-    c->interval.lo -= wide;
-    c->interval.hi += wide;
+    c->interval.lo = fmin(fmax(c->interval.lo - wide, all.lo), all.hi);
+    c->interval.hi = fmin(fmax(c->interval.hi + wide, all.lo), all.hi);
     const bool less = less_is_better(c->metric);
     c->verdict = c->interval.lo > 0   ? (less ? WEIRP_VERDICT_WORSE : WEIRP_VERDICT_BETTER)
                  : c->interval.hi < 0 ? (less ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE)

@@ -62,8 +62,9 @@ weirp_interval weirp_ope_shown_interval(const weir_ope *ope, size_t policy, weir
     if (!e) return (weirp_interval){NAN, NAN};
     weirp_interval i = weirp_ope_interval_of(e, ope->interval);
     if (isnan(i.lo) || isnan(i.hi)) return i;
-    i.lo = isnan(cell->standing.bound_lo) ? -INFINITY : i.lo - cell->standing.bound_lo;
-    i.hi = isnan(cell->standing.bound_hi) ? INFINITY : i.hi + cell->standing.bound_hi;
+    const bool refused = *cell->standing.refusal; /* then nothing is known, but for what outcomes can be at all */
+    i.lo = refused || isnan(cell->standing.bound_lo) ? -INFINITY : i.lo - cell->standing.bound_lo;
+    i.hi = refused || isnan(cell->standing.bound_hi) ? INFINITY : i.hi + cell->standing.bound_hi;
     if (isnan(most)) return i;
     return (weirp_interval){fmin(fmax(i.lo, 0), most), fmin(fmax(i.hi, 0), most)}; /* it is in [0, most] */
 }
