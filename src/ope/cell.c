@@ -166,6 +166,8 @@ weir_status weirp_cell_finish(weirp_cell *cell, const weirp_sums *sums, weir_err
     f->sum_wk = sums->total[cell->first_column + COLUMN_A];
     f->sum_wk2 = weirp_exact_get(&cell->sum_wk2);
     f->max_wk = cell->max_wk;
+    for (size_t c = 0; c < sums->n_clusters; c++)
+        f->n_clusters += sums->x[c * sums->n_columns + cell->first_column + COLUMN_A] > 0;
     f->sum_y = weirp_exact_get(&cell->sum_y);
     f->sum_y2 = weirp_exact_get(&cell->sum_y2);
     f->sum_q = weirp_exact_get(&cell->sum_q);
@@ -224,6 +226,18 @@ weirp_ratio weirp_cell_logged(const weirp_cell *cell) {
                          .add = WEIRP_NO_COLUMN,
                          .add_den = WEIRP_NO_COLUMN,
                          .factor = 1};
+}
+
+weirp_ratio weirp_cell_weighted(const weirp_cell *cell) {
+    return (weirp_ratio){.num = cell->first_column + COLUMN_B,
+                         .den = cell->first_column + COLUMN_A,
+                         .add = WEIRP_NO_COLUMN,
+                         .add_den = WEIRP_NO_COLUMN,
+                         .factor = 1};
+}
+
+size_t weirp_cell_rows_column(const weirp_cell *cell) {
+    return cell->first_column + COLUMN_N;
 }
 
 double weirp_cell_variance(const weirp_cell *cell, size_t estimator) {

@@ -40,12 +40,16 @@ bool weirp_cell_statistic(const weirp_cell *cell, size_t estimator, weirp_ratio 
                           size_t *n_ratios, double *lambda, const char **why_not);
 /* The logged policy's own mean of the metric. */
 weirp_ratio weirp_cell_logged(const weirp_cell *cell);
+/* The plain weighted mean of what was seen, sum w k r / sum w k, and the column that counts the rows of a cluster. */
+weirp_ratio weirp_cell_weighted(const weirp_cell *cell);
+size_t weirp_cell_rows_column(const weirp_cell *cell);
 /* Sample variance (over n) of the rows' terms of an estimator that isn't normalised, for Bernstein; NAN otherwise. */
 double weirp_cell_variance(const weirp_cell *cell, size_t estimator);
 
 /* Sums over rows, for what can be trusted. */
 typedef struct weirp_cell_facts {
     size_t n, n_known;           /* rows taken; of them, that know the metric */
+    size_t n_clusters;           /* that have a row which knows the metric and has a weight */
     size_t n_undecided;          /* decided rows on which this candidate is undecided; others' may be left out, too */
     double sum_w, sum_w2, max_w; /* weights w = pi/p of rows that were taken, labels aside */
     double sum_wk, sum_wk2, max_wk;              /* of w/e over those that know the metric: what estimates rest on */

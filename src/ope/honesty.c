@@ -193,6 +193,23 @@ static void tell_training(const weir_ope *r, char *out, size_t size) {
                  r->n_other_training);
 }
 
+/* What isn't supported is missing from the weights, and not a sign of wrong chances: as far as it is known. */
+static double due(const weirp_ope_standing *s) {
+    return 1 - (s->unsupported > 0 ? s->unsupported : 0);
+}
+
+static void refuse_mean_weight(const weirp_ope_standing *s, char *out, size_t size) {
+    static const char *const why = "the logged chances aren't those that the choices were made with";
+    char by[64] = " in all rows";
+    if (isfinite(s->mean_weight_z)) snprintf(by, sizeof by, ", by %.1f standard errors", fabs(s->mean_weight_z));
+    if (isnan(s->unsupported) && s->mean_weight < 1)
+        snprintf(out, size,
+                 "the mean weight is %.3f and not 1%s: %s, or the candidate takes what the log could not have chosen",
+                 s->mean_weight, by, why);
+    else
+        snprintf(out, size, "the mean weight is %.3f and not %.3g%s: %s", s->mean_weight, due(s), by, why);
+}
+
 /* Why not; the first reason that holds. The order goes from what the log is to what the candidate asks of it. */
 void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, size_t n_undecided) {
     char *out = s->refusal;
@@ -233,14 +250,15 @@ void weirp_ope_refuse(const weir_ope *r, weir_metric m, weirp_ope_standing *s, s
                  "the effective sample size is %.1f of %zu rows: the candidate does what the log hardly ever "
                  "tried (at least %d are needed)",
                  s->ess, s->n, WEIRP_OPE_LEAST_ESS);
+    else if (s->n_sessions > 0 && s->n_sessions < LEAST_CLUSTERS)
+        snprintf(out, size,
+                 "%zu independent sessions know the %s of what the candidate would do: at least %d are needed",
+                 s->n_sessions, weir_metric_name(m), LEAST_CLUSTERS);
     else if (s->max_weight_share > MOST_WEIGHT_SHARE)
         snprintf(out, size, "one row holds %.0f %% of the weight: its chance of %.3g decides the result",
                  100 * s->max_weight_share, s->least_p);
-    else if (fabs(s->mean_weight_z) > MOST_Z && fabs(s->mean_weight + s->unsupported - 1) > MOST_OFF)
-        snprintf(out, size,
-                 "the mean weight is %.3f and not 1, by %.1f standard errors: the logged chances aren't those "
-                 "that the choices were made with",
-                 s->mean_weight, fabs(s->mean_weight_z));
+    else if (fabs(s->mean_weight_z) > MOST_Z && fabs(s->mean_weight - due(s)) > MOST_OFF)
+        refuse_mean_weight(s, out, size);
     else if (fabs(r->propensity_z) > MOST_Z && fabs(r->propensity_off) > MOST_OFF)
         snprintf(out, size,
                  "\"%s\" was chosen %.0f %% %s often than its logged chances say, by %.1f standard errors: they "
@@ -265,9 +283,20 @@ static void compare_halves(const weirp_judging *j, size_t p, weir_metric m, cons
     s->drift_z = (s->second_half - s->first_half) / (2 * se);
 }
 
+/* In standard errors; where all weights are the same but for rounding, a mean that is off can't be so by chance. */
+static double far_off(double off, double variance, double square, double n) {
+    static const double ROUNDING = 1e-12; /* of the mean square: what is left of a difference of two large sums */
+    if (variance > ROUNDING * square) return off / sqrt(variance / n);
+    return fabs(off) > MOST_OFF ? copysign(INFINITY, off) : 0;
+}
+
 void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     const double n = (double)f->n;
-    *s = (weirp_ope_standing){.n = f->n, .n_known = f->n_known, .least_label = f->least_e, .least_p = f->least_p};
+    *s = (weirp_ope_standing){.n = f->n,
+                              .n_known = f->n_known,
+                              .least_label = f->least_e,
+                              .least_p = f->least_p,
+                              .n_sessions = f->n_clusters};
     s->unsupported = f->n_full ? f->unsupported / (double)f->n_full : NAN;
     s->max_weight = f->max_w;
     /* Of the rows that know the metric: an estimate rests on no other's weight. */
@@ -275,22 +304,54 @@ void weirp_ope_weigh(const weirp_cell_facts *f, weirp_ope_standing *s) {
     s->ess = f->sum_wk2 > 0 ? f->sum_wk * f->sum_wk / f->sum_wk2 : 0;
     s->mean_weight = n > 0 ? f->sum_w / n : NAN;
     const double variance = n > 1 ? (f->sum_w2 - n * s->mean_weight * s->mean_weight) / (n - 1) : NAN;
-    /* What isn't supported is missing from the weights, and not a sign of wrong chances. */
-    const double due = 1 - (s->unsupported > 0 ? s->unsupported : 0);
-    s->mean_weight_z = variance > 0 ? (s->mean_weight - due) / sqrt(variance / n) : 0;
+    s->mean_weight_z = far_off(s->mean_weight - due(s), variance, f->sum_w2 / n, n);
 }
 
-/* Outcomes in [0,1] that are all the same say nothing of those that weren't seen: there may be as many as leave no
- * trace in so many rows with a chance of half of 1 - level (Clopper and Pearson, Biometrika 26, 1934, of no event),
- * each as far off as it can be. */
-static void allow_for_unseen(const weirp_judging *j, const weir_ope *r, const weirp_ope_estimate *e,
-                             weirp_ope_standing *s) {
-    static const double NO_ERROR = 1e-12;
-    const double rows = fmin(s->ess, (double)r->n_clusters);
-    if (!(e->se <= NO_ERROR && e->value >= 0 && e->value <= 1 && rows > 0)) return;
-    const double most = -expm1(log((1 - j->s->o.level) / 2) / rows);
-    s->bound_lo = fmin(s->bound_lo + most * e->value, 1);
-    s->bound_hi = fmin(s->bound_hi + most * (1 - e->value), 1);
+/* ---- outcomes that few rows show, or none ---- */
+
+/* How far a metric's outcomes may lie from their mean: those in [0,1] anywhere there, a loss by what its quality may
+ * be. Costs and latencies by no more than is seen. False: so much. */
+static bool may_lie(const weirp_judging *j, weir_metric m, double mean, weirp_unseen_side *side) {
+    switch (m) {
+    case WEIR_METRIC_QUALITY:
+    case WEIR_METRIC_ERROR: side->up = 1 - mean, side->down = mean; return true;
+    case WEIR_METRIC_LOSS:
+        side->up = j->s->o.value_usd, side->down = fmin(mean, j->s->o.value_usd);
+        return side->up > 0;
+    case WEIR_METRIC_COST:
+    case WEIR_METRIC_LATENCY:
+    case WEIR_N_METRICS: break;
+    }
+    return false;
+}
+
+static bool add_side(const weirp_judging *j, size_t policy, weir_metric m, weirp_ratio *mean, weirp_unseen_side *side) {
+    const bool ran = policy == (size_t)-1 || weirp_ope_target_is_logged(j->target[policy]);
+    const weirp_cell *cell = j->judged[policy == (size_t)-1 ? 0 : policy][m].cell;
+    *mean = ran ? weirp_cell_logged(cell) : weirp_cell_weighted(cell);
+    side->weight = mean->den;
+    side->rows = weirp_cell_rows_column(cell);
+    return may_lie(j, m, weirp_statistic_value(&(weirp_statistic){mean, 1}, j->sums.total), side);
+}
+
+weirp_interval weirp_ope_unseen(const weirp_judging *j, size_t policy, const size_t *other, weir_metric m, double value,
+                                weirp_interval interval) {
+    weirp_ratio mean[2];
+    weirp_unseen u = {.mean = {mean, other ? 2 : 1}, .b = {.weight = WEIRP_NO_COLUMN, .rows = WEIRP_NO_COLUMN}};
+    if (!add_side(j, policy, m, &mean[0], &u.a) || (other && !add_side(j, *other, m, &mean[1], &u.b)))
+        return (weirp_interval){0, 0};
+    mean[1].factor = -1;
+    return weirp_unseen_shortfall(&u, &j->sums, j->s->o.level, value, interval);
+}
+
+/* ---- the whole ---- */
+
+/* Outcomes may be so large that their sums, or the squares of these, are no numbers any more. */
+static void refuse_no_number(weir_metric m, weirp_cell_result *c, const weirp_ope_estimate *e) {
+    const bool estimated = e->why_not || (isfinite(e->value) && isfinite(e->se));
+    if (*c->standing.refusal || (estimated && isfinite(c->logged_mean) && isfinite(c->logged_se))) return;
+    snprintf(c->standing.refusal, sizeof c->standing.refusal, "the mean %s %s isn't a number: outcomes are too large",
+             weir_metric_name(m), estimated ? "of what ran" : "under the candidate");
 }
 
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_metric m, weirp_cell_result *c) {
@@ -302,12 +363,15 @@ void weirp_ope_stand(const weirp_judging *j, const weir_ope *r, size_t p, weir_m
     /* A normalised correction is divided by 1 - unsupported, too: as much again. */
     const double reach = s->unsupported * (weirp_ope_estimators[j->s->recommended].normalised ? 2 : 1);
     s->bound_lo = s->bound_hi = reach > 0 ? fmin(reach, 1) * most : 0;
-    /* Not of what was said to be bounded: costs that are all the same are a price, and no count of nothing. */
-    if (m == WEIR_METRIC_QUALITY || m == WEIR_METRIC_ERROR) allow_for_unseen(j, r, &c->estimate[j->s->recommended], s);
+    const weirp_ope_estimate *e = &c->estimate[j->s->recommended];
+    s->unseen = weirp_ope_unseen(j, p, NULL, m, e->value, weirp_ope_interval_of(e, j->s->o.interval));
+    s->bound_lo += s->unseen.lo;
+    s->bound_hi += s->unseen.hi;
     const double vy = f->sum_y2 - f->sum_y * f->sum_y / known, vq = f->sum_q2 - f->sum_q * f->sum_q / known,
                  covariance = f->sum_yq - f->sum_y * f->sum_q / known;
     s->model_slope = vq > 0 ? covariance / vq : NAN;
     s->model_r2 = vy > 0 ? 1 - (f->sum_y2 - 2 * f->sum_yq + f->sum_q2) / vy : NAN;
     compare_halves(j, p, m, c, s);
     if (!weirp_ope_target_is_logged(j->target[p]) || !r->n_decided) weirp_ope_refuse(r, m, s, f->n_undecided);
+    refuse_no_number(m, c, e);
 }

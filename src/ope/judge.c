@@ -323,6 +323,14 @@ weir_status weirp_ope_interval(const weirp_judging *j, const weirp_statistic *s,
     return st;
 }
 
+weirp_interval weirp_ope_interval_of(const weirp_ope_estimate *e, const char *kind) {
+    if (strcmp(kind, "normal") == 0) return e->normal;
+    if (strcmp(kind, "percentile") == 0) return e->percentile;
+    if (strcmp(kind, "bca") == 0) return e->bca;
+    if (strcmp(kind, "bernstein") == 0) return e->bernstein;
+    return e->t;
+}
+
 /* Terms of estimators that aren't normalised lie in a range known beforehand: rewards in [0,1], or up to what was said
  * to bound them, weights below the bound. */
 static weirp_interval bernstein(const weirp_judging *j, size_t p, weir_metric m, const weirp_ope_estimate *e) {
@@ -335,8 +343,8 @@ static weirp_interval bernstein(const weirp_judging *j, size_t p, weir_metric m,
     if (weirp_ope_table_has_sessions(j->table) || k->base == WEIRP_BASE_DM) return none;
     if (k->change != WEIRP_CHANGE_NONE || f->unsupported > 0) return none; /* it would hold for another mean */
     const bool dr = k->base == WEIRP_BASE_DR;
-    return weirp_bernstein_interval(e->value, variance * (double)f->n / fmax(1, (double)f->n - 1), f->n,
-                                    dr ? -w * most : 0, (dr ? 1 + w : w) * most, j->s->o.level);
+    return weirp_bernstein_interval(e->value, variance, f->n, dr ? -w * most : 0, (dr ? 1 + w : w) * most,
+                                    j->s->o.level);
 }
 
 static weir_status tell_estimates(weirp_judging *j, size_t p, weir_metric m, weirp_cell_result *c, weir_error *err) {

@@ -11,6 +11,7 @@
 #include "src/ope/reward.h"
 #include "src/ope/tail.h"
 #include "src/ope/target.h"
+#include "src/ope/unseen.h"
 
 enum { WEIRP_OPE_MAX_POLICIES = 16 };
 
@@ -107,6 +108,10 @@ enum { WEIRP_OPE_LEAST_ESS = 50 };
 void weirp_ope_weigh(const weirp_cell_facts *facts, weirp_ope_standing *s);
 /* Fills in the `refusal` of a standing whose other members are there: why it can't be judged, if it can't. */
 void weirp_ope_refuse(const weir_ope *result, weir_metric metric, weirp_ope_standing *s, size_t n_undecided);
+/* What an interval around `value` must be widened by, below and above, since few outcomes of some kind were seen: of a
+ * policy's mean ((size_t)-1: what ran), or of its difference from *other's. */
+weirp_interval weirp_ope_unseen(const weirp_judging *j, size_t policy, const size_t *other, weir_metric metric,
+                                double value, weirp_interval interval);
 /* Whether one cell can be judged, and how far to trust it. */
 void weirp_ope_stand(const weirp_judging *j, const weir_ope *result, size_t policy, weir_metric metric,
                      weirp_cell_result *cell);

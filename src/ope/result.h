@@ -16,6 +16,8 @@ typedef struct weirp_ope_estimate {
     weirp_interval normal, t, percentile, bca, bernstein; /* of the level asked for */
     const char *why_not;                                  /* static; NULL: it is there */
 } weirp_ope_estimate;
+/* Its interval of a kind: "normal", "t", "percentile", "bca" or "bernstein". */
+weirp_interval weirp_ope_interval_of(const weirp_ope_estimate *estimate, const char *kind);
 
 /* Tails of a metric under a policy: its weighted distribution. */
 enum { WEIRP_N_QUANTILES = 4 };
@@ -30,6 +32,7 @@ typedef struct weirp_tail {
 /* What the log can tell of one policy on one metric. */
 typedef struct weirp_ope_standing {
     size_t n, n_known;                   /* rows; rows that know the metric */
+    size_t n_sessions;                   /* independent sessions that have a weight in it; 0: none, or nobody counted */
     double least_label;                  /* least chance of a label, as modelled; 1: all known */
     double mean_weight;                  /* should be 1 */
     double mean_weight_z;                /* by how many standard errors it isn't */
@@ -38,11 +41,12 @@ typedef struct weirp_ope_standing {
     double max_weight, max_weight_share; /* greatest weight; its share of all */
     double
         unsupported; /* target's mass where the log never looks: mean over rows; NAN: only chosen chances are logged */
-    double bound_lo,
-        bound_hi; /* how far unsupported mass, or what never varied, may move the estimate down and up; NAN: no bound */
-    double undecided;                        /* share of rows on which the policy couldn't be asked */
-    double model_r2;                         /* reward model on rows that it hadn't seen; NAN */
-    double model_slope;                      /* of outcomes on predictions there: calibration; 1 is right; NAN */
+    double bound_lo, bound_hi; /* how far unsupported mass, and outcomes of which few or none were seen, may move the
+                                  estimate down and up; NAN: no bound */
+    weirp_interval unseen;     /* of that, for what wasn't seen, beyond where its interval ends: below, and above */
+    double undecided;          /* share of rows on which the policy couldn't be asked */
+    double model_r2;           /* reward model on rows that it hadn't seen; NAN */
+    double model_slope;        /* of outcomes on predictions there: calibration; 1 is right; NAN */
     double first_half, second_half, drift_z; /* the recommended estimator's value by time, and how far they are apart */
     char refusal[256];                       /* why no verdict can be had; "": it can */
 } weirp_ope_standing;

@@ -65,16 +65,19 @@ static bool refused(const weir_ope *r, size_t policy, weir_metric m) {
     return s && *s->refusal;
 }
 
+/* By unsupported mass. What wasn't seen is allowed for in the difference as a whole. */
 static double slack(const weir_ope *r, size_t policy, weir_metric m) {
     const weirp_ope_standing *s = standing(r, policy, m);
-    return s ? fmax(0, fmax(s->bound_lo, s->bound_hi)) : 0;
+    return s ? fmax(0, fmax(s->bound_lo - s->unseen.lo, s->bound_hi - s->unseen.hi)) : 0;
 }
 
-static double rows_more(double n, double d, double se, double level) {
-    if (!(se > 0)) return NAN;
+/* A standard error shrinks with the root of the rows; what they leave unseen, with the rows. With x = sqrt(n / need),
+ * d = z se x + unseen x^2. */
+static double rows_more(double n, double d, double se, double unseen, double level) {
+    if (!(se > 0 || unseen > 0)) return NAN;
     if (d == 0) return INFINITY;
     const double z = gsl_cdf_ugaussian_Pinv(0.5 + level / 2) + gsl_cdf_ugaussian_Pinv(POWER);
-    const double need = n * (z * se / d) * (z * se / d);
+    const double x = 2 * d / (z * se + sqrt(z * se * z * se + 4 * unseen * d)), need = n / (x * x);
     return need > n ? need - n : 0;
 }
 
@@ -97,8 +100,8 @@ static weirp_interval share_interval(const weirp_quotient *q, double below, doub
 }
 
 /* The difference as a share of the other's value, whose variance counts too. `c` has the difference with its interval,
- * not widened yet, whose reach on either side, in standard errors, is taken over: so a share's interval contains 0 just
- * when the difference's does. */
+ * not widened by unsupported mass yet, whose reach on either side, in standard errors, is taken over: so a share's
+ * interval contains 0 just when the difference's does. */
 static void tell_relative(const weirp_judging *j, const pair *p, double slack_a, double slack_b, weirp_contrast *c) {
     static const char *const unit[] = {
 #define UNIT(name, text, unit, less) unit,
@@ -118,6 +121,9 @@ static void tell_relative(const weirp_judging *j, const pair *p, double slack_a,
     c->relative = c->difference / base;
     c->relative_interval = share_interval(&q, c->se > 0 ? (c->difference - c->interval.lo) / c->se : z,
                                           c->se > 0 ? (c->interval.hi - c->difference) / c->se : z, slack_a, slack_b);
+    if (c->se > 0) return;
+    c->relative_interval.lo = fmin(c->relative_interval.lo, c->interval.lo / base); /* where only the unseen is wide */
+    c->relative_interval.hi = fmax(c->relative_interval.hi, c->interval.hi / base);
 }
 
 /* What a log can't judge of two candidates needn't be judged where both do the same. Of one that does what ran it may
@@ -136,6 +142,29 @@ static void tell_same(weirp_contrast *c) {
     c->relative = c->relative_interval.lo = c->relative_interval.hi = 0;
 }
 
+static const weirp_interval unbounded = {-INFINITY, INFINITY};
+
+/* What a difference may be whatever the rows say of the policy: its mean lies in [0, most], and the other's where its
+ * own interval is, or anywhere there. */
+static weirp_interval possible(const weirp_judging *j, const weir_ope *r, const pair *p, const weirp_contrast *c,
+                               double slack_b) {
+    const double most = weirp_ope_most(r->most, c->metric);
+    double df;
+    if (isnan(most)) return unbounded;
+    if (refused(r, c->other, c->metric)) return (weirp_interval){-most, most};
+    const double value = weirp_statistic_value(&p->of_b, j->sums.total), se = weirp_se(&p->of_b, &j->sums, true, &df);
+    const weirp_interval t = weirp_t_interval(value, se, df, j->s->o.level),
+                         unseen = weirp_ope_unseen(j, c->other, NULL, c->metric, value, t);
+    const double lo = t.lo - unseen.lo - slack_b, hi = t.hi + unseen.hi + slack_b;
+    if (isnan(lo) || isnan(hi)) return (weirp_interval){-most, most};
+    return (weirp_interval){-fmin(fmax(hi, 0), most), most - fmin(fmax(lo, 0), most)};
+}
+
+/* Sums of huge outcomes overflow. */
+static bool is_told(const weirp_contrast *c) {
+    return isfinite(c->difference) && isfinite(c->se) && !isnan(c->interval.lo) && !isnan(c->interval.hi);
+}
+
 static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_contrast *c, weir_error *err) {
     pair p;
     c->difference = c->se = c->interval.lo = c->interval.hi = c->n_more = NAN;
@@ -148,22 +177,29 @@ static weir_status contrast(const weirp_judging *j, const weir_ope *r, weirp_con
     }
     weir_status st = weirp_ope_interval(j, &p.difference, &c->difference, &c->se, &c->interval, err);
     if (st != WEIR_OK) return st;
+    const weirp_interval unseen = weirp_ope_unseen(j, c->policy, &c->other, c->metric, c->difference, c->interval);
+    c->interval.lo -= unseen.lo;
+    c->interval.hi += unseen.hi;
     const double slack_a = slack(r, c->policy, c->metric), slack_b = slack(r, c->other, c->metric);
     tell_relative(j, &p, slack_a, slack_b, c);
     if (same) tell_same(c);
-    if (same || refused(r, c->policy, c->metric) || refused(r, c->other, c->metric)) return WEIR_OK;
+    if (same) return WEIR_OK;
+    const weirp_interval all = possible(j, r, &p, c, slack_b);
+    if (refused(r, c->policy, c->metric) || refused(r, c->other, c->metric) || !is_told(c)) {
+        c->interval = all;
+        if (!isnan(c->relative)) c->relative_interval = unbounded;
+        return WEIR_OK;
+    }
     const double wide = slack_a + slack_b;
-    c->interval.lo -= wide;
-    c->interval.hi += wide;
+    c->interval.lo = fmin(fmax(c->interval.lo - wide, all.lo), all.hi);
+    c->interval.hi = fmin(fmax(c->interval.hi + wide, all.lo), all.hi);
     const bool less = less_is_better(c->metric);
     c->verdict = c->interval.lo > 0   ? (less ? WEIRP_VERDICT_WORSE : WEIRP_VERDICT_BETTER)
                  : c->interval.hi < 0 ? (less ? WEIRP_VERDICT_BETTER : WEIRP_VERDICT_WORSE)
                                       : WEIRP_VERDICT_MORE;
     if (c->verdict == WEIRP_VERDICT_MORE) {
-        const double d = fabs(c->difference) - wide;
-        c->n_more =
-            d > 0 ? rows_more((double)r->cell[c->policy * WEIR_N_METRICS + c->metric].standing.n, d, c->se, r->level)
-                  : INFINITY;
+        const double d = fabs(c->difference) - wide, n = (double)standing(r, c->policy, c->metric)->n;
+        c->n_more = d > 0 ? rows_more(n, d, c->se, c->difference > 0 ? unseen.lo : unseen.hi, r->level) : INFINITY;
     }
     return WEIR_OK;
 }

@@ -225,7 +225,10 @@ static void say_mean(char *cell, const weir_ope *ope, weir_metric m, const weirp
 
 static void say_mean_z(char *cell, const weir_ope *ope, weir_metric m, const weirp_ope_standing *s) {
     (void)ope, (void)m;
-    if (!isnan(s->mean_weight_z)) flagged(cell, fabs(s->mean_weight_z) > 3, "%+.1f", s->mean_weight_z);
+    if (isinf(s->mean_weight_z))
+        flagged(cell, true, "all are");
+    else if (!isnan(s->mean_weight_z))
+        flagged(cell, fabs(s->mean_weight_z) > 3, "%+.1f", s->mean_weight_z);
 }
 
 static void say_unsupported(char *cell, const weir_ope *ope, weir_metric m, const weirp_ope_standing *s) {

@@ -55,24 +55,18 @@ const weirp_ope_estimate *weirp_ope_shown(const weir_ope *ope, const weirp_cell_
     return NULL;
 }
 
-static weirp_interval interval_of(const weir_ope *ope, const weirp_ope_estimate *e) {
-    if (strcmp(ope->interval, "normal") == 0) return e->normal;
-    if (strcmp(ope->interval, "percentile") == 0) return e->percentile;
-    if (strcmp(ope->interval, "bca") == 0) return e->bca;
-    if (strcmp(ope->interval, "bernstein") == 0) return e->bernstein;
-    return e->t;
-}
-
 weirp_interval weirp_ope_shown_interval(const weir_ope *ope, size_t policy, weir_metric metric) {
     const weirp_cell_result *cell = weirp_ope_cell(ope, policy, metric);
     const weirp_ope_estimate *e = weirp_ope_shown(ope, cell);
     const double most = weirp_ope_most(ope->most, metric);
     if (!e) return (weirp_interval){NAN, NAN};
-    weirp_interval i = interval_of(ope, e);
-    if (cell->standing.bound_lo > 0)
-        i.lo = fmax(i.lo - cell->standing.bound_lo, fmin(i.lo, 0)); /* it is in [0, most] */
-    if (cell->standing.bound_hi > 0) i.hi = fmin(i.hi + cell->standing.bound_hi, fmax(i.hi, most));
-    return i;
+    weirp_interval i = weirp_ope_interval_of(e, ope->interval);
+    if (isnan(i.lo) || isnan(i.hi)) return i;
+    const bool refused = *cell->standing.refusal; /* then nothing is known, but for what outcomes can be at all */
+    i.lo = refused || isnan(cell->standing.bound_lo) ? -INFINITY : i.lo - cell->standing.bound_lo;
+    i.hi = refused || isnan(cell->standing.bound_hi) ? INFINITY : i.hi + cell->standing.bound_hi;
+    if (isnan(most)) return i;
+    return (weirp_interval){fmin(fmax(i.lo, 0), most), fmin(fmax(i.hi, 0), most)}; /* it is in [0, most] */
 }
 
 const weirp_contrast *weirp_ope_contrast_of(const weir_ope *ope, size_t policy, size_t other, weir_metric metric) {

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -87,11 +88,64 @@ static void many_rare_models_are_no_alarm(void **state) {
     }
 }
 
+/* Rows of the log whose weights have this sum and sum of squares, all of them known; `full`: all chances are. */
+static weirp_ope_standing weighed(size_t n, double sum, double squares, double unsupported, bool full) {
+    weir_ope r = {.n_rows = n, .n_decided = n, .n_clusters = n};
+    weirp_ope_standing s;
+    const weirp_cell_facts f = {.n = n,
+                                .n_known = n,
+                                .n_clusters = n,
+                                .sum_w = sum,
+                                .sum_w2 = squares,
+                                .max_w = 1,
+                                .sum_wk = sum,
+                                .sum_wk2 = squares,
+                                .max_wk = 1,
+                                .unsupported = unsupported * (double)n,
+                                .n_full = full ? n : 0};
+    weirp_ope_weigh(&f, &s);
+    weirp_ope_refuse(&r, WEIR_METRIC_QUALITY, &s, 0);
+    return s;
+}
+
+static void the_mean_weight_must_be_one(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static const struct {
+        double mean, sd, unsupported;
+        bool full;
+        const char *why; /* what the refusal says; NULL: there is none */
+        double z;
+    } cases[] = {
+        {1, 0.5, 0, true, NULL, 0},
+        {1.01, 0.5, 0, true, NULL, 0.6325}, /* 0.01 / (0.5 / sqrt(1000)) */
+        {0.8, 0.5, 0, true, "not 1, by 12.6 standard errors", -12.649},
+        {0.8, 0.5, 0.2, true, NULL, 0},
+        {1.1, 0.5, 0.2, true, "not 0.8, by 19.0 standard errors", 18.974},
+        {0.8, 0.5, 0, false, "or the candidate takes what the log could not have chosen", -12.649},
+        {1.2, 0.5, 0, false, "not 1, by 12.6 standard errors: the logged chances aren't", 12.649},
+        {1, 0, 0, true, NULL, 0}, /* weights that don't vary */
+        {1.015, 0, 0, true, NULL, 0},
+        {2.5, 0, 0, true, "the mean weight is 2.500 and not 1 in all rows", INFINITY},
+        {2.5, 1e-12, 0, false, "the mean weight is 2.500 and not 1 in all rows", INFINITY}, /* but for rounding */
+        {2.5, 1e-8, 0, true, "the mean weight is 2.500 and not 1 in all rows", INFINITY},
+        {0.6, 0, 0, false, "not 1 in all rows", -INFINITY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const double m = cases[i].mean, v = cases[i].sd * cases[i].sd;
+        const weirp_ope_standing s = weighed(N, N * m, N * m * m + (N - 1) * v, cases[i].unsupported, cases[i].full);
+        if (cases[i].why ? !strstr(s.refusal, cases[i].why) : *s.refusal) fail_msg("case %zu: \"%s\"", i, s.refusal);
+        if (!(s.mean_weight_z == cases[i].z || fabs(s.mean_weight_z - cases[i].z) < 1e-3))
+            fail_msg("case %zu: %g", i, s.mean_weight_z);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(counts_are_surprising),
         cmocka_unit_test(next_to_nothing_is_no_surprise),
         cmocka_unit_test(many_rare_models_are_no_alarm),
+        cmocka_unit_test(the_mean_weight_must_be_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,8 @@ typedef struct log {
     bool only_chosen; /* no other model's chance is logged */
     size_t session;   /* rows a session, whose outcomes and choices are those of its first row; 0: no sessions */
     size_t asked;     /* every row but one in so many has estimates; 0: none has */
+    bool alone;       /* but for the session each row is of its own */
+    size_t labelled;  /* of so many rows the quality is known; 0: of all */
     double later;     /* quality more in the second half */
     double cost[3];   /* of a model, times a number about 1 */
 } log_of;
@@ -22,17 +24,18 @@ typedef struct log {
 static weirp_ope_table *table_made(const log_of *l) {
     weirp_ope_table *table = table_of(names, N_MODELS);
     for (size_t i = 0; i < l->n; i++) {
-        const size_t from = l->session ? i / l->session : i;
+        const size_t of = l->session ? i / l->session : i, from = l->alone ? i : of;
         const double u = weirp_random_uniform(l->seed, 1, from);
         const size_t chosen = u < 0.5 ? A : u < 0.8 ? B : C;
         char session[32] = "";
-        if (l->session) snprintf(session, sizeof session, "s%zu", from);
+        if (l->session) snprintf(session, sizeof session, "s%zu", of);
         weirp_logged_row row = row_new(chosen, chances[chosen]);
         row.session = session;
         if (!l->only_chosen) row.propensity = chances;
         if (l->asked && i % l->asked) row.quality_hat = better, row.cost_hat = l->cost;
         row.metric[WEIR_METRIC_QUALITY] =
             weirp_random_uniform(l->seed, 2, from) < 0.5 + 0.1 * (double)chosen + (2 * i >= l->n ? l->later : 0);
+        if (l->labelled && i >= l->labelled) row.metric[WEIR_METRIC_QUALITY] = NAN;
         row.metric[WEIR_METRIC_COST] = l->cost[chosen] * exp(0.3 * weirp_random_normal(l->seed, 3, from));
         row.metric[WEIR_METRIC_LATENCY] = 1000 * exp(weirp_random_normal(l->seed, 4, from));
         table_row(table, &row, N_MODELS);
@@ -192,6 +195,131 @@ static void the_same_is_said_to_be_the_same(void **state) {
     remove(path);
 }
 
+/* ---- ends ---- */
+
+/* What can't be judged may be anything that outcomes can be. */
+static void refused_intervals_say_nothing(void **state) {
+    (void)state;
+    const log_of l = {.n = 3000, .seed = 41, .session = 200, .cost = {0.001, 0.002, 0.004}}; /* 15 sessions */
+    const char *const policies[] = {"fixed,model=b", "fixed,model=c"};
+    weir_ope r = judged(&l, policies, 2, (weir_ope_options){.margin_cost = 0.1});
+    assert_int_equal(r.n_trades, 3);
+    for (size_t i = 0; i < r.n_contrasts; i++) {
+        const weirp_contrast *c = &r.contrast[i];
+        const bool share = c->metric == WEIR_METRIC_QUALITY;
+        assert_int_equal(c->verdict, WEIRP_VERDICT_REFUSED);
+        assert_true(isfinite(c->difference) && isfinite(c->se));
+        assert_true(share ? c->interval.lo >= -1 && c->interval.hi <= 1 && c->interval.hi - c->interval.lo >= 1
+                          : c->interval.lo == -INFINITY && c->interval.hi == INFINITY);
+        assert_true(share || (isfinite(c->relative) && isinf(c->relative_interval.lo)));
+        const weirp_interval shown = weirp_ope_shown_interval(&r, c->policy, c->metric);
+        assert_true(share ? shown.lo == 0 && shown.hi == 1 : shown.lo == -INFINITY && shown.hi == INFINITY);
+    }
+    for (size_t i = 0; i < r.n_trades; i++)
+        assert_true(r.trade[i].verdict == WEIRP_VERDICT_REFUSED && isinf(r.trade[i].saving_lo));
+    weirp_ope_clear(&r);
+}
+
+static void what_is_no_number_is_refused(void **state) {
+    (void)state;
+    const log_of l = {.n = 400, .seed = 42, .cost = {1e308, 1e308, 1e308}};
+    const char *const policies[] = {"fixed,model=b"};
+    weir_ope r = judged(&l, policies, 1, (weir_ope_options){.reward_model = "table"});
+    for (size_t i = 0; i < r.n_contrasts; i++)
+        assert_true((r.contrast[i].metric == WEIR_METRIC_COST) == (r.contrast[i].verdict == WEIRP_VERDICT_REFUSED));
+    assert_non_null(strstr(standing_of(&r, WEIR_METRIC_COST)->refusal, "isn't a number: outcomes are too large"));
+    assert_string_equal(standing_of(&r, WEIR_METRIC_QUALITY)->refusal, "");
+    weirp_ope_clear(&r);
+}
+
+/* All of the mass that isn't supported at its worst: no further than from what ran to 0 and to 1. */
+static void a_difference_ends_where_shares_do(void **state) {
+    (void)state;
+    static const double without_c[] = {0.6, 0.4, 0};
+    weirp_ope_table *table = table_of(names, N_MODELS);
+    weir_error err = {0};
+    weirp_ope_settings settings;
+    weirp_ope_target *target;
+    weir_ope r = {.n_rows = 0};
+    const char *const policies[] = {"fixed,model=c"};
+    const weir_ope_options o = {.policies = policies, .n_policies = 1, .n_threads = 1, .n_bootstrap = 20};
+    for (size_t i = 0; i < 2000; i++) { /* 45 % of the rows can't go to c: twice that is 0.9 */
+        const bool odd = i % 20 < 9;
+        const double u = weirp_random_uniform(43, 1, i), *p = odd ? without_c : chances;
+        const size_t chosen = u < p[A] ? A : u < p[A] + p[B] ? B : C;
+        weirp_logged_row row = row_new(chosen, p[chosen]);
+        row.propensity = p;
+        row.metric[WEIR_METRIC_QUALITY] = weirp_random_uniform(43, 2, i) < 0.6;
+        table_row(table, &row, N_MODELS);
+    }
+    table_done(table);
+    must(weirp_ope_settle(&settings, &o, table, &err), &err);
+    must(weirp_ope_target_new(&target, policies[0], table, NULL, &err), &err);
+    must(weirp_ope_judge(&r, table, &target, 1, &settings, NULL, &err), &err);
+    const double ran = r.cell[WEIR_METRIC_QUALITY].logged_mean, se = r.cell[WEIR_METRIC_QUALITY].logged_se;
+    const weirp_contrast *c = &r.contrast[0];
+    assert_int_equal(c->verdict, WEIRP_VERDICT_MORE);
+    assert_true(fabs(c->interval.lo + ran + 1.9611 * se) < 1e-4); /* Student's, of 1,999 */
+    assert_true(fabs(c->interval.hi - (1 - ran + 1.9611 * se)) < 1e-4);
+    weirp_ope_target_free(target);
+    weirp_ope_table_free(table);
+    weirp_ope_clear(&r);
+}
+
+/* Maurer's and Pontil's bound of the rows' terms w r, from their variance as it is. */
+static void bernstein_takes_the_variance_once(void **state) {
+    (void)state;
+    const log_of l = {.n = 500, .seed = 44, .cost = {1, 1, 1}};
+    const char *const policies[] = {"random"};
+    weirp_ope_table *table = table_made(&l);
+    double sum = 0, square = 0;
+    EACH_BLOCK(table, b)
+    for (size_t i = 0; i < b.n; i++) {
+        const double x = b.metric[i * WEIR_N_METRICS + WEIR_METRIC_QUALITY] / 3 / chances[b.chosen[i]];
+        sum += x;
+        square += x * x;
+    }
+    weirp_ope_table_free(table);
+    weir_ope r = judged(&l, policies, 1, (weir_ope_options){.reward_model = "table"});
+    const size_t ips = weirp_ope_estimator_find("ips");
+    const weirp_ope_estimate *e = &r.cell[WEIR_METRIC_QUALITY].estimate[ips];
+    const double n = 500, v = (square - sum * sum / n) / (n - 1), range = 1 / 3. / 0.2, terms = log(4 / 0.05);
+    const double half = sqrt(2 * v * terms / n) + 7 * range * terms / (3 * (n - 1));
+    assert_true(fabs(e->bernstein.hi - fmin(sum / n + half, range)) < 1e-9);
+    assert_true(fabs(e->bernstein.lo - fmax(sum / n - half, 0)) < 1e-9);
+    weirp_ope_clear(&r);
+}
+
+/* ---- sessions ---- */
+
+/* Labels of a few sessions with many rows are few labels, however many sessions there are without any. */
+static void sessions_count_that_know_it(void **state) {
+    (void)state;
+    enum { SESSIONS = 50, ROWS = 300 };
+    static const size_t labelled[] = {2, 19, 20, SESSIONS};
+    const char *const policies[] = {"fixed,model=c"};
+    for (size_t k = 0; k < sizeof labelled / sizeof *labelled; k++) {
+        const log_of l = {.n = SESSIONS * ROWS,
+                          .seed = 31,
+                          .session = ROWS,
+                          .alone = true,
+                          .labelled = labelled[k] * ROWS,
+                          .cost = {1, 1, 1}};
+        weir_ope r = judged(&l, policies, 1, (weir_ope_options){.reward_model = "table"});
+        const weirp_ope_standing *s = standing_of(&r, WEIR_METRIC_QUALITY);
+        char right[128] = "";
+        if (labelled[k] < 20)
+            snprintf(right, sizeof right,
+                     "%zu independent sessions know the quality of what the candidate would do: at least 20 are needed",
+                     labelled[k]);
+        assert_int_equal(s->n_sessions, labelled[k]); /* in 300 rows c is always chosen once */
+        assert_int_equal(standing_of(&r, WEIR_METRIC_COST)->n_sessions, SESSIONS);
+        assert_string_equal(standing_of(&r, WEIR_METRIC_COST)->refusal, "");
+        assert_string_equal(s->refusal, right);
+        weirp_ope_clear(&r);
+    }
+}
+
 /* ---- halves ---- */
 
 static void every_log_has_halves(void **state) {
@@ -251,9 +379,16 @@ static void repeated_rows_dont_narrow_tails(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_comparison_has_its_trade),  cmocka_unit_test(a_candidate_may_cost_nothing),
-        cmocka_unit_test(the_same_is_said_to_be_the_same), cmocka_unit_test(every_log_has_halves),
+        cmocka_unit_test(sessions_count_that_know_it),
+        cmocka_unit_test(every_comparison_has_its_trade),
+        cmocka_unit_test(a_candidate_may_cost_nothing),
+        cmocka_unit_test(the_same_is_said_to_be_the_same),
+        cmocka_unit_test(every_log_has_halves),
         cmocka_unit_test(repeated_rows_dont_narrow_tails),
+        cmocka_unit_test(refused_intervals_say_nothing),
+        cmocka_unit_test(what_is_no_number_is_refused),
+        cmocka_unit_test(a_difference_ends_where_shares_do),
+        cmocka_unit_test(bernstein_takes_the_variance_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
