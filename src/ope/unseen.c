@@ -21,7 +21,7 @@
 #include <gsl/gsl_cdf.h>
 #include <math.h>
 
-static const double FEW = 10, MANY = 20;
+static const double FEW = 5, MANY = 15;
 
 /* Events in one direction. */
 typedef struct events {

@@ -531,7 +531,8 @@ class Made(Scratch):
             self.assertAlmostEqual(s["bound_hi"] / most, 0.2)
             self.assertAlmostEqual(m["interval"][1], min(own[1] + 0.2 * most, most))
         c = next(c for c in r["contrasts"] if c["metric"] == "cost")
-        self.assertAlmostEqual(c["interval"][0], free["interval"][0] - 0.006)
+        self.assertEqual([free["interval"], free["difference"]], [[None, None], c["difference"]])
+        self.assertAlmostEqual((c["difference"] - c["interval"][0] - 0.006) / c["se"], 1.96, delta=0.03)
         self.assertEqual([c["verdict"], c["relative_interval"][0] > 0], ["worse", True])
         # the same bound ten times as wide leaves nothing to tell
         r, _ = self.asked(rows, "--metric", "cost", "--bound", "cost=0.3", policy="fixed,model=c")
