@@ -9,7 +9,7 @@
 #include "src/budget/admin.h"
 #include "src/budget/amount.h"
 #include "src/budget/ledger.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "weir/budget.h"
 
 /* ---- setting ---- */

@@ -9,7 +9,7 @@
 #include "src/budget/admin.h"
 #include "src/budget/keys.h"
 #include "src/budget/ledger.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 
 /* ---- changing ---- */
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "src/base/base.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "src/ope/judge.h"
 #include "src/ope/decisions.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "src/base/words.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "src/ope/target_parts.h"
 
 enum { TOLD = 4 }; /* so many are named */

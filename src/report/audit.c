@@ -6,7 +6,7 @@
 
 #include "src/budget/admin.h"
 #include "src/budget/amount.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "weir/budget.h"
 
 enum { MAX_TOLD = 1000 };

@@ -10,7 +10,7 @@
 #ifndef WEIRP_OPE_REPORT_H
 #define WEIRP_OPE_REPORT_H
 
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "src/ope/result.h"
 #include "src/report/show.h"
 

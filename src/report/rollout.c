@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "src/base/base.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "src/ope/gate_store.h"
 #include "src/report/ope_report.h"
 #include "src/store/store.h"

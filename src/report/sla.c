@@ -7,7 +7,7 @@
 
 #include "src/base/words.h"
 #include "src/budget/pace.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 
 #define DEFAULT_MS (INT64_C(30) * 86400 * 1000)
 #define LAST_MS    (INT64_C(1) << 50)

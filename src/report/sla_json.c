@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "src/budget/amount.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "src/report/sla.h"
 
 enum { MOST_GROUPS = 100 };

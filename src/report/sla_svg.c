@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "src/budget/when.h"
+#include "src/base/when.h"
 #include "src/report/chart.h"
 #include "src/report/sla.h"
 

@@ -5,7 +5,7 @@
 
 #include "src/budget/amount.h"
 #include "src/budget/keys.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

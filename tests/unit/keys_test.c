@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "src/budget/keys.h"
-#include "src/budget/when.h"
+#include "src/base/when.h"
 
 #define DAY_MS INT64_C(86400000)
 

@@ -1,5 +1,5 @@
 /* when.c: durations and instants, read and written. SPDX-License-Identifier: GPL-3.0-or-later */
-#include "src/budget/when.h"
+#include "src/base/when.h"
 
 #include <stdio.h>
 #include <string.h>
