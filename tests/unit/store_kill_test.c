@@ -70,6 +70,9 @@ static int kill_loop(void *user) {
         CHECK(weirp_snapshot_begin(&s, now, &err) == WEIR_OK);
         int line = check_version(s, &version);
         if (line) fprintf(stderr, "kill %lu: version %lu is mixed: line %d\n", k, version, line);
+        if (version < n_log || version > acknowledged + 1)
+            fprintf(stderr, "kill %lu: version %lu, log %lu, acknowledged %lu, %s reader\n", k, version, n_log,
+                    acknowledged, reader ? "a" : "no");
         /* the commit in flight may come to light only when nobody is left who had the file open while it died */
         CHECK(line == 0 && version >= n_log && version <= acknowledged + 1);
         weirp_snapshot_end(s);
